@@ -1,0 +1,1 @@
+"""From a checkpoint to a proved bundle: ONNX, Core ML, manifest and reference arrays."""

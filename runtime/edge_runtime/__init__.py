@@ -1,0 +1,1 @@
+"""Runs exported speech nets; its signal processing needs numpy alone."""

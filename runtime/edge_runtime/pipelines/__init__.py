@@ -1,0 +1,1 @@
+"""One file a system, each a plain composition of the runtime's stages."""

@@ -1,0 +1,1 @@
+"""Nets, checkpoints and their training, in PyTorch."""
