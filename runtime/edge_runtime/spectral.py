@@ -1,0 +1,415 @@
+"""The one short-time Fourier transform of the project, forward and inverse, block by block.
+
+Conventions
+    * Signals are ``(samples,)``. Inside, spectra are time-major ``(frames, bins)`` and contiguous, because
+      FFT and overlap-add walk along a frame; `Stft.forward` and `Stft.inverse` show ``(bins, frames)``.
+    * The window is the periodic Hann, ``0.5 - 0.5 cos(2πn / win_length)``. A window shorter than the
+      transform stands ``(n_fft - win_length) // 2`` samples after the frame's start, zeros around it.
+    * The forward transform is not scaled. The inverse is the least-squares one (Griffin and Lim, 1984):
+      ``x[n] = Σ_m w[n - mh] irfft(X_m)[n - mh] / Σ_m w²[n - mh]``.
+
+Padding: what stands before and after the signal
+
+    none            nothing: frame m covers the samples m·hop … m·hop + n_fft
+    center-zero     n_fft // 2 zeros: frame m is centred on sample m·hop (librosa since 0.9)
+    center-reflect  the same with the signal mirrored about its end samples (torch.stft)
+    reflect         (n_fft - hop) // 2 mirrored samples: exactly ⌊samples / hop⌋ frames (HiFi-GAN)
+
+Memory beside input and output is one block of frames per worker, whatever the length of the signal. A
+result does not depend on the block size or the number of workers: not in a single bit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ConfigError, InputError
+
+Padding = Literal["none", "center-zero", "center-reflect", "reflect"]
+Array = NDArray[Any]
+
+# Frames that are transformed together. One block of the largest preset fits a second-level cache; 64 … 256
+# differ by less than 5 %.
+BLOCK_FRAMES = 128
+
+_NUMPY_FFT_HAS_OUT = int(np.__version__.split(".")[0]) >= 2
+
+
+def hann(length: int, dtype: str = "float64") -> Array:
+    """Periodic Hann window, ``(length,)``: the first sample is 0, the maximum stands at ``length / 2``."""
+    return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / length)).astype(dtype)
+
+
+@dataclass(frozen=True)
+class StftConfig:
+    """Framing of one transform. Raises `ConfigError` where the numbers contradict each other."""
+
+    n_fft: int  # samples per frame, odd lengths included
+    hop_length: int  # samples from frame to frame
+    win_length: int  # samples of the window, at most n_fft
+    padding: Padding = "center-reflect"
+
+    def __post_init__(self) -> None:
+        for name in ("n_fft", "hop_length", "win_length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(name, met=repr(value), expected="a whole number of samples, at least 1")
+        if self.n_fft < 2:
+            raise ConfigError("n_fft", met=str(self.n_fft), expected="at least 2 samples")
+        if self.win_length > self.n_fft:
+            raise ConfigError(
+                "win_length", met=f"{self.win_length} samples", expected=f"at most n_fft = {self.n_fft}"
+            )
+        if self.padding not in get_args(Padding):
+            raise ConfigError("padding", met=repr(self.padding), expected=", ".join(get_args(Padding)))
+        if self.padding == "reflect" and self.hop_length > self.n_fft:
+            raise ConfigError(
+                "padding",
+                met=f"'reflect' with hop_length {self.hop_length} > n_fft {self.n_fft}",
+                expected="hop_length <= n_fft",
+                cause="the padding is (n_fft - hop_length) // 2 samples",
+            )
+
+    @property
+    def bins(self) -> int:
+        """One-sided bins, 0 … Nyquist (an odd n_fft has no bin at Nyquist)."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def pad(self) -> int:
+        """Samples added before the signal, and again after it."""
+        if self.padding == "none":
+            return 0
+        return (self.n_fft - self.hop_length) // 2 if self.padding == "reflect" else self.n_fft // 2
+
+    @property
+    def min_samples(self) -> int:
+        """Fewest samples that give one frame (a mirror about the end samples needs one more than it adds)."""
+        mirrored = self.pad + 1 if self.padding in ("center-reflect", "reflect") else 1
+        return max(mirrored, self.n_fft - 2 * self.pad)
+
+    def frames(self, samples: int) -> int:
+        """Frames of a signal of so many samples, 0 if it is too short."""
+        if samples < self.min_samples:
+            return 0
+        return 1 + (samples + 2 * self.pad - self.n_fft) // self.hop_length
+
+
+class Signal(Protocol):
+    """Samples that are read piece by piece, so that conditioning needs no copy of the whole signal."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, start: int, out: Array) -> None:
+        """Writes the samples ``start … start + out.size`` into ``out``; all of them exist."""
+
+
+class ArraySignal:
+    """An array as a `Signal`; the reader's buffer decides the precision."""
+
+    def __init__(self, samples: Array) -> None:
+        self.samples = samples
+        self.size: int = samples.size
+
+    def read(self, start: int, out: Array) -> None:
+        np.copyto(out, self.samples[start : start + out.size], casting="same_kind")
+
+
+class Stft:
+    """Short-time Fourier transform and its least-squares inverse.
+
+    Args:
+        config: framing and padding.
+        dtype: ``"float32"`` (spectra are complex64) or ``"float64"`` (complex128).
+        workers: threads; each owns one block of frames.
+
+    float32 goes through scipy.fft where it is installed (1.5 × numpy: it transforms several rows in one
+    vector register), float64 through numpy, which is as fast there and needs no temporary array.
+    """
+
+    def __init__(self, config: StftConfig, dtype: str = "float32", workers: int = 1) -> None:
+        self.config = config
+        self.dtype = real_dtype(dtype)
+        self.complex_dtype = np.result_type(self.dtype, np.complex64)
+        self.workers = check_workers(workers)
+        self.block_frames = BLOCK_FRAMES
+        self.window = hann(config.win_length).astype(self.dtype)
+        self._window_start = (config.n_fft - config.win_length) // 2
+        self._fft = _scipy_fft() if self.dtype == np.float32 else None
+
+    def forward(self, x: Array) -> Array:
+        """Spectrum ``(bins, frames)`` of a signal ``(samples,)``: a view of the time-major array.
+
+        Raises:
+            InputError: no signal of one channel, not floating point, not finite, or too short for one frame.
+        """
+        return self.analyze(x).T
+
+    def inverse(self, spectrum: Array, length: int | None = None) -> Array:
+        """Signal ``(length,)`` of a spectrum ``(bins, frames)``; see `synthesize`."""
+        return self.synthesize(np.asarray(spectrum).T, length)
+
+    def analyze(self, x: Array, out: Array | None = None) -> Array:
+        """Spectrum ``(frames, bins)`` of a signal ``(samples,)``, written into ``out`` if that is given."""
+        signal = ArraySignal(check_signal(x, self.config.min_samples))
+        frames = self.config.frames(signal.size)
+        spectrum = np.empty((frames, self.config.bins), self.complex_dtype) if out is None else out
+
+        def transform(blocks: Iterator[tuple[int, int]]) -> None:
+            workspace = self.workspace()
+            for start, stop in blocks:
+                self.transform_block(signal, start, workspace, spectrum[start:stop])
+
+        for_each_block(transform, frames, self.block_frames, self.workers)
+        return spectrum
+
+    def blocks(self, signal: Signal) -> Iterator[tuple[int, Array]]:
+        """Yields ``(first frame, (frames, bins))`` block by block; the buffer is reused by the next block."""
+        workspace = self.workspace()
+        spectrum = np.empty((self.block_frames, self.config.bins), self.complex_dtype)
+        frames = self.config.frames(signal.size)
+        for start in range(0, frames, self.block_frames):
+            block = spectrum[: min(self.block_frames, frames - start)]
+            self.transform_block(signal, start, workspace, block)
+            yield start, block
+
+    def workspace(self) -> _Workspace:
+        """Buffers of one worker."""
+        return _Workspace(self.config, self.block_frames, self.dtype)
+
+    def transform_block(self, signal: Signal, first: int, workspace: _Workspace, out: Array) -> None:
+        """Writes the frames ``first … first + len(out)`` of a signal into ``out (frames, bins)``."""
+        config, count = self.config, len(out)
+        samples = workspace.samples[: (count - 1) * config.hop_length + config.win_length]
+        position = first * config.hop_length + self._window_start - config.pad
+        _read_padded(signal, position, samples, mirror="reflect" in config.padding)
+        start = self._window_start
+        frames = workspace.frames[:count]
+        np.multiply(
+            _overlapping(samples, count, config.win_length, config.hop_length),
+            self.window,
+            out=frames[:, start : start + config.win_length],
+        )
+        self._rfft(frames, out)
+
+    def synthesize(self, spectrum: Array, length: int | None = None, out: Array | None = None) -> Array:
+        """Least-squares inverse of a time-major spectrum.
+
+        Args:
+            spectrum: ``(frames, bins)``, complex.
+            length: samples wanted; by default all that the frames cover, less the padding. What lies beyond
+                the last frame is zero, as is a sample that no window weighs (the first without padding).
+            out: where to write, ``(length,)``.
+
+        Returns:
+            ``(length,)`` in the transform's dtype.
+        """
+        spectrum = self._check_spectrum(spectrum)
+        config, count = self.config, len(spectrum)
+        natural = max(0, config.n_fft + (count - 1) * config.hop_length - 2 * config.pad)
+        length = natural if length is None else length
+        padded = self._overlap_add(spectrum)
+        padded *= self._inverse_weight(count)
+        result = np.empty(length, self.dtype) if out is None else out
+        piece = padded[config.pad : config.pad + length]
+        result[: piece.size] = piece
+        result[piece.size :] = 0
+        return result
+
+    def _check_spectrum(self, spectrum: Array) -> Array:
+        spectrum = np.asarray(spectrum)
+        if spectrum.ndim != 2 or spectrum.shape[1] != self.config.bins or not len(spectrum):
+            raise InputError(
+                "spectrum",
+                met=f"an array of shape {spectrum.shape} (time-major)",
+                expected=f"at least one frame of {self.config.bins} bins",
+                cause=f"n_fft is {self.config.n_fft}",
+            )
+        return spectrum
+
+    def _overlap_add(self, spectrum: Array) -> Array:
+        """Windowed frames, added where they overlap: ``(rows · hop,)``, a whole number of hops."""
+        config, count = self.config, len(spectrum)
+        hop, n_fft, start = config.hop_length, config.n_fft, self._window_start
+        pieces = -(-n_fft // hop)
+        rows = np.zeros((count + pieces - 1, hop), self.dtype)
+        buffer = np.empty((min(self.block_frames, count), n_fft), self.dtype)
+        for first in range(0, count, self.block_frames):
+            block = spectrum[first : first + self.block_frames]
+            frames = self._irfft(block, buffer[: len(block)])
+            frames[:, start : start + config.win_length] *= self.window
+            frames[:, :start] = 0
+            frames[:, start + config.win_length :] = 0
+            # last piece first: each sample then adds its frames in order of time, for any block size
+            for piece in reversed(range(pieces)):
+                part = frames[:, piece * hop : (piece + 1) * hop]
+                rows[first + piece : first + piece + len(block), : part.shape[1]] += part
+        return rows.reshape(-1)
+
+    def _inverse_weight(self, count: int) -> Array:
+        """``1 / Σ w²`` for every sample of the padded signal, 0 where no window reaches."""
+        config = self.config
+        hop, pieces = config.hop_length, -(-config.n_fft // config.hop_length)
+        square = np.zeros(pieces * hop)
+        square[self._window_start : self._window_start + config.win_length] = hann(config.win_length) ** 2
+        weight = np.zeros((count + pieces - 1, hop))
+        for piece in range(pieces):
+            weight[piece : piece + count] += square[piece * hop : (piece + 1) * hop]
+        inverse = np.zeros_like(weight)
+        np.divide(1.0, weight, out=inverse, where=weight > 1e-10)
+        return inverse.reshape(-1).astype(self.dtype)
+
+    def _rfft(self, frames: Array, out: Array) -> None:
+        if self._fft is not None:
+            out[...] = self._fft.rfft(frames, axis=1)
+        elif _NUMPY_FFT_HAS_OUT:
+            np.fft.rfft(frames, axis=1, out=out)
+        else:
+            out[...] = np.fft.rfft(frames, axis=1)
+
+    def _irfft(self, spectrum: Array, out: Array) -> Array:
+        if self._fft is not None:
+            out[...] = self._fft.irfft(spectrum, self.config.n_fft, axis=1)
+        elif _NUMPY_FFT_HAS_OUT:
+            np.fft.irfft(spectrum, self.config.n_fft, axis=1, out=out)
+        else:
+            out[...] = np.fft.irfft(spectrum, self.config.n_fft, axis=1)
+        return out
+
+
+class _Workspace:
+    """Buffers that one worker reuses from block to block."""
+
+    def __init__(self, config: StftConfig, block_frames: int, dtype: np.dtype[Any]) -> None:
+        self.samples = np.empty((block_frames - 1) * config.hop_length + config.win_length, dtype)
+        self.frames = np.zeros((block_frames, config.n_fft), dtype)
+
+
+def for_each_block(
+    work: Callable[[Iterator[tuple[int, int]]], None], frames: int, block_frames: int, workers: int
+) -> None:
+    """Calls ``work`` once per worker with an iterator over the blocks ``(start, stop)`` still to be done.
+
+    The workers share one queue, so that a busy core does not hold the others up.
+    """
+    starts = iter(range(0, frames, block_frames))
+    lock = threading.Lock()
+
+    def remaining() -> Iterator[tuple[int, int]]:
+        while True:
+            with lock:
+                start = next(starts, None)
+            if start is None:
+                return
+            yield start, min(start + block_frames, frames)
+
+    workers = min(workers, -(-frames // block_frames))
+    if workers <= 1:
+        work(remaining())
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for future in [pool.submit(work, remaining()) for _ in range(workers)]:
+            future.result()
+
+
+def check_signal(x: Array, min_samples: int, what: str = "audio") -> Array:
+    """The signal itself, or `InputError`: one channel, floating point, finite, ``min_samples`` long."""
+    x = np.asarray(x)
+    if x.ndim != 1:
+        raise InputError(
+            what,
+            met=f"an array of shape {x.shape}",
+            expected="one channel, shape (samples,)",
+            cause="average the channels or choose one",
+        )
+    if x.dtype.kind != "f":
+        raise InputError(
+            what,
+            met=f"{x.dtype} samples",
+            expected="floating-point samples, full scale at ±1",
+            cause="int16 samples are divided by 32768",
+        )
+    if x.size < min_samples:
+        raise InputError(
+            what,
+            met=f"{x.size} samples",
+            expected=f"at least {min_samples} samples (one frame)",
+            cause="the recording is too short" if x.size else "the recording is empty",
+        )
+    # the extrema carry NaN and infinity without a temporary array
+    if not (np.isfinite(x.min()) and np.isfinite(x.max())):
+        raise InputError(
+            what,
+            met=f"a sample that is NaN or infinite, the first at index {_first_not_finite(x)}",
+            expected="finite samples",
+            cause="the file is damaged, or something before it divided by zero",
+        )
+    return x
+
+
+def _first_not_finite(x: Array) -> int:
+    for start in range(0, x.size, 1 << 16):
+        bad = np.flatnonzero(~np.isfinite(x[start : start + (1 << 16)]))
+        if bad.size:
+            return start + int(bad[0])
+    raise AssertionError("called on a finite signal")
+
+
+def real_dtype(dtype: str) -> np.dtype[Any]:
+    """``float32`` or ``float64`` as a numpy dtype, `ConfigError` for any other."""
+    if str(dtype) not in ("float32", "float64"):
+        raise ConfigError("dtype", met=repr(dtype), expected="'float32' or 'float64'")
+    return np.dtype(dtype)
+
+
+def check_workers(workers: int) -> int:
+    """A number of threads, at least one."""
+    if not isinstance(workers, int) or workers < 1:
+        raise ConfigError("workers", met=repr(workers), expected="a whole number of threads, at least 1")
+    return workers
+
+
+def _overlapping(samples: Array, count: int, length: int, hop: int) -> Array:
+    """View ``(count, length)`` of frames ``hop`` samples apart."""
+    step = samples.strides[0]
+    return np.lib.stride_tricks.as_strided(samples, (count, length), (hop * step, step), writeable=False)
+
+
+def _read_padded(signal: Signal, position: int, out: Array, *, mirror: bool) -> None:
+    """Fills ``out`` with the samples from ``position`` on, which may lie outside the signal."""
+    before = min(max(-position, 0), out.size)
+    after = min(max(position + out.size - signal.size, 0), out.size)
+    if before + after < out.size:
+        signal.read(position + before, out[before : out.size - after])
+    if before:
+        _fill_edge(signal, -(position + before - 1), out[:before], mirror)
+    if after:
+        _fill_edge(signal, 2 * (signal.size - 1) - (position + out.size - 1), out[out.size - after :], mirror)
+
+
+def _fill_edge(signal: Signal, start: int, out: Array, mirror: bool) -> None:
+    """Zeros, or the samples from ``start`` on in reverse."""
+    if not mirror:
+        out[...] = 0
+        return
+    image = np.empty(out.size, out.dtype)
+    signal.read(start, image)
+    out[...] = image[::-1]
+
+
+@cache
+def _scipy_fft() -> Any:
+    try:
+        import scipy.fft
+    except ImportError:
+        return None
+    return scipy.fft
