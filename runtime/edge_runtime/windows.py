@@ -1,0 +1,213 @@
+"""The video clock of the talking head: mel → encoder windows → feature rows → context of one video frame.
+
+Source: SyncTalk_2D and its audio_pipeline, whose arithmetic is kept to the last bit.
+
+    mel (80, T) at 80 frames/s
+    → windows (n, 16, 80), one per video frame, time first as the reference pack stores them
+    → encoder, one row of D features each (n, D)
+    → first and last row once more (n+2, D): row k looks at video frame k−1
+    → context of frame i: rows i−8 … i+7, zeros outside, so frame i always stands at row 8 (16, D)
+    → the same numbers in C order in the shape that the renderer of the mode was trained with
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ConfigError, InputError
+
+MEL_BINS = 80
+MEL_HOP = 200  # samples of 16 kHz
+MEL_RATE = 16000 / MEL_HOP  # mel frames per second
+WINDOW_FRAMES = 16  # mel frames of one encoder window: 200 ms
+MIN_SAMPLES = (WINDOW_FRAMES - 1) * MEL_HOP  # 3000: T = 1 + samples // hop reaches one window
+PAST, FUTURE = 8, 8  # context rows before frame i, and from frame i on
+CONTEXT_ROWS = PAST + FUTURE
+DEFAULT_FPS = 25
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What a renderer expects for one video frame."""
+
+    name: str
+    features: int  # numbers per feature row
+    shape: tuple[int, int, int]  # of one frame's context
+
+    @property
+    def size(self) -> int:
+        """Numbers of one frame's context: 16 rows."""
+        return CONTEXT_ROWS * self.features
+
+
+MODES: Mapping[str, Mode] = MappingProxyType(
+    {
+        "ave": Mode("ave", 512, (32, 16, 16)),  # the audio-encoder net
+        "hubert": Mode("hubert", 2048, (32, 32, 32)),  # HuBERT-large: two 50 Hz frames of 1024
+        "wenet": Mode("wenet", 8192, (256, 16, 32)),  # WeNet: 16 encoder frames of 512
+    }
+)
+
+
+def get_mode(name: str) -> Mode:
+    """The mode of that name; ConfigError names the ones there are."""
+    if name not in MODES:
+        raise ConfigError("mode", met=f"{name!r}", expected=" or ".join(MODES))
+    return MODES[name]
+
+
+def check_fps(fps: float) -> float:
+    """A frame rate that the windows can follow: positive and finite (frames/s)."""
+    if not (np.isfinite(fps) and fps > 0):
+        raise ConfigError(
+            "fps", met=f"{fps}", expected="frames per second above 0", cause="the origin uses 25"
+        )
+    return fps
+
+
+def frame_count(mel_frames: int, fps: float = DEFAULT_FPS) -> int:
+    """Video frames that ``mel_frames`` mel frames reach.
+
+    float64 in the origin's order of operations: exact integer arithmetic gives one frame more in 513 cases
+    below 100 000 (first at 384 mel frames).
+
+    Raises:
+        InputError: fewer mel frames than one window.
+        ConfigError: a frame rate that is not positive.
+    """
+    check_fps(fps)
+    if mel_frames < WINDOW_FRAMES:
+        raise InputError(
+            "mel",
+            met=f"{mel_frames} mel frames",
+            expected=f"at least {WINDOW_FRAMES} (one window: {MIN_SAMPLES} samples at 16 kHz)",
+            cause="the recording is too short",
+        )
+    return int((mel_frames - WINDOW_FRAMES) / MEL_RATE * fps) + 2
+
+
+def window_starts(mel_frames: int, fps: float = DEFAULT_FPS) -> NDArray[np.int64]:
+    """(n,): first mel frame of each video frame's window; clamped to the last whole window."""
+    frames = np.arange(frame_count(mel_frames, fps), dtype=np.float64)
+    starts = (MEL_RATE * (frames / fps)).astype(np.int64)
+    return np.minimum(starts, mel_frames - WINDOW_FRAMES)
+
+
+def encoder_windows(
+    mel: NDArray[Any], fps: float = DEFAULT_FPS, *, start: int = 0, stop: int | None = None
+) -> NDArray[Any]:
+    """Windows of the video frames ``start`` … ``stop``−1 (all by default).
+
+    Args:
+        mel: (80, T), T at least 16.
+        fps: video frames per second.
+        start: first video frame wanted.
+        stop: one past the last, cut at the number of frames.
+
+    Returns:
+        (n, 16, 80), time first, of the mel's dtype. The net takes them as (n, 1, 80, 16).
+    """
+    if mel.ndim != 2 or mel.shape[0] != MEL_BINS:
+        cause = "transposed" if mel.ndim == 2 and mel.shape[1] == MEL_BINS else ""
+        raise InputError("mel", met=f"shape {mel.shape}", expected=f"({MEL_BINS}, frames)", cause=cause)
+    starts = window_starts(mel.shape[1], fps)[start:stop]
+    by_start = np.lib.stride_tricks.sliding_window_view(mel.T, WINDOW_FRAMES, axis=0)  # (T−15, 80, 16)
+    return np.ascontiguousarray(by_start[starts].transpose(0, 2, 1))
+
+
+def repeat_ends(features: NDArray[Any]) -> NDArray[Any]:
+    """(n, D) → (n+2, D): the first and the last row stand twice."""
+    if features.ndim != 2 or len(features) == 0:
+        raise InputError(
+            "features", met=f"shape {features.shape}", expected="(frames, values), at least one frame"
+        )
+    return np.concatenate([features[:1], features, features[-1:]])
+
+
+def context_window(features: NDArray[Any], i: int) -> NDArray[Any]:
+    """Rows i−8 … i+7 of (L, D) as (16, D), zeros where there are none; row 8 is frame i.
+
+    Always 16 rows, also where L is below 8 (the origin's renderer got fewer and failed).
+    """
+    if features.ndim != 2:
+        raise InputError("features", met=f"shape {features.shape}", expected="(frames, values)")
+    if not 0 <= i < len(features):
+        raise InputError("frame", met=f"{i}", expected=f"0 … {len(features) - 1}")
+    window = np.zeros((CONTEXT_ROWS, features.shape[1]), features.dtype)
+    rows = features[max(i - PAST, 0) : i + FUTURE]
+    first = max(PAST - i, 0)
+    window[first : first + len(rows)] = rows
+    return window
+
+
+def reshape_context(window: NDArray[Any], mode: str, *, legacy_padding: bool = False) -> NDArray[Any]:
+    """One frame's context (16, D) in the renderer's shape, the numbers in C order.
+
+    Args:
+        window: (16, D); D is 512 for "ave", 2048 for "hubert", 8192 for "wenet".
+        mode: ave → (32, 16, 16), hubert → (32, 32, 32), wenet → (256, 16, 32).
+        legacy_padding: with "hubert" and "wenet" take the 8192 values of an AVE context and append zeros up
+            to the size, as the origin's audio_pipeline does. The shape is right and the content means
+            nothing: a renderer trained on HuBERT or WeNet features cannot use it. Only for comparing with
+            that program's output.
+
+    Raises:
+        InputError: the number of values is not the mode's.
+    """
+    wanted = get_mode(mode)
+    values = window.reshape(-1)
+    if legacy_padding and len(values) == MODES["ave"].size:
+        values = np.concatenate([values, np.zeros(wanted.size - len(values), values.dtype)])
+    if len(values) != wanted.size:
+        raise InputError(
+            f"context for {mode}",
+            met=f"{len(values)} values of shape {window.shape}",
+            expected=f"{wanted.size} = {CONTEXT_ROWS} × {wanted.features}",
+            cause=_guess_mode(len(values)),
+        )
+    return values.reshape(wanted.shape)
+
+
+def _guess_mode(size: int) -> str:
+    return next((f"these are {m.name} features" for m in MODES.values() if m.size == size), "")
+
+
+def check_features(features: NDArray[Any], mode: str) -> NDArray[np.float32]:
+    """External features of one row per video frame as (frames, D) float32.
+
+    Args:
+        features: (frames, D), or D split over axes: hubert (frames, 2, 1024), wenet (frames, 16, 512).
+        mode: says D.
+
+    Raises:
+        InputError: another number of values per frame, no frames, or values that are not finite.
+    """
+    wanted = get_mode(mode).features
+    if features.ndim < 2 or len(features) == 0 or features[0].size != wanted:
+        raise InputError(
+            f"{mode} features",
+            met=f"shape {features.shape}",
+            expected=f"(frames, {wanted}), one row per video frame",
+            cause=_guess_features(features, mode),
+        )
+    if not np.issubdtype(features.dtype, np.floating):
+        raise InputError(f"{mode} features", met=f"{features.dtype}", expected="floats")
+    rows = features.reshape(len(features), wanted).astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise InputError(f"{mode} features", met="NaN or infinity", expected="finite values")
+    return rows
+
+
+def _guess_features(features: NDArray[Any], mode: str) -> str:
+    if features.ndim < 2 or len(features) == 0:
+        return ""
+    per_frame = features[0].size
+    if mode == "hubert" and per_frame == 1024:
+        return "these are single 50 Hz frames; join pairs with features.reshape(-1, 2048)"
+    return next((f"these are {m.name} features" for m in MODES.values() if m.features == per_frame), "")
