@@ -1,0 +1,34 @@
+"""Libraries that run artifacts: one module each, imported when it is asked for.
+
+A backend is added with a module that follows `base.Backend`, a line in `BACKENDS`, and an extra that installs
+its library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from edge_runtime.errors import BackendError
+
+if TYPE_CHECKING:
+    from edge_runtime.backends.base import Backend
+
+# name → module
+BACKENDS: Mapping[str, str] = {
+    "onnxruntime": "edge_runtime.backends.ort",
+    "coreml": "edge_runtime.backends.core_ml",
+    "openvino": "edge_runtime.backends.open_vino",
+}
+
+
+def get_backend(name: str) -> Backend:
+    """The backend of a name in `BACKENDS`; importing it imports no library.
+
+    Raises:
+        BackendError: no backend has this name.
+    """
+    if name not in BACKENDS:
+        raise BackendError("backend", met=name, expected=f"one of {', '.join(sorted(BACKENDS))}")
+    return cast("Backend", import_module(BACKENDS[name]))

@@ -1,0 +1,122 @@
+"""What a backend is: a module that opens an artifact and runs it.
+
+    name          what users call it
+    target        which artifacts it opens, "onnx" or "coreml"
+    unavailable   why it cannot run here, as a clause; empty when it can
+    open          an artifact → a Session
+
+A backend's library is imported inside its functions alone. What goes wrong in a library is a BackendError
+with its first telling line. Nothing is written to stdout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from edge_runtime.errors import BackendError
+
+Array = NDArray[Any]
+
+
+class Session(Protocol):
+    """An artifact that is loaded and ready."""
+
+    @property
+    def detail(self) -> str:
+        """The library's version, the device that was chosen, and the number of threads."""
+        ...
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Input arrays by name → output arrays by name, in the dtypes and shapes of the manifest.
+
+        Raises:
+            BackendError: the library refuses the inputs (`edge_runtime.bundle.check_inputs` says more) or fails.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """A backend's module."""
+
+    @property
+    def name(self) -> str:
+        """As in `edge_runtime.backends.BACKENDS`."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """ "onnx" or "coreml"."""
+        ...
+
+    def unavailable(self, device: str = "cpu") -> str:
+        """Why this backend cannot run on a device of this machine, as a clause; "" when it can."""
+        ...
+
+    def open(self, path: str | Path, *, device: str = "cpu", threads: int | None = None) -> Session:
+        """Load an artifact; `threads` None leaves their number to the library.
+
+        Raises:
+            BackendError: the backend is unavailable, or its library refuses the artifact.
+        """
+        ...
+
+
+def load_library(backend: str, module: str, extra: str) -> Any:
+    """Import a backend's library; BackendError with the line that installs it where that fails."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            backend,
+            met=f"no module named {error.name}",
+            expected=module,
+            cause=f"pip install 'edge-export[{extra}]'",
+        ) from error
+    except (ImportError, OSError) as error:
+        raise BackendError(
+            backend,
+            met=f"«{telling_line(error)}»",
+            expected=f"{module} to load",
+            cause="its installation is damaged, or was made for another system",
+        ) from error
+
+
+def as_clause(obstacle: BackendError) -> str:
+    """A refusal as the clause that `unavailable` gives: the cause first, then what was met."""
+    return f"{obstacle.cause}: met {obstacle.met}, expected {obstacle.expected}"
+
+
+def check_device(backend: str, device: str, known: Mapping[str, object]) -> None:
+    """BackendError if a backend does not know a device."""
+    if device not in known:
+        raise BackendError(
+            f"{backend}: device",
+            met=device,
+            expected=" or ".join(sorted(known)),
+            cause=f"{backend} knows no other device",
+        )
+
+
+def check_threads(backend: str, threads: int | None) -> None:
+    """BackendError unless the number of threads is one at least, or left to the library."""
+    if threads is not None and threads < 1:
+        raise BackendError(f"{backend}: threads", met=str(threads), expected="at least 1")
+
+
+def refused(backend: str, path: str | Path, error: Exception, *, doing: str) -> BackendError:
+    """What a library said about an artifact, as a refusal."""
+    return BackendError(
+        f"{path}: {doing} with {backend}", met=f"«{telling_line(error)}»", expected="no error"
+    )
+
+
+def telling_line(error: Exception) -> str:
+    """The first line of a library's message that is not a place in its own source."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return (told or [type(error).__name__])[0][:300]
