@@ -15,15 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple, Self, cast
+from typing import NamedTuple, Self, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
-
-if TYPE_CHECKING:
-    from edge_runtime.mel import MelConfig
+from edge_runtime.mel import PRESETS, MelConfig
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,6 @@ class AudioEncoderConfig:
     @property
     def mel(self) -> MelConfig:
         """The front end that the net was trained on."""
-        from edge_runtime.mel import PRESETS
-
         return PRESETS["talking-head"]
 
     def to_json(self) -> dict[str, int]:

@@ -24,19 +24,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from edge_runtime.errors import ConfigError
-
-if TYPE_CHECKING:
-    from edge_runtime.mel import MelConfig
+from edge_runtime.mel import PRESETS, MelConfig
 
 Wiring = Literal["stock", "causal-tail"]
 OddKernels = Literal["refuse", "output-padding"]
@@ -83,6 +81,7 @@ class HifiGanConfig:
         _check_stages(self)
         _check_blocks(self)
         _check_mel(self)
+        _ = self.mel  # checks the framing
 
     @property
     def hop_length(self) -> int:
@@ -92,7 +91,17 @@ class HifiGanConfig:
     @property
     def mel(self) -> MelConfig:
         """The front end: explicit reflect padding, magnitude, Slaney filters, natural log floored at 1e-5."""
-        return MelConfig.from_json(_mel_entries(self))
+        return replace(
+            PRESETS["hifigan-22k"],
+            sample_rate=self.sampling_rate,
+            n_fft=self.n_fft,
+            hop_length=self.hop_size,
+            win_length=self.win_size,
+            n_mels=self.num_mels,
+            fmin=self.fmin,
+            fmax=self.fmax,
+            fmax_above_nyquist=self.fmax_above_nyquist,
+        )
 
     @property
     def context(self) -> tuple[int, int]:
@@ -306,10 +315,6 @@ def _check_mel(config: HifiGanConfig) -> None:
 
 def _times(numbers: tuple[int, ...]) -> str:
     return " × ".join(map(str, numbers))
-
-
-def _mel_entries(config: HifiGanConfig) -> dict[str, Any]:
-    raise NotImplementedError  # the front end lands beside this file
 
 
 # ---- geometry ---------------------------------------------------------------------------------------------
