@@ -35,7 +35,7 @@ class Session(Protocol):
         """Input arrays by name → output arrays by name, in the dtypes and shapes of the manifest.
 
         Raises:
-            BackendError: the library refuses the inputs (`edge_runtime.bundle.check_inputs` says more) or fails.
+            BackendError: the library refuses the inputs (`bundle.check_inputs` says more), or fails.
         """
         ...
 
@@ -102,10 +102,17 @@ def check_device(backend: str, device: str, known: Mapping[str, object]) -> None
         )
 
 
-def check_threads(backend: str, threads: int | None) -> None:
-    """BackendError unless the number of threads is one at least, or left to the library."""
+def check_request(backend: str, path: str | Path, threads: int | None) -> None:
+    """BackendError unless the artifact is there and the number of threads is one at least, or None."""
     if threads is not None and threads < 1:
         raise BackendError(f"{backend}: threads", met=str(threads), expected="at least 1")
+    if not Path(path).exists():
+        raise BackendError(f"{path}: loading with {backend}", met="no such file", expected="an artifact")
+
+
+def threads_in_words(threads: int | None) -> str:
+    """For `Session.detail`."""
+    return f"threads: {threads if threads is not None else 'default'}"
 
 
 def refused(backend: str, path: str | Path, error: Exception, *, doing: str) -> BackendError:

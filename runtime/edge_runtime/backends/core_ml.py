@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.backends.base import Array, as_clause, check_device, check_threads, load_library, refused
+from edge_runtime.backends.base import Array, as_clause, check_device, check_request, load_library, refused
 from edge_runtime.errors import BackendError
 
 name = "coreml"
@@ -51,16 +51,14 @@ def unavailable(device: str = "cpu") -> str:
 
 def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -> CoreMlSession:
     """Compile a package; `threads` is accepted and left to Core ML."""
-    check_threads(name, threads)
+    check_request(name, path, threads)
     library = _library(device)
     try:
         model = library.models.MLModel(str(path), compute_units=library.ComputeUnit[_UNITS[device]])
     except Exception as error:  # Core ML's errors come through as bare Exception
         raise refused(name, path, error, doing="loading") from error
     system = f"macOS {platform.mac_ver()[0]}"
-    detail = (
-        f"Core ML of {system}, {_UNITS[device]}, coremltools {library.__version__}, its own number of threads"
-    )
+    detail = f"Core ML of {system}, {_UNITS[device]}, coremltools {library.__version__}"
     return CoreMlSession(model, path, detail)
 
 

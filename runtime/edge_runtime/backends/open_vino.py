@@ -16,9 +16,10 @@ from edge_runtime.backends.base import (
     Array,
     as_clause,
     check_device,
-    check_threads,
+    check_request,
     load_library,
     refused,
+    threads_in_words,
 )
 from edge_runtime.errors import BackendError
 
@@ -56,7 +57,7 @@ def unavailable(device: str = "cpu") -> str:
 
 def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -> OpenVinoSession:
     """Compile an ONNX file; `threads` work inside each operation, on the CPU."""
-    check_threads(name, threads)
+    check_request(name, path, threads)
     library, core = _core(device)
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
     if threads is not None and device == "cpu":
@@ -65,7 +66,7 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
         compiled = core.compile_model(core.read_model(str(path)), _DEVICES[device], settings)
     except RuntimeError as error:
         raise refused(name, path, error, doing="loading") from error
-    count = f"{threads} threads" if threads and device == "cpu" else "its own number of threads"
+    count = threads_in_words(threads if device == "cpu" else None)
     version = library.__version__.split("-")[0]
     return OpenVinoSession(compiled, path, f"OpenVINO {version}, {_DEVICES[device]}, float32, {count}")
 

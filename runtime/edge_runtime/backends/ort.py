@@ -15,9 +15,10 @@ from edge_runtime.backends.base import (
     Array,
     as_clause,
     check_device,
-    check_threads,
+    check_request,
     load_library,
     refused,
+    threads_in_words,
 )
 from edge_runtime.errors import BackendError
 
@@ -60,7 +61,7 @@ def unavailable(device: str = "cpu") -> str:
 
 def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -> OrtSession:
     """Load an ONNX file; `threads` work inside each operation."""
-    check_threads(name, threads)
+    check_request(name, path, threads)
     library = _library(device)
     options = library.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
@@ -78,8 +79,8 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
             expected=f"{provider} to start",
             cause="its driver or libraries (CUDA, cuDNN) are missing or of another version",
         )
-    count = f"{threads} threads" if threads else "its own number of threads"
-    return OrtSession(session, path, f"onnxruntime {library.__version__}, {provider}, {count}")
+    detail = f"onnxruntime {library.__version__}, {provider}, {threads_in_words(threads)}"
+    return OrtSession(session, path, detail)
 
 
 def _library(device: str) -> Any:

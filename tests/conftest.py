@@ -1,0 +1,80 @@
+"""Which tests need which libraries.
+
+A part whose libraries are missing is skipped as a whole, and says so: right for a machine that has some of
+the extras only. Where the environment variable EDGE_TEST_PARTS names the part, as in
+``EDGE_TEST_PARTS=runtime,export``, a missing library is an error instead, so that continuous integration loses
+no tests in silence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+VARIABLE = "EDGE_TEST_PARTS"
+TESTS = Path(__file__).parent
+
+
+class Part(NamedTuple):
+    """Tests that stand or fall with some libraries."""
+
+    place: str  # folder or file below tests/; the longest one that holds a test decides
+    modules: tuple[str, ...]
+
+
+_EXPORT = ("torch", "onnx", "onnxruntime", "coremltools")
+PARTS: Mapping[str, Part] = {
+    "runtime": Part("runtime", ("numpy",)),
+    "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
+    "openvino": Part("runtime/backends/test_open_vino.py", ("onnx", "openvino")),
+    "training": Part("training", ("torch",)),
+    "export": Part("export", _EXPORT),
+    "end-to-end": Part("test_end_to_end.py", _EXPORT),
+}
+
+
+class MissingPart(pytest.Module):
+    """Stands for a test file that is not imported, because its libraries are missing."""
+
+    reason = ""
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        pytest.skip(self.reason, allow_module_level=True)
+
+
+def pytest_configure() -> None:
+    named = {name.strip() for name in os.environ.get(VARIABLE, "").split(",")} - {""}
+    if unknown := sorted(named - set(PARTS)):
+        raise pytest.UsageError(f"{VARIABLE}: no part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
+    for name in sorted(named):
+        if lacking := missing(PARTS[name].modules):
+            raise pytest.UsageError(f"{VARIABLE} names {name}, but {', '.join(lacking)} is not installed")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    part = part_of(module_path)
+    lacking = missing(PARTS[part].modules) if part else ()
+    if not lacking:
+        return None
+    module = MissingPart.from_parent(parent, path=module_path)
+    module.reason = f"part {part}: {', '.join(lacking)} is not installed"
+    return module
+
+
+def part_of(path: Path) -> str:
+    """The part that a test file belongs to; "" for what needs nothing."""
+    if not path.is_relative_to(TESTS):
+        return ""
+    inside = path.relative_to(TESTS)
+    holders = [name for name, part in PARTS.items() if inside.is_relative_to(part.place)]
+    return max(holders, key=lambda name: len(PARTS[name].place), default="")
+
+
+def missing(modules: tuple[str, ...]) -> tuple[str, ...]:
+    """The modules that cannot be imported; looks for them without importing."""
+    return tuple(module for module in modules if find_spec(module) is None)

@@ -1,0 +1,112 @@
+"""The runtime needs numpy and nothing else, and imports nothing heavy; what a package exports is there."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+import edge_runtime
+
+PACKAGES = ("edge_runtime", "edge_training", "edge_export")
+HEAVY = {
+    *(
+        "scipy",
+        "soundfile",
+        "soxr",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "coremltools",
+        "torch",
+        "cv2",
+        "librosa",
+    ),
+    *("lightning", "typer", "edge_training", "edge_export"),
+}
+
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+before = set(sys.modules)
+import edge_runtime
+names = [module.name for module in pkgutil.walk_packages(edge_runtime.__path__, "edge_runtime.")]
+for name in names:
+    importlib.import_module(name)
+loaded = {name.split(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
+print(json.dumps({"imported": names, "loaded": sorted(loaded)}))
+"""
+
+
+def numpys_files() -> Iterator[Path]:
+    """Top-level entries of numpy's wheel: the package, its libraries, its metadata."""
+    numpy = distribution("numpy")
+    names = {file.parts[0] for file in numpy.files or () if file.parts[0] not in ("..", "bin")}
+    for name in sorted(names):
+        yield Path(str(numpy.locate_file(name)))
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a virtual environment that holds numpy and edge_runtime."""
+    home = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    (packages,) = (home / "lib").glob("python*/site-packages")
+    for entry in (*numpys_files(), Path(edge_runtime.__path__[0])):
+        (packages / entry.name).symlink_to(entry)
+    return home / "bin" / "python"
+
+
+def answer(python: Path | str, program: str) -> dict[str, list[str]]:
+    done = subprocess.run([python, "-I", "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answers: dict[str, list[str]] = json.loads(done.stdout)
+    return answers
+
+
+def test_the_bare_environment_is_bare(bare_python: Path) -> None:
+    program = (
+        "import importlib.util as u, json; print(json.dumps({'found': [n for n in %r if u.find_spec(n)]}))"
+    )
+    assert answer(bare_python, program % sorted(HEAVY | {"pip", "pytest"})) == {"found": []}
+
+
+def test_every_module_and_pipeline_imports_with_numpy_alone(bare_python: Path) -> None:
+    found = answer(bare_python, IMPORT_ALL)
+    files = Path(edge_runtime.__path__[0]).rglob("*.py")
+    assert len(found["imported"]) == len(list(files)) - 1, "every file but the package itself"
+    assert set(found["loaded"]) == {"edge_runtime", "numpy"}
+
+
+def test_importing_the_runtime_loads_nothing_heavy_where_all_is_installed() -> None:
+    program = """
+import json, sys, edge_runtime
+print(json.dumps({"loaded": sorted({name.split(".")[0] for name in sys.modules})}))
+"""
+    assert not HEAVY & set(answer(sys.executable, program)["loaded"])
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_exported_names_are_exactly_the_public_ones(name: str) -> None:
+    package = importlib.import_module(name)
+    exported = getattr(package, "__all__", [])
+    missing = [item for item in exported if not hasattr(package, item)]
+    assert not missing, f"{name}.__all__ names what is not there"
+    public = {
+        item
+        for item, value in vars(package).items()
+        if not item.startswith("_") and not is_machinery(item, value)
+    }
+    assert public <= set(exported), f"public in {name}, but not in its __all__"
+    assert len(exported) == len(set(exported))
+
+
+def is_machinery(name: str, value: object) -> bool:
+    """A submodule, or `annotations` of ``from __future__``."""
+    return inspect.ismodule(value) or name == "annotations"

@@ -1,0 +1,81 @@
+"""A missing library skips its part and says so; EDGE_TEST_PARTS turns that into an error."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).with_name("conftest.py")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """A suite with one test file in each of three parts, beside the real conftest.py."""
+    tests = tmp_path / "tests"
+    for name in ("runtime/test_a.py", "training/test_b.py", "runtime/backends/test_open_vino.py"):
+        (tests / name).parent.mkdir(parents=True, exist_ok=True)
+        (tests / name).write_text("def test_it() -> None:\n    assert True\n")
+    shutil.copy(CONFTEST, tests)
+    return tests
+
+
+def run(suite: Path, *, without: str = "", parts: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the suite in a process that cannot import `without`."""
+    hide = f"import sys; sys.modules[{without!r}] = None\n" if without else ""
+    finder = (
+        f"{hide}import importlib.util as u, pytest, sys\n"
+        "find = u.find_spec\n"
+        f"u.find_spec = lambda name, *rest: None if name == {without!r} else find(name, *rest)\n"
+        f"sys.exit(pytest.main(['-q', '-rs', '--import-mode=importlib', {str(suite)!r}]))\n"
+    )
+    environment = os.environ | {"EDGE_TEST_PARTS": parts, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(
+        [sys.executable, "-c", finder],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=suite,
+        check=False,
+    )
+
+
+def test_everything_runs_where_everything_is_installed(suite: Path) -> None:
+    done = run(suite)
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
+def test_a_missing_library_skips_its_part_with_a_reason(suite: Path) -> None:
+    done = run(suite, without="torch")
+    assert done.returncode == 0, done.stdout
+    assert "2 passed, 1 skipped" in done.stdout
+    assert "part training: torch is not installed" in done.stdout
+
+
+def test_the_narrowest_part_decides(suite: Path) -> None:
+    done = run(suite, without="openvino")
+    assert "2 passed, 1 skipped" in done.stdout
+    assert "part openvino: openvino is not installed" in done.stdout
+
+
+def test_a_named_part_with_a_missing_library_is_an_error(suite: Path) -> None:
+    done = run(suite, without="torch", parts="runtime, training")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "EDGE_TEST_PARTS names training, but torch is not installed" in done.stderr
+
+
+def test_another_part_may_still_lack_it(suite: Path) -> None:
+    done = run(suite, without="torch", parts="runtime")
+    assert done.returncode == 0
+    assert "2 passed, 1 skipped" in done.stdout
+
+
+def test_an_unknown_part_is_an_error(suite: Path) -> None:
+    done = run(suite, parts="runtme")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "no part runtme; the parts are runtime" in done.stderr
