@@ -1,0 +1,41 @@
+"""The operations, by family. Importing this package fills the table in `registry`."""
+
+from edge_export.mil.ops import (
+    activation,
+    constant,
+    control_flow,
+    conv,
+    elementwise,
+    gather_scatter,
+    layout,
+    linear,
+    normalization,
+    pool,
+    quantization,
+    recurrent,
+    reduction,
+    resize,
+    sampling,
+    shape,
+    sort,
+)
+
+__all__ = [
+    "activation",
+    "constant",
+    "control_flow",
+    "conv",
+    "elementwise",
+    "gather_scatter",
+    "layout",
+    "linear",
+    "normalization",
+    "pool",
+    "quantization",
+    "recurrent",
+    "reduction",
+    "resize",
+    "sampling",
+    "shape",
+    "sort",
+]
