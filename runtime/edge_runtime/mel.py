@@ -4,7 +4,7 @@ The order of the stages is fixed; a configuration switches them on and gives the
 
     1. condition    standardise (whole signal), scale to a peak (whole signal), pre-emphasis
     2. STFT         padding and framing of `edge_runtime.spectral`, periodic Hann
-    3. spectrum     magnitude ``sqrt(re² + im² + epsilon)``, or power, or dB below the signal's maximum in [0, 1]
+    3. spectrum     magnitude, or power, or dB below the signal's maximum on 0 … 1
     4. bank         triangles on the Slaney or HTK scale, area norm (2 / bandwidth in Hz) or peak 1; or none
     5. logarithm    ``log_gain · log(max(value, floor)) - reference``; or at most ``top_db`` below the maximum
     6. scale        ``scale_from`` is mapped onto ``scale_to``, optionally clipped there
