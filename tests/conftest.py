@@ -2,8 +2,8 @@
 
 A part whose libraries are missing is skipped as a whole, and says so: right for a machine that has some of
 the extras only. Where the environment variable EDGE_TEST_PARTS names the part, as in
-``EDGE_TEST_PARTS=runtime,export``, a missing library is an error instead, so that continuous integration loses
-no tests in silence.
+``EDGE_TEST_PARTS=runtime,export``, a missing library is an error instead, so that continuous integration
+loses no tests in silence.
 """
 
 from __future__ import annotations
