@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import closed_form
 from torch import Tensor
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.mel import PRESETS
 from edge_training.nets.audio_encoder import AudioEncoder, AudioEncoderConfig
 
-KEYS = Path(__file__).parents[2] / "data" / "keys" / "audio_encoder.json"
+ROOT = Path(__file__).parents[3]
+KEYS = ROOT / "tests" / "data" / "keys" / "audio_encoder.json"
 
 # (stride of mel and time, padding, residual), one row a block
 TABLE = (
@@ -97,3 +100,30 @@ def test_config_round_trip_and_front_end() -> None:
 def test_other_sizes_are_refused(entries: dict[str, object], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         AudioEncoderConfig.from_json(entries)
+
+
+GOLDENS = json.loads((ROOT / "reference_data" / "manifest.json").read_text())["nets"]["audio-encoder"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=["float64", "float32"]
+)
+@pytest.mark.parametrize("case", GOLDENS)
+def test_goldens(case: str, dtype: torch.dtype, tolerance: float) -> None:
+    folder = ROOT / "reference_data" / "nets" / "audio-encoder" / case
+    net = AudioEncoder(AudioEncoderConfig.from_json(GOLDENS[case]["config"])).eval()
+    weights = closed_form.state(GOLDENS[case]["keys"])
+    net.load_state_dict({f"audio_encoder.{key}": torch.from_numpy(array) for key, array in weights.items()})
+    mel, features = (
+        torch.from_numpy(np.load(folder / f"{name}.npy")).to(dtype) for name in ("mel", "features")
+    )
+    with torch.no_grad():
+        difference = (net.to(dtype)(mel) - features).abs().max()
+    assert features.std() > 0.01
+    assert difference <= tolerance * (features.max() - features.min())
+
+
+def test_every_golden_case_is_here() -> None:
+    folder = ROOT / "reference_data" / "nets" / "audio-encoder"
+    assert {path.name for path in folder.iterdir()} == set(GOLDENS)
+    assert len(GOLDENS) == 2

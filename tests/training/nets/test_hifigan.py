@@ -7,18 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import closed_form
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.mel import PRESETS
 from edge_training.nets.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
 
-KEYS = Path(__file__).parents[2] / "data" / "keys"
+ROOT = Path(__file__).parents[3]
+KEYS = ROOT / "tests" / "data" / "keys"
 
 # as the paper's repository ships it for V1, training entries and all
 STOCK_JSON: dict[str, Any] = json.loads("""{
@@ -299,3 +302,35 @@ def test_the_odd_kernel_rule_is_about_length() -> None:
     """What the refusal says: stock padding with k − u odd emits one sample more in each such stage."""
     up = nn.ConvTranspose1d(1, 1, 15, 8, (15 - 8) // 2)
     assert up(torch.zeros(1, 1, 5)).shape[-1] == 5 * 8 + 1
+
+
+# ---- golden arrays (reference_data, made from torch.nn.functional in float64) ------------------------------
+
+GOLDENS = json.loads((ROOT / "reference_data" / "manifest.json").read_text())["nets"]["hifigan"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=["float64", "float32"]
+)
+@pytest.mark.parametrize("case", GOLDENS)
+def test_goldens(case: str, dtype: torch.dtype, tolerance: float) -> None:
+    golden, folder = GOLDENS[case], ROOT / "reference_data" / "nets" / "hifigan" / case
+    net = HifiGan(HifiGanConfig.from_json(golden["config"]), weight_norm=golden["weight_norm"]).eval()
+    weights = {
+        key.replace("weight_g", "parametrizations.weight.original0").replace(
+            "weight_v", "parametrizations.weight.original1"
+        ): torch.from_numpy(array)
+        for key, array in closed_form.state(golden["keys"]).items()
+    }
+    net.load_state_dict(weights)
+    mel, audio = (torch.from_numpy(np.load(folder / f"{name}.npy")).to(dtype) for name in ("mel", "audio"))
+    with torch.no_grad():
+        difference = (net.to(dtype)(mel) - audio).abs().max()
+    assert audio.std() > 0.01
+    assert difference <= tolerance * (audio.max() - audio.min())
+
+
+def test_every_golden_case_is_here() -> None:
+    folder = ROOT / "reference_data" / "nets" / "hifigan"
+    assert {path.name for path in folder.iterdir()} == set(GOLDENS)
+    assert len(GOLDENS) == 4

@@ -1,0 +1,94 @@
+"""Nets told apart by their keys: those of the origins' files, and shapes that give a config away."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from edge_training.nets.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
+from edge_training.recognition import hifigan_preset, recognise, resemblance
+
+KEYS = Path(__file__).parents[1] / "data" / "keys"
+
+
+def stored_keys(name: str) -> list[str]:
+    return list(json.loads((KEYS / f"{name}.json").read_text()))
+
+
+def folded(config: HifiGanConfig) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return HifiGan(config).state_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "net"),
+    [
+        ("audio_encoder", "audio-encoder"),
+        ("hifigan_v1", "hifigan"),
+        ("hifigan_v3", "hifigan"),
+        ("hifigan_rtmri-origin", "hifigan"),
+        ("hifigan_discriminators", "hifigan-discriminators"),
+    ],
+)
+def test_whole_key_files(name: str, net: str) -> None:
+    assert recognise(stored_keys(name)) == net
+
+
+@pytest.mark.parametrize(
+    ("keys", "net"),
+    [
+        ([f"{i}.conv_block.0.weight" for i in range(13)], "audio-encoder"),
+        ([f"{i}.conv_block.0.weight" for i in range(14)], "wav2lip-syncnet"),
+        (
+            [
+                f"{tower}.{i}.conv_block.0.weight"
+                for tower in ("face_encoder", "audio_encoder")
+                for i in range(14)
+            ],
+            "wav2lip-syncnet",
+        ),
+        (
+            ["face_encoder_blocks.0.0.conv_block.0.weight", "face_decoder_blocks.0.0.conv_block.0.weight"],
+            "wav2lip-generator",
+        ),
+        (["discriminators.0.convs.0.bias", "discriminators.0.conv_post.bias"], "hifigan-discriminators"),
+        (["cnn.backbone.conv_stem.weight", "rnn.lstm.weight_ih_l0", "head.weight"], "mri-acoustic"),
+        (["degliblock.convdnn.aigcc.0.conv_re.weight"], "degli"),
+        (["convblocks.0.conv.weight", "convblocks.0.bn.weight"], "mel-inversion"),
+        (["from_ecog.from_ecog.weight", "prediction_head.fundementals.weight"], "ecog-decoder"),
+        (["swin_transformer.norm.weight", "prediction_head.fundementals.weight"], "ecog-decoder"),
+        (["conv_fundementals.weight", "conv_loudness.weight", "conv1.weight"], "speech-encoder"),
+        (["bgnoise_mapping.weight", "timbre"], "formant-synthesizer"),
+        (["layer.weight"], None),
+        ([f"{i}.conv_block.0.weight" for i in range(12)], None),
+        ([], None),
+    ],
+)
+def test_keys(keys: list[str], net: str | None) -> None:
+    assert recognise(keys) == net
+
+
+@pytest.mark.parametrize("name", ["v1", "v2", "v3", "rtmri"])
+def test_shapes_of_a_preset(name: str) -> None:
+    state = folded(HIFIGAN_PRESETS[name])
+    assert hifigan_preset(state) == name
+    assert resemblance(state, "hifigan") == f"its shapes are those of preset {name}"
+
+
+def test_shapes_of_no_preset_say_what_they_can() -> None:
+    state = folded(replace(HIFIGAN_PRESETS["v1"], num_mels=100, upsample_initial_channel=256))
+    assert hifigan_preset(state) is None
+    assert resemblance(state, "hifigan") == (
+        "its shapes say num_mels 100; upsample_initial_channel 256; "
+        "upsample_kernel_sizes 16, 16, 4, 4; resblock 1"
+    )
+
+
+def test_resemblance_is_silent_about_what_it_does_not_know() -> None:
+    assert resemblance({"layer.weight": torch.zeros(1)}, "hifigan") == ""
+    assert resemblance({f"{i}.conv_block.0.weight": torch.zeros(1) for i in range(13)}, "audio-encoder") == ""

@@ -1,0 +1,224 @@
+"""HiFi-GAN's discriminators (Kong, Kim, Bae 2020, arXiv 2010.05646): multi-period and multi-scale.
+
+    input   (B, 1, N) samples in −1…1
+    output  one `Judgement` for each sub-net: score (B, n) and the feature maps of all its layers, score last
+
+MPD, one sub-net for each period p: reflect-pad on the right to a multiple of p, fold to (B, 1, N/p, p),
+convolutions (5, 1) of stride (3, 1), the last but one of stride 1, then (3, 1) to one channel. Weight norm.
+MSD, one sub-net for each scale: the raw audio with spectral norm, then twice an average pool (4, stride 2)
+with weight norm; the first pooling's output feeds the second. Leaky ReLU 0.1 after all but the last layer.
+
+The period axis is carried in the batch, (B · p, C, N/p): a kernel k × 1 over (N/p, p) is then a plain 1-D
+convolution over contiguous memory. Weights keep the published shape (…, 5, 1).
+
+`stock_state` and `load_stock_state` translate to the keys of published `do_` files: weight norm as
+`weight_g`, `weight_v`; spectral norm as `weight_orig`, `weight_u`, `weight_v`, whose `weight_v` is a buffer and
+not weight norm's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from edge_runtime.errors import CheckpointError, ConfigError
+
+SLOPE = 0.1
+
+# weight norm and spectral norm: torch's parametrization → the spelling of published files
+_STOCK_SPELLING = {
+    "parametrizations.weight.original0": "weight_g",
+    "parametrizations.weight.original1": "weight_v",
+    "parametrizations.weight.original": "weight_orig",
+    "parametrizations.weight.0._u": "weight_u",
+    "parametrizations.weight.0._v": "weight_v",
+}
+
+
+class Judgement(NamedTuple):
+    """What one sub-net says about a batch."""
+
+    score: Tensor  # (B, n), 1 where it takes the audio for real
+    features: tuple[Tensor, ...]  # of every layer, the last one before it is flattened included
+
+
+@dataclass(frozen=True)
+class PeriodConfig:
+    """Multi-period discriminator; the defaults are the published ones."""
+
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
+    channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)  # strides 3, the last 1
+
+    def __post_init__(self) -> None:
+        _check_wholes("periods", self.periods)
+        _check_wholes("channels", self.channels)
+
+
+@dataclass(frozen=True)
+class ScaleConfig:
+    """Multi-scale discriminator; the defaults are the published ones."""
+
+    scales: int = 3
+    channels: tuple[int, ...] = (128, 128, 256, 512, 1024, 1024, 1024)
+    kernels: tuple[int, ...] = (15, 41, 41, 41, 41, 41, 5)
+    strides: tuple[int, ...] = (1, 2, 2, 4, 4, 1, 1)
+    groups: tuple[int, ...] = (1, 4, 16, 16, 16, 16, 1)
+
+    def __post_init__(self) -> None:
+        if self.scales < 1:
+            raise ConfigError("scales", met=str(self.scales), expected="at least 1")
+        for name in ("channels", "kernels", "strides", "groups"):
+            _check_wholes(name, getattr(self, name))
+            if len(getattr(self, name)) != len(self.channels):
+                raise ConfigError(name, met=f"{len(getattr(self, name))} layers", expected=f"{len(self.channels)}")
+        for before, after, groups in zip((1, *self.channels), self.channels, self.groups, strict=False):
+            if before % groups or after % groups:
+                raise ConfigError(
+                    "groups", met=f"{groups} groups of {before} → {after} channels", expected="divisors of both"
+                )
+
+
+def _check_wholes(name: str, values: tuple[int, ...]) -> None:
+    if not values or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
+        raise ConfigError(name, met=repr(list(values)), expected="a list of positive whole numbers")
+
+
+class PeriodDiscriminator(nn.Module):
+    """One period of the MPD: (B, 1, N) → Judgement."""
+
+    def __init__(self, period: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.period = period
+        self.convs = nn.ModuleList()
+        inputs = 1
+        for layer, outputs in enumerate(channels):
+            stride = 1 if layer == len(channels) - 1 else 3
+            conv = nn.Conv2d(inputs, outputs, (5, 1), (stride, 1), padding=(2, 0))
+            self.convs.append(parametrizations.weight_norm(conv))
+            inputs = outputs
+        self.conv_post = parametrizations.weight_norm(nn.Conv2d(inputs, 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, x: Tensor) -> Judgement:
+        batch = len(x)
+        short = -x.shape[-1] % self.period
+        if short:
+            x = F.pad(x, (0, short), mode="reflect")
+        # (B, 1, N) → (B, N/p, p) → (B, p, N/p) → (B · p, 1, N/p)
+        x = x.view(batch, -1, self.period).transpose(1, 2).reshape(batch * self.period, 1, -1)
+        features = []
+        for conv in self.convs:
+            x = F.leaky_relu(_along_time(conv, x), SLOPE)
+            features.append(x)
+        x = _along_time(self.conv_post, x)
+        features.append(x)
+        return Judgement(x.reshape(batch, -1), tuple(features))
+
+
+def _along_time(conv: nn.Module, x: Tensor) -> Tensor:
+    """A convolution (k, 1) applied as a 1-D one to (B · p, C, N/p)."""
+    assert isinstance(conv, nn.Conv2d)
+    return F.conv1d(x, conv.weight.squeeze(-1), conv.bias, conv.stride[0], _whole(conv.padding[0]))
+
+
+def _whole(value: int | str) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+class ScaleDiscriminator(nn.Module):
+    """One scale of the MSD: (B, 1, N) → Judgement."""
+
+    def __init__(self, config: ScaleConfig, *, spectral: bool) -> None:
+        super().__init__()
+        norm = parametrizations.spectral_norm if spectral else parametrizations.weight_norm
+        self.convs = nn.ModuleList()
+        inputs = 1
+        layers = zip(config.channels, config.kernels, config.strides, config.groups, strict=True)
+        for outputs, kernel, stride, groups in layers:
+            conv = nn.Conv1d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups)
+            self.convs.append(norm(conv))
+            inputs = outputs
+        self.conv_post = norm(nn.Conv1d(inputs, 1, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Judgement:
+        features = []
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), SLOPE)
+            features.append(x)
+        x = self.conv_post(x)
+        features.append(x)
+        return Judgement(x.flatten(1), tuple(features))
+
+
+class MultiPeriodDiscriminator(nn.Module):
+    """(B, 1, N) → one Judgement for each period."""
+
+    def __init__(self, config: PeriodConfig) -> None:
+        super().__init__()
+        self.discriminators = nn.ModuleList(PeriodDiscriminator(p, config.channels) for p in config.periods)
+
+    def forward(self, x: Tensor) -> list[Judgement]:
+        return [discriminator(x) for discriminator in self.discriminators]
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """(B, 1, N) → one Judgement for each scale, the raw audio first."""
+
+    def __init__(self, config: ScaleConfig) -> None:
+        super().__init__()
+        self.discriminators = nn.ModuleList(
+            ScaleDiscriminator(config, spectral=scale == 0) for scale in range(config.scales)
+        )
+
+    def forward(self, x: Tensor) -> list[Judgement]:
+        judgements = []
+        for scale, discriminator in enumerate(self.discriminators):
+            if scale:
+                x = F.avg_pool1d(x, 4, 2, padding=2)
+            judgements.append(discriminator(x))
+        return judgements
+
+
+# ---- published spelling -----------------------------------------------------------------------------------
+
+
+def stock_state(module: nn.Module) -> dict[str, Tensor]:
+    """A discriminator's state under the keys of published `do_` files."""
+    return {stock: tensor for stock, tensor, _ in _pairs(module)}
+
+
+def load_stock_state(module: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
+    """Load what `stock_state` or the origin's training wrote, strictly.
+
+    Raises CheckpointError that names the first keys that differ. `name`: of the net in that sentence.
+    """
+    shapes = {stock: (tuple(tensor.shape), own) for stock, tensor, own in _pairs(module)}
+    differing = [
+        key
+        for key in sorted(shapes.keys() | state.keys())
+        if key not in state or key not in shapes or tuple(state[key].shape) != shapes[key][0]
+    ]
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise CheckpointError(
+            name,
+            met=f"missing, unknown or differently shaped {', '.join(differing[:3])}{more}",
+            expected=f"the {len(shapes)} tensors of this discriminator",
+            cause="its periods, channels or scales are others than the configuration's",
+        )
+    module.load_state_dict({own: state[stock] for stock, (_, own) in shapes.items()}, strict=True)
+
+
+def _pairs(module: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
+    """(published key, tensor, own key)."""
+    state: dict[str, Any] = module.state_dict()
+    for own, tensor in state.items():
+        layer, dot, tail = own.partition("parametrizations.")
+        stock = layer + _STOCK_SPELLING[dot + tail] if dot else own
+        yield stock, torch.as_tensor(tensor), own
