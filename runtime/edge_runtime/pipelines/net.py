@@ -1,0 +1,90 @@
+"""A net with one input and one output, opened from its bundle on a backend: what the pipelines compose."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.backends import get_backend
+from edge_runtime.bundle import Bundle, Tensor, open_bundle
+from edge_runtime.errors import BundleError
+
+AnyBundle = str | os.PathLike[str] | Bundle
+
+
+class BundleNet:
+    """The artifact of a bundle, ready to run.
+
+    Args:
+        bundle: a folder, or a bundle that is open already.
+        net: the name that its manifest must carry.
+        takes: axes of its input; None where any length will do.
+        gives: axes of its output.
+        backend, device, threads: see `edge_runtime.backends`.
+        precision: "fp32" or "fp16".
+
+    Raises:
+        BundleError: damaged, of another net, of other shapes, or without the artifact.
+        BackendError: the backend cannot run here.
+    """
+
+    def __init__(
+        self,
+        bundle: AnyBundle,
+        net: str,
+        *,
+        takes: Sequence[int | None],
+        gives: Sequence[int | None],
+        backend: str,
+        device: str,
+        threads: int | None,
+        precision: str,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self.manifest = self.bundle.manifest
+        try:
+            self._check(net, takes, gives)
+        except BundleError as error:
+            raise error.within(str(self.bundle.path)) from error
+        library = get_backend(backend)
+        self.backend = backend
+        self.precision = precision
+        self.artifact = self.manifest.artifact(library.target, precision)
+        path = self.bundle.artifact(library.target, precision)
+        self._session = library.open(path, device=device, threads=threads)
+        self._input = self.manifest.inputs[0].name
+        self._output = self.manifest.outputs[0].name
+
+    @property
+    def detail(self) -> str:
+        """Library, device and threads that were chosen."""
+        return self._session.detail
+
+    def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Run the net once; arrays of the shapes that its manifest gives."""
+        outputs = self._session.run({self._input: np.ascontiguousarray(values, np.float32)})
+        return np.asarray(outputs[self._output], np.float32)
+
+    def _check(self, net: str, takes: Sequence[int | None], gives: Sequence[int | None]) -> None:
+        if self.manifest.net != net:
+            raise BundleError("net", met=self.manifest.net, expected=net, cause="is it the right bundle?")
+        for what, tensors, axes in (
+            ("inputs", self.manifest.inputs, takes),
+            ("outputs", self.manifest.outputs, gives),
+        ):
+            if len(tensors) != 1 or not _fits(tensors[0], axes):
+                shapes = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
+                wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
+                raise BundleError(what, met=shapes or "none", expected=f"one of shape ({wanted})")
+
+
+def _fits(tensor: Tensor, axes: Sequence[int | None]) -> bool:
+    """Whether every axis that is fixed in both is the same; a named axis takes any length."""
+    return len(tensor.shape) == len(axes) and all(
+        wanted is None or isinstance(axis, str) or axis == wanted
+        for axis, wanted in zip(tensor.shape, axes, strict=True)
+    )

@@ -1,0 +1,366 @@
+"""Mel → audio with the `hifigan` net; and audio → mel → audio, which tells how much the net itself loses.
+
+Long mels run in chunks, in constant memory. Each chunk is fed with ``context_frames`` of its neighbours (13
+for HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64) whose output is dropped, so that the result
+is that of one run over everything, up to the rounding of the net's kernels.
+
+Core ML packages take a few numbers of frames alone. Chunks of such a length are laid inside the recording,
+the last one against its end, and nothing is padded: that is exact too. Only a mel shorter than the shortest
+length has to be filled up (with silence); its last ``context_frames`` then differ from a run of its own
+length.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime.audio import Audio, read_audio
+from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.mel import MelConfig, MelFrontEnd
+from edge_runtime.pipelines import pack
+from edge_runtime.pipelines.net import AnyBundle, BundleNet
+
+NET = "hifigan"
+CHUNK_FRAMES = 512  # frames per run; HiFi-GAN V1 needs about 100 MB for them
+TOLERANCE = 1e-3  # what `edge-export check` allows by default
+
+# natural logarithms of mel magnitudes of sound within ±1 lie between ln 1e-5 = -11.5 and about 2
+LOWEST, HIGHEST = -30.0, 12.0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One run of the net over frames ``start`` … ``stop``−1, of which ``first`` … ``last``−1 are kept."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def plan_chunks(frames: int, context: int, sizes: Sequence[int]) -> Iterator[Chunk]:
+    """Runs of the admitted ``sizes`` that give every frame once, each with its context.
+
+    Args:
+        frames: of the mel, at least 1.
+        context: frames to each side that an output frame depends on.
+        sizes: ascending numbers of frames that the net takes; ``range(1, n + 1)`` where it takes any.
+
+    Raises:
+        ConfigError: the longest size that fits leaves nothing between its two contexts.
+    """
+    usable = sizes[: bisect_right(sizes, frames)]
+    if not usable:  # shorter than the shortest: the caller fills the rest up
+        yield Chunk(0, sizes[0], 0, frames)
+        return
+    done = 0
+    while done < frames:
+        start = max(done - context, 0)
+        enough = bisect_left(usable, frames - start)
+        if enough < len(usable):
+            yield Chunk(frames - usable[enough], frames, done, frames)
+            return
+        stop = start + usable[-1]
+        if stop - context <= done:
+            raise ConfigError(
+                "frames per run",
+                met=f"{usable[-1]}",
+                expected=f"more than {2 * context} (context of {context} to each side)",
+                cause="export the net with a longer frame bucket",
+            )
+        yield Chunk(start, stop, done, stop - context)
+        done = stop - context
+
+
+class Vocoder:
+    """The pipeline.
+
+    Args:
+        bundle: of the `hifigan` net, a folder or an open bundle.
+        backend, device, threads: what executes the net (`edge_runtime.backends`).
+        precision: of the artifact, "fp32" or "fp16".
+        chunk_frames: most frames per run where the artifact takes any number; memory grows with it.
+        frame_buckets: numbers of frames that the artifact takes; read from the manifest where None.
+
+    Raises:
+        BundleError: a damaged bundle, or one of another net.
+        BackendError: the backend cannot run here.
+        ConfigError: chunk_frames that the context leaves nothing of.
+    """
+
+    def __init__(
+        self,
+        bundle: AnyBundle,
+        *,
+        backend: str = "onnxruntime",
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str = "fp32",
+        chunk_frames: int = CHUNK_FRAMES,
+        frame_buckets: Sequence[int] | None = None,
+    ) -> None:
+        self.net = BundleNet(
+            bundle,
+            NET,
+            takes=(None, None, None),
+            gives=(None, 1, None),
+            backend=backend,
+            device=device,
+            threads=threads,
+            precision=precision,
+        )
+        self.threads = threads
+        self.hop_length, self.context_frames = _geometry(self.net)
+        self.n_mels = _n_mels(self.net)
+        if frame_buckets is None and self.net.artifact.target == "coreml":
+            frame_buckets = _buckets(self.net.artifact.shapes)
+        self.sizes: Sequence[int] = sorted(frame_buckets) if frame_buckets else range(1, chunk_frames + 1)
+        if not frame_buckets and chunk_frames <= 2 * self.context_frames:
+            raise ConfigError(
+                "chunk_frames", met=str(chunk_frames), expected=f"more than {2 * self.context_frames}"
+            )
+
+    @property
+    def front_end(self) -> MelConfig:
+        """How audio becomes the net's mel; BundleError where the manifest does not say."""
+        config = self.net.manifest.front_end
+        if config is None:
+            raise BundleError(
+                str(self.net.bundle.path), met="no front_end", expected="the mel of the net's training"
+            )
+        return config
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio that comes out, Hz."""
+        return self.front_end.sample_rate
+
+    def mel(self, audio: ArrayLike) -> NDArray[np.float32]:
+        """(samples,) floats at `sample_rate` → the net's mel, (n_mels, frames)."""
+        return np.asarray(self._mel(np.asarray(audio), "float32"), np.float32)
+
+    def synthesize(self, mel: ArrayLike) -> NDArray[np.float32]:
+        """Audio of a mel.
+
+        Args:
+            mel: (n_mels, frames), natural logarithm of magnitudes as `mel` gives them.
+
+        Returns:
+            (frames · hop_length,) in [−1, 1].
+
+        Raises:
+            InputError: another shape, values that are not finite, or in a range that no such logarithm has.
+        """
+        values = self._check(np.asarray(mel))
+        frames, hop = values.shape[1], self.hop_length
+        samples = np.empty(frames * hop, np.float32)
+        for chunk in plan_chunks(frames, self.context_frames, self.sizes):
+            audio = self._run(values, chunk)
+            kept = audio[(chunk.first - chunk.start) * hop : (chunk.last - chunk.start) * hop]
+            samples[chunk.first * hop : chunk.last * hop] = kept
+        return samples
+
+    def copy_synthesis(self, audio: ArrayLike) -> NDArray[np.float32]:
+        """Audio → mel → audio: (samples,) at `sample_rate` → (frames · hop_length,)."""
+        return self.synthesize(self.mel(audio))
+
+    def save_reference(
+        self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Write a reference pack: mel.npy (n_mels, frames) float32, wav.npy (samples,) float32, and JSON.
+
+        Args:
+            path: an audio file – then reference_audio.wav, the samples that the mel was made from, is part of
+                the pack, and the mel is computed in float64 – or a mel, a .npy file of (n_mels, frames).
+            out: folder to make.
+            overwrite: replace an older pack.
+
+        Raises:
+            TargetError: ``out`` exists or cannot be written.
+            InputError: the file is refused, by its name.
+        """
+        audio, mel = None, np.empty(0)
+        if Path(path).suffix == ".npy":
+            mel = pack.load_array(path)
+        else:
+            audio = read_audio(path, self.sample_rate)
+        with pack.naming(path):
+            if audio is not None:
+                mel = self._mel(audio.samples, "float64")
+            samples = self.synthesize(mel)
+        with pack.replace_pack(out, overwrite) as folder:
+            _write_pack(folder, Path(path).name, audio, mel.astype(np.float32), samples, self)
+        return Path(out)
+
+    def _mel(self, audio: NDArray[Any], dtype: str) -> NDArray[Any]:
+        return MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)
+
+    def _run(self, mel: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
+        """(samples,) of one chunk; frames beyond the end of the mel are silence."""
+        frames = mel[None, :, chunk.start : chunk.stop]
+        length = chunk.stop - chunk.start
+        missing = length - frames.shape[2]
+        if missing:
+            frames = np.pad(frames, ((0, 0), (0, 0), (0, missing)), constant_values=self._silence)
+        audio = self.net(frames).reshape(-1)
+        if len(audio) != length * self.hop_length:
+            raise BundleError(
+                str(self.net.bundle.path),
+                met=f"{len(audio)} samples for {length} frames",
+                expected=f"{length * self.hop_length} (hop {self.hop_length})",
+                cause="the manifest's hop_length is not the net's",
+            )
+        return audio
+
+    @property
+    def _silence(self) -> float:
+        config = self.net.manifest.front_end
+        return float(np.log(config.floor)) if config is not None and config.log == "ln" else 0.0
+
+    def _check(self, mel: NDArray[Any]) -> NDArray[np.float32]:
+        if mel.ndim != 2 or mel.shape[0] != self.n_mels or mel.shape[1] == 0:
+            raise InputError(
+                "mel",
+                met=f"shape {mel.shape}",
+                expected=f"({self.n_mels}, frames), at least one frame",
+                cause=_guess_shape(mel.shape, self.n_mels),
+            )
+        if mel.dtype.kind != "f":
+            raise InputError("mel", met=f"{mel.dtype}", expected="floats")
+        lowest, highest = float(mel.min()), float(mel.max())
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
+            raise InputError("mel", met="NaN or infinity", expected="finite values")
+        config = self.net.manifest.front_end
+        if (config is None or config.log == "ln") and (lowest < LOWEST or highest > HIGHEST):
+            raise InputError(
+                "mel",
+                met=f"values from {lowest:.4g} to {highest:.4g}",
+                expected="natural logarithms of magnitudes, about -11.5 to 2",
+                cause=_guess_unit(lowest),
+            )
+        return np.asarray(mel, np.float32)
+
+
+def _guess_shape(shape: tuple[int, ...], n_mels: int) -> str:
+    if len(shape) == 2 and shape[1] == n_mels:
+        return "transposed: pass mel.T"
+    if len(shape) == 3 and shape[0] == 1:
+        return "drop the batch axis: pass mel[0]"
+    if len(shape) == 2 and shape[1]:
+        return "the mel of another front end, or of another net"
+    return ""
+
+
+def _guess_unit(lowest: float) -> str:
+    if lowest >= 0:
+        return "these look like magnitudes: take the logarithm"
+    return "these look like decibels: divide dB of a magnitude by 8.686"
+
+
+def _geometry(net: BundleNet) -> tuple[int, int]:
+    """(hop length, context frames), which a vocoder's manifest must hold."""
+    geometry = net.manifest.geometry
+    if geometry.hop_length is None or geometry.context_frames is None:
+        raise BundleError(
+            f"{net.bundle.path}: geometry",
+            met=f"hop_length {geometry.hop_length}, context_frames {geometry.context_frames}",
+            expected="both",
+        )
+    return geometry.hop_length, geometry.context_frames
+
+
+def _n_mels(net: BundleNet) -> int:
+    axis = net.manifest.inputs[0].shape[1]
+    if not isinstance(axis, int):
+        raise BundleError(
+            f"{net.bundle.path}: inputs", met=f"an axis {axis}", expected="a fixed number of mels"
+        )
+    return axis
+
+
+def _buckets(note: str) -> list[int]:
+    """Numbers of frames in an artifact's note on its shapes, as "batch 1; frames 64, 128, 256"."""
+    found = re.search(r"frames\D{0,20}(\d+(?:\s*(?:,|or|and)\s*(?:or |and )?\d+)*)", note)
+    return [int(number) for number in re.findall(r"\d+", found.group(1))] if found else []
+
+
+# the reference pack ----------------------------------------------------------------------------------------
+
+_DESCRIPTION = (
+    "Input and output of the vocoder. A port that feeds mel.npy to the net and writes its samples as wav.npy "
+    "can be checked number by number: `edge-export check THIS_FOLDER YOUR_FOLDER`. All arrays are numpy .npy "
+    "files, little-endian, C order."
+)
+
+
+def _write_pack(
+    folder: Path,
+    name: str,
+    audio: Audio | None,
+    mel: NDArray[np.float32],
+    samples: NDArray[np.float32],
+    vocoder: Vocoder,
+) -> None:
+    np.save(folder / "mel.npy", mel)
+    np.save(folder / "wav.npy", samples)
+    if audio is not None:
+        pack.write_audio(folder / pack.AUDIO, audio)
+    pack.write_json(
+        folder / "metadata.json",
+        {
+            "source": name,
+            "sample_rate": vocoder.sample_rate,
+            "hop_length": vocoder.hop_length,
+            "n_mels": vocoder.n_mels,
+            "mel_shape": list(mel.shape),
+            "wav_shape": list(samples.shape),
+            "mel_value_range": [float(mel.min()), float(mel.max())],
+            "wav_value_range": [float(samples.min()), float(samples.max())],
+            "front_end": vocoder.front_end.to_json(),
+        },
+    )
+    _write_instructions(folder, mel.shape, len(samples), vocoder, with_audio=audio is not None)
+
+
+def _write_instructions(
+    folder: Path, shape: tuple[int, ...], samples: int, vocoder: Vocoder, *, with_audio: bool
+) -> None:
+    files = {
+        "mel.npy": f"{shape} float32, natural logarithm of mel magnitudes: the net's input",
+        "wav.npy": f"({samples},) float32 in [-1, 1] at {vocoder.sample_rate} Hz: the net's output",
+        "metadata.json": "shapes, value ranges, and the front end's settings",
+    }
+    steps = [
+        "Feed mel.npy to the net as (1, n_mels, frames) and compare the samples with wav.npy.",
+        f"Where the net runs in pieces, give each piece {vocoder.context_frames} frames of its neighbours "
+        f"and drop their {vocoder.hop_length} samples per frame: the result is the same.",
+        "Keep the largest absolute difference at or below 1e-3 (`edge-export check` exits with 1 otherwise).",
+        "Clip before converting to 16 bits: +1.0 times 32768 does not fit.",
+    ]
+    if with_audio:
+        files[pack.AUDIO] = f"the samples that mel.npy was made from, {vocoder.sample_rate} Hz, one channel"
+        steps.insert(
+            0, "Compute the mel of reference_audio.wav (front_end in metadata.json); compare with mel.npy."
+        )
+    pack.write_instructions(
+        folder,
+        "the vocoder",
+        _DESCRIPTION,
+        steps,
+        files,
+        {
+            "mel": {"shape": list(shape)},
+            "wav": {"shape": [samples], "value_range": [-1.0, 1.0]},
+            "numerical_tolerance": TOLERANCE,
+        },
+        pack.provenance(vocoder.net.manifest, vocoder.net.detail, vocoder.net.precision),
+    )
