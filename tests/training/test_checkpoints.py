@@ -150,6 +150,11 @@ def test_other_floats_become_float32(tmp_path: Path, dtype: torch.dtype, precisi
         torch.testing.assert_close(checkpoint.state[key], tensor, rtol=precision, atol=1e-7)
 
 
+def test_another_pickle_protocol_is_read_without_a_warning(tmp_path: Path) -> None:
+    torch.save({"generator": tiny().state_dict()}, tmp_path / "g", pickle_protocol=3)
+    assert read_checkpoint(tmp_path / "g").format.startswith("torch zip, level generator")
+
+
 def test_half_precision_is_folded_in_full(tmp_path: Path) -> None:
     state = {key: tensor.half() for key, tensor in origin_state_dict(tiny()).items()}
     checkpoint = read_checkpoint(save(tmp_path / "g", {"generator": state}))
@@ -489,19 +494,22 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         CheckpointError, match="g_00: checkpoint: met no such file or directory, expected a read"
     ):
         read_checkpoint(tmp_path / "g_00")
-    with pytest.raises(CheckpointError, match=r"met is a directory, .*; a checkpoint is one file inside"):
+    with pytest.raises(CheckpointError, match=r"met a folder, .*; a checkpoint is one file inside"):
         read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("saved", "sentence"),
     [
-        ([torch.ones(2)], "met a saved list"),
-        (torch.ones(2), "met a saved Tensor"),
+        ([torch.ones(2)], "met a saved object of type list"),
+        (torch.ones(2), "met a saved object of type Tensor"),
         ({}, "met no weights at all"),
         ({"state_dict": {}}, "met no weights at all"),
-        ({"epoch": 3}, "entry 'epoch': met a int, expected tensors under names, bare or inside state_dict"),
-        ({0: torch.ones(2)}, "entry 0: met a Tensor, expected tensors under names"),
+        (
+            {"epoch": 3},
+            "entry 'epoch': met type int, expected tensors under names, bare or inside state_dict",
+        ),
+        ({0: torch.ones(2)}, "entry 0: met type Tensor, expected tensors under names"),
         ({"a.weight": torch.tensor([1.0, float("nan")])}, "a.weight: met 1 of 2 values NaN or infinite"),
         ({"a.weight": torch.tensor([float("inf")] * 3).half()}, "a.weight: met 3 of 3 .*; training diverged"),
         (

@@ -196,7 +196,7 @@ def _open(path: Path) -> tuple[str, object]:
 
 def _load_torch(path: Path) -> object:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # «pickle protocol 4»: read or refused just the same
+        warnings.simplefilter("ignore", UserWarning)  # «pickle protocol 3»: read or refused just the same
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -229,7 +229,7 @@ def _guarded(load: Callable[[], object], size: int) -> object:
             ) from error
         raise _refusal(
             f"{size} bytes that cannot be read ({type(error).__name__})",
-            "the file is truncated or damaged (fetch it again), or it holds Python objects",
+            "the file is truncated or damaged (fetch it again), or its pickle is not as torch.save writes it",
         ) from error
 
 
@@ -265,7 +265,7 @@ def _refusal(met: str, cause: str = "") -> CheckpointError:
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
+    return "a folder" if isinstance(error, IsADirectoryError) else (error.strerror or str(error)).lower()
 
 
 # ---- levels, prefixes, parts ------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def _reason(error: OSError) -> str:
 def _unwrap(saved: object, notes: list[str]) -> State:
     """The state dict inside nested levels; notes each level."""
     if not isinstance(saved, Mapping):
-        raise _refusal(f"a saved {type(saved).__name__}", "save the module's state_dict()")
+        raise _refusal(f"a saved object of type {type(saved).__name__}", "save the module's state_dict()")
     for level in LEVELS:
         if isinstance(saved.get(level), Mapping):
             notes.append(f"level {level}")
@@ -289,7 +289,7 @@ def _unwrap(saved: object, notes: list[str]) -> State:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(
                 f"entry {key!r}",
-                met=f"a {type(value).__name__}",
+                met=f"type {type(value).__name__}",
                 expected=f"tensors under names, bare or inside {', '.join(LEVELS)}",
             )
     return dict(saved)

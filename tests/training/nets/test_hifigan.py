@@ -218,7 +218,7 @@ def test_chunks_with_context_equal_one_pass(name: str, frames: int, size: int) -
 
 def test_stock_config_is_preset_v1() -> None:
     config = HifiGanConfig.from_json(STOCK_JSON)
-    assert config == HIFIGAN_PRESETS["v1"]
+    assert json.dumps(config.to_json()) == json.dumps(HIFIGAN_PRESETS["v1"].to_json())
     assert config.wiring is None
 
 
@@ -259,7 +259,7 @@ def test_front_ends_are_the_runtimes() -> None:
         ({"fmax": 12000}, r"fmax: met 12000 Hz, .*11025 Hz, or null.*\"fmax_above_nyquist\": true"),
         ({"fmax_for_loss": 12000}, "fmax_for_loss: met 12000 Hz"),
         ({"fmin": 8000}, "fmin: met 8000 Hz, expected less than fmax, 8000 Hz"),
-        ({"fmin": -1}, "fmin: met -1, expected a frequency"),
+        ({"fmin": -1}, "fmin: met -1.0, expected a frequency"),
         ({"fmin": None}, "fmin: met None, expected a frequency"),
         ({"fmax": float("inf")}, "fmax: met inf"),
         ({"fmax": True}, "fmax: met True"),

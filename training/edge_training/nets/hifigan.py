@@ -136,7 +136,13 @@ class HifiGanConfig:
         values = {name: _tupled(entries[name]) for name in known if name in entries}
         if values["resblock"] in ("1", "2"):  # stock configs spell it as a string
             values["resblock"] = int(values["resblock"])
+        for name in _FREQUENCIES & values.keys():  # and frequencies as whole numbers
+            if isinstance(values[name], int) and not isinstance(values[name], bool):
+                values[name] = float(values[name])
         return cls(**values)
+
+
+_FREQUENCIES = frozenset({"fmin", "fmax", "fmax_for_loss"})
 
 
 def _unknown_entry(key: str, known: tuple[str, ...]) -> ConfigError:
