@@ -385,7 +385,7 @@ def _read_manifest(path: Path) -> Manifest:
     except BundleError:
         raise
     except (ValueError, RecursionError) as error:
-        cause = "the file is damaged" if raw.endswith(b"}\n") else "the file is truncated"
+        cause = "the file is damaged" if raw.endswith(b"\n}\n") else "the file is truncated"
         raise BundleError(str(path), met=f"«{error}»", expected="JSON", cause=cause) from error
     if not whole:
         raise BundleError(

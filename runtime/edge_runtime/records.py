@@ -43,10 +43,12 @@ def decode_fields(kind: Any, entries: dict[str, Any], where: str = "") -> Any:
         BundleError: an entry is missing, unknown, of a wrong type, or refused by the dataclass itself.
     """
     names = [field.name for field in fields(kind)]
-    if set(entries) != set(names):
+    if missing := set(names) - set(entries):
         raise BundleError(
-            where or _ROOT, met=f"the entries {listed(entries)}", expected=f"the entries {listed(names)}"
+            where or _ROOT, met=f"no {listed(missing)}", expected=f"the entries {listed(names)}"
         )
+    if unknown := set(entries) - set(names):
+        raise BundleError(where or _ROOT, met=f"{listed(unknown)}", expected=f"the entries {listed(names)}")
     hints = get_type_hints(kind)
     prefix = f"{where}." if where else ""
     values = {name: _decode(hints[name], entries[name], prefix + name) for name in names}
