@@ -18,8 +18,8 @@ Layout, every array in manifest.json with sha256, shape, dtype and how it was ma
 
 manifest.json, entry `nets`: for each net and case the `config` (for hifigan a config.json), `weight_norm`
 (whether the keys are `weight_g` and `weight_v`, or folded), and the bare `keys` with their shapes. The
-weights are `closed_form.tensor(key, shape)`, float32; the arithmetic on them is float64, folding too. A net in
-float64 agrees to 1e-12, one in float32 to about 1e-5 of the output's range.
+weights are `closed_form.tensor(key, shape)`, float32; the arithmetic on them is float64, folding too. A net
+of float64 agrees to 1e-12, one of float32 to about 1e-5 of the output's range.
 """
 
 from __future__ import annotations

@@ -13,7 +13,10 @@ Constants of a corpus are the caller's: rtMRI recordings are divided by the larg
 corpus before this front end sees them.
 
 Precision: everything up to the magnitude is computed in float64, for float32 results too; from the magnitude
-on float32 is enough (1e-6 relative).
+on, float32 costs 1e-6 of ``ln`` or 1e-5 dB. Measured with a float32 transform instead: a loud tone's rounding
+noise stands above the floor in the quiet bands, 0.017 of ``ln`` (`auffusion`, chirp), 3.5 dB far below the
+maximum (`ecog-512`, 100 Hz). And it would not be faster: numpy transforms 60 s of `talking-head` frames in
+6.9 ms in float64, 7.9 ms in float32.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import numpy as np
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.spectral import (
+    BLOCK_FRAMES,
     Array,
     Padding,
     Signal,
@@ -365,7 +369,7 @@ class MelFrontEnd:
             bands *= self._slope
             bands += self._offset
         if self.config.clip and self.config.top_db is None:
-            np.clip(bands, *self.config.scale_to, out=bands)
+            _clip(bands, *self.config.scale_to)
 
     def _finish(self, result: Array) -> Array:
         """What needs the maximum over the whole signal."""
@@ -374,8 +378,14 @@ class MelFrontEnd:
             per_db = self._slope / _log_slope(config)
             np.maximum(result, result.max() - config.top_db * per_db, out=result)
             if config.clip:
-                np.clip(result, *config.scale_to, out=result)
+                _clip(result, *config.scale_to)
         return result
+
+
+def _clip(values: Array, low: float, high: float) -> None:
+    """In place; two plain ufuncs cost a block less than np.clip does."""
+    np.maximum(values, low, out=values)
+    np.minimum(values, high, out=values)
 
 
 def _log_slope(config: MelConfig) -> float:
@@ -396,11 +406,7 @@ def _affine(config: MelConfig) -> tuple[float, float]:
 
 
 class _Worker:
-    """Buffers of one thread.
-
-    They always hold a whole block, so that a matrix product sees one shape only: BLAS may round differently
-    for another, and results must not depend on where a signal ends.
-    """
+    """Buffers of one thread, always whole blocks: of the last one the rows that mean nothing are not used."""
 
     def __init__(self, stft: Stft, bands: int, dtype: np.dtype[Any]) -> None:
         rows, bins = stft.block_frames, stft.config.bins
@@ -467,9 +473,9 @@ def _mean_and_gain(samples: Array, config: MelConfig) -> tuple[float, float]:
 
 
 def _pieces(samples: Array) -> Iterator[Array]:
-    """The signal in float64, a million samples at a time."""
-    for start in range(0, samples.size, 1 << 20):
-        yield samples[start : start + (1 << 20)].astype(np.float64)
+    """The signal in float64, piece by piece."""
+    for start in range(0, samples.size, 1 << 16):
+        yield samples[start : start + (1 << 16)].astype(np.float64)
 
 
 def _normalized_db(magnitude: Array, largest: float, range_db: float) -> None:
@@ -479,7 +485,7 @@ def _normalized_db(magnitude: Array, largest: float, range_db: float) -> None:
     magnitude += 1e-12
     np.log(magnitude, out=magnitude)
     magnitude *= 20.0 / float(np.log(10.0)) / range_db
-    np.clip(magnitude, -1.0, 0.0, out=magnitude)
+    _clip(magnitude, -1.0, 0.0)
     magnitude += 1.0
 
 
@@ -499,7 +505,13 @@ class _BandedBank:
             self._parts.append((bands, bins, np.ascontiguousarray(bank[bands, bins].T, dtype=dtype)))
 
     def apply(self, spectrum: Array, out: Array) -> Array:
-        """``(block, bins)`` → ``(block, n_mels)``."""
-        for bands, bins, matrix in self._parts:
-            np.matmul(spectrum[:, bins], matrix, out=out[:, bands])
+        """``(block, bins)`` → ``(block, n_mels)``, always `BLOCK_FRAMES` rows at a time.
+
+        BLAS sums in another order for another number of rows: one shape alone keeps the result independent
+        of block size and signal length.
+        """
+        for start in range(0, len(spectrum), BLOCK_FRAMES):
+            rows = slice(start, start + BLOCK_FRAMES)
+            for bands, bins, matrix in self._parts:
+                np.matmul(spectrum[rows, bins], matrix, out=out[rows, bands])
         return out
