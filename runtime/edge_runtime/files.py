@@ -148,7 +148,7 @@ def _check_directory(final: Path, overwrite: bool, ours: Callable[[Path], bool])
             str(final),
             met="an existing folder",
             expected="a path that does not exist yet",
-            cause="ask for overwriting to replace it",
+            cause="overwrite=True (--overwrite) replaces it",
         )
     try:
         replaceable = is_empty(final) or ours(final)
@@ -174,7 +174,7 @@ def _check_file(final: Path, overwrite: bool) -> None:
             str(final),
             met="an existing file",
             expected="a path that does not exist yet",
-            cause="ask for overwriting to replace it",
+            cause="overwrite=True (--overwrite) replaces it",
         )
 
 
