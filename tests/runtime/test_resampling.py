@@ -81,12 +81,13 @@ def test_both_ways_agree_on_band_limited_sound() -> None:
 @settings(deadline=None)
 @given(st.integers(1, 4000), st.sampled_from(RATES[:5]), st.integers(1, 3000))
 def test_the_block_size_changes_nothing(samples: int, rates: tuple[int, int], block: int) -> None:
-    x = np.random.default_rng(samples).standard_normal(samples).astype(np.float32)
+    x = np.random.default_rng(samples).uniform(-1, 1, samples).astype(np.float32)
     whole = resample(x, *rates, method="polyphase")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resampling, "BLOCK", block)
         chunked = resample(x, *rates, method="polyphase")
-    np.testing.assert_allclose(chunked, whole, atol=2e-6, rtol=0)
+    # float32 sums of 130 products in another order
+    np.testing.assert_allclose(chunked, whole, atol=1e-5, rtol=0)
 
 
 def test_a_constant_stays_one() -> None:

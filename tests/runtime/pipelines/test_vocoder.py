@@ -22,7 +22,7 @@ from edge_runtime.pipelines.pack import load_array
 from edge_runtime.pipelines.vocoder import Vocoder, _buckets, plan_chunks
 
 BUCKETS = [12, 16, 40]
-SAME = 2e-6  # the kernels of onnxruntime sum in another order for another length
+SAME = 1e-5  # the kernels of onnxruntime sum in another order for another length
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_less_context_would_be_heard(tmp_path: Path, bundle: Path) -> None:
     )
     mel = random_mel(100)
     error = np.abs(Vocoder(short, chunk_frames=12).synthesize(mel) - one_run(bundle, mel))
-    assert error.max() > 100 * SAME
+    assert error.max() > 20 * SAME
 
 
 def test_a_net_of_one_fixed_length_runs_any_recording(tmp_path: Path, bundle: Path) -> None:
