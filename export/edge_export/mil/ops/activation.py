@@ -118,9 +118,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda x: x,
     "relu": relu,
     "sigmoid": sigmoid,
-    # the recurrent layers give these two no parameters; Core ML's own defaults hold
+    # a recurrent layer gives these no parameters: slope 0.2 and offset 0.5, and tanh unscaled
     "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
     "sigmoid_hard": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
-    "scaled_tanh": lambda x: 1.7159 * np.tanh(2 / 3 * x),
+    "scaled_tanh": np.tanh,
     "tanh": np.tanh,
 }

@@ -1,6 +1,8 @@
 """LSTM, GRU and plain recurrent layers: x (S, N, I) → (S or 1, N, H), and the last states (N, H).
 
-Gates are computed for a whole step at once; the input's share of all steps is one matrix product.
+Gates are computed for a whole step at once; the input's share of all steps is one matrix product. With
+direction "reverse" the last step is processed first, and the sequence of states comes in the order of
+processing; the backward half of a bidirectional layer comes in the order of the input.
 """
 
 # mypy: no-warn-return-any
@@ -36,7 +38,7 @@ def rnn(
     for share in shares:
         h = act(share + h @ weight_hh.T)
         steps.append(h)
-    return _sequence(steps, direction, output_sequence), h
+    return _sequence(steps, output_sequence), h
 
 
 @operation("gru")
@@ -77,7 +79,7 @@ def gru(
         o = act(share[:, out_rows] + hidden_o)
         h = (1 - z) * o + z * h
         steps.append(h)
-    return _sequence(steps, direction, output_sequence), h
+    return _sequence(steps, output_sequence), h
 
 
 @operation("lstm")
@@ -99,8 +101,11 @@ def lstm(
     cell_activation: str = "tanh",
     activation: str = "tanh",
     clip: Any = None,
-) -> tuple[Array, Array, Array]:
-    """Rows of the weights: input, forget, output, cell gate. Both directions: halves of the last axis."""
+) -> tuple[Array, ...]:
+    """Rows of the weights: input, forget, output, cell gate. Both directions: halves of the last axis.
+
+    `clip` bounds the cell state (the documentation says cell gate, the operation tests the state).
+    """
     acts = (recurrent_activation, cell_activation, activation)
     if direction != "bidirectional":
         weights = (weight_ih, weight_hh, bias, peephole)
@@ -116,8 +121,9 @@ def lstm(
         _lstm_one_way(x, initial_h[:, half], initial_c[:, half], weights, way, output_sequence, acts, clip)
         for way, half, weights in ways
     ]
-    out, h, c = (np.concatenate(pair, axis=-1) for pair in zip(*results, strict=True))
-    return out, h, c
+    (out, h, c), (out_back, h_back, c_back) = results
+    joined = (np.concatenate(pair, axis=-1) for pair in ((out, out_back[::-1]), (h, h_back), (c, c_back)))
+    return tuple(joined)
 
 
 def _lstm_one_way(
@@ -129,7 +135,7 @@ def _lstm_one_way(
     output_sequence: Any,
     activations: tuple[str, str, str],
     clip: Any,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, ...]:
     weight_ih, weight_hh, bias, peephole = weights
     gate, cell, act = (ACTIVATIONS[name.lower()] for name in activations)
     shares = _input_shares(x, weight_ih, bias, direction)
@@ -137,13 +143,12 @@ def _lstm_one_way(
     steps = []
     for share in shares:
         i, f, o, z = np.split(share + h @ weight_hh.T, 4, axis=-1)
-        new = cell(z)
+        c = gate(f + p_f * c) * c + gate(i + p_i * c) * cell(z)
         if clip is not None:
-            new = np.clip(new, -clip, clip)
-        c = gate(f + p_f * c) * c + gate(i + p_i * c) * new
+            c = np.clip(c, -clip, clip)
         h = gate(o + p_o * c) * act(c)
         steps.append(h)
-    return _sequence(steps, direction, output_sequence), h, c
+    return _sequence(steps, output_sequence), h, c
 
 
 def _input_shares(x: Array, weight: Array, bias: Array | None, direction: str) -> Array:
@@ -153,8 +158,6 @@ def _input_shares(x: Array, weight: Array, bias: Array | None, direction: str) -
     return shares if bias is None else shares + bias
 
 
-def _sequence(steps: list[Array], direction: str, output_sequence: Any) -> Array:
-    """All states in the order of the input, or the last one alone."""
-    if not output_sequence:
-        return steps[-1][None]
-    return np.stack(steps[::-1] if direction == "reverse" else steps)
+def _sequence(steps: list[Array], output_sequence: Any) -> Array:
+    """All states in the order of processing, or the last one alone."""
+    return np.stack(steps) if output_sequence else steps[-1][None]

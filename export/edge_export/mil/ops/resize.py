@@ -93,14 +93,18 @@ def resize(
     interpolation_mode: str = "LINEAR",
     sampling_mode: str = "DEFAULT",
 ) -> Array:
-    """The last `resized_dims` axes take the last lengths of `shape`; 0 leaves an axis as it is."""
+    """The last `resized_dims` axes take the last lengths of `shape`; 0 leaves an axis as it is.
+
+    Its nearest neighbour is the one nearest to the grid's point; the older operations take the one below.
+    """
     count = int(resized_dims)
     for axis in range(-count, 0):
         length = int(shape[axis])
         if length == 0:
             continue
         if interpolation_mode == "NEAREST_NEIGHBOR":
-            x = _nearest(x, axis, length)
+            places = np.floor(_points(x.shape[axis], length, sampling_mode) + 0.5)
+            x = np.take(x, places.astype(np.int64), axis)
         else:
             x = _linear(x, axis, length, sampling_mode)
     return x
@@ -116,9 +120,13 @@ def _nearest(x: Array, axis: int, length: int) -> Array:
     return np.take(x, np.minimum(np.arange(length) * n // length, n - 1), axis=axis)
 
 
+def _points(n: int, length: int, rule: str) -> Array:
+    return np.clip(GRIDS[rule](n, length), 0, n - 1)
+
+
 def _linear(x: Array, axis: int, length: int, rule: str) -> Array:
     n = x.shape[axis]
-    points = np.clip(GRIDS[rule](n, length), 0, n - 1)
+    points = _points(n, length, rule)
     low = np.floor(points).astype(np.int64)
     high = np.minimum(low + 1, n - 1)
     part = (points - low).astype(np.float32).reshape(-1, *[1] * (-axis - 1))

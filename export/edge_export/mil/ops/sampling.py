@@ -119,7 +119,9 @@ def _crop(x: Array, corners: Array, size: tuple[int, int], mode: str, outside: f
     across = _box_points(left, right, size[1], mode)
     grid = np.meshgrid(down, across, indexing="ij")
     rows, columns = (np.broadcast_to(part, (x.shape[0], *part.shape)) for part in grid)
-    return _bilinear(x, rows, columns, outside)
+    height, width = x.shape[-2:]
+    inside = (rows >= 0) & (rows <= height - 1) & (columns >= 0) & (columns <= width - 1)
+    return np.where(inside[:, None], _bilinear(x, rows, columns, None), np.float32(outside))
 
 
 def _box_points(start: float, end: float, count: int, mode: str) -> Array:
