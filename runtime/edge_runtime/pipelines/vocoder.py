@@ -6,8 +6,8 @@ is that of one run over everything, up to the rounding of the net's kernels.
 
 Core ML packages take a few numbers of frames alone. Chunks of such a length are laid inside the recording,
 the last one against its end, and nothing is padded: that is exact too. Only a mel shorter than the shortest
-length has to be filled up (with silence); its last ``context_frames`` then differ from a run of its own
-length.
+length that leaves room between two contexts has to be filled up (with silence); its last ``context_frames``
+then differ from a run of its own length.
 """
 
 from __future__ import annotations
@@ -59,9 +59,18 @@ def plan_chunks(frames: int, context: int, sizes: Sequence[int]) -> Iterator[Chu
         ConfigError: the longest size that fits leaves nothing between its two contexts.
     """
     usable = sizes[: bisect_right(sizes, frames)]
-    if not usable:  # shorter than the shortest: the caller fills the rest up
-        yield Chunk(0, sizes[0], 0, frames)
+    longest = usable[-1] if usable else 0
+    enough = bisect_left(sizes, frames)
+    if enough < len(sizes) and (sizes[enough] == frames or longest <= 2 * context):
+        yield Chunk(0, sizes[enough], 0, frames)  # the caller fills up what the mel lacks
         return
+    if longest <= 2 * context:
+        raise ConfigError(
+            "frames per run",
+            met=f"{longest}",
+            expected=f"more than {2 * context} (context of {context} to each side)",
+            cause="export the net with a longer frame bucket",
+        )
     done = 0
     while done < frames:
         start = max(done - context, 0)
@@ -69,14 +78,7 @@ def plan_chunks(frames: int, context: int, sizes: Sequence[int]) -> Iterator[Chu
         if enough < len(usable):
             yield Chunk(frames - usable[enough], frames, done, frames)
             return
-        stop = start + usable[-1]
-        if stop - context <= done:
-            raise ConfigError(
-                "frames per run",
-                met=f"{usable[-1]}",
-                expected=f"more than {2 * context} (context of {context} to each side)",
-                cause="export the net with a longer frame bucket",
-            )
+        stop = start + longest
         yield Chunk(start, stop, done, stop - context)
         done = stop - context
 

@@ -19,7 +19,7 @@ from edge_runtime.bundle import Geometry
 from edge_runtime.errors import BundleError, ConfigError, InputError, TargetError
 from edge_runtime.mel import MelFrontEnd
 from edge_runtime.pipelines.pack import load_array
-from edge_runtime.pipelines.vocoder import Vocoder, _buckets, plan_chunks
+from edge_runtime.pipelines.vocoder import Chunk, Vocoder, _buckets, plan_chunks
 
 BUCKETS = [12, 16, 40]
 SAME = 1e-5  # the kernels of onnxruntime sum in another order for another length
@@ -74,6 +74,12 @@ def test_lengths_that_leave_no_room_are_refused() -> None:
         ConfigError, match=r"frames per run: met 8, expected more than 8 .*longer frame bucket"
     ):
         list(plan_chunks(50, 4, [8]))
+
+
+def test_lengths_within_the_context_give_way_to_longer_ones() -> None:
+    assert list(plan_chunks(12, 6, [12, 20])) == [Chunk(0, 12, 0, 12)]  # exact: one run
+    assert list(plan_chunks(15, 6, [12, 20])) == [Chunk(0, 20, 0, 15)]  # filled up
+    assert list(plan_chunks(23, 6, [12, 20])) == [Chunk(0, 20, 0, 14), Chunk(3, 23, 14, 23)]
 
 
 @settings(deadline=None, max_examples=60)
