@@ -30,7 +30,7 @@ lint: setup
 	$(BIN)/python -m mypy
 
 test: lint
-	EDGE_TEST_PARTS=runtime,training,export $(BIN)/python -m pytest
+	EDGE_TEST_PARTS=runtime,backends,openvino,training,export,end-to-end $(BIN)/python -m pytest
 
 # every operation test of the coremltools wheel against our executor (several minutes)
 test-operations: setup

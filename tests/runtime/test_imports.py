@@ -108,5 +108,5 @@ def test_exported_names_are_exactly_the_public_ones(name: str) -> None:
 
 
 def is_machinery(name: str, value: object) -> bool:
-    """A submodule, or `annotations` of ``from __future__``."""
-    return inspect.ismodule(value) or name == "annotations"
+    """A submodule, or what loading names lazily takes."""
+    return inspect.ismodule(value) or name in {"annotations", "Any", "TYPE_CHECKING", "import_module"}

@@ -1,0 +1,55 @@
+"""What this machine can do: libraries, backends, cores. The first thing to send with a question."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import dataclass
+
+from edge_export.backends import BACKENDS, get_backend
+
+# distribution → what edge-export does with it
+LIBRARIES = {
+    "numpy": "the runtime",
+    "scipy": "faster transforms",
+    "soundfile": "reads flac, mp3, ogg",
+    "soxr": "resamples",
+    "onnxruntime": "runs ONNX",
+    "openvino": "runs ONNX",
+    "torch": "builds and trains nets",
+    "safetensors": "reads checkpoints",
+    "onnx": "writes ONNX",
+    "coremltools": "writes Core ML",
+    "librosa": "oracle of tests and bench",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; ``state`` is a version, ``usable``, or why not."""
+
+    subject: str
+    state: str
+    purpose: str
+
+
+def doctor() -> list[Finding]:
+    """Versions of the libraries that matter and the usability of every backend, in fixed order."""
+    findings = [
+        Finding("python", platform.python_version(), platform.platform()),
+        Finding("cores", str(os.cpu_count()), platform.machine()),
+    ]
+    findings += [Finding(name, _version(name), purpose) for name, purpose in LIBRARIES.items()]
+    for name in BACKENDS:
+        backend = get_backend(name)
+        state = backend.unavailable() or "usable"
+        findings.append(Finding(f"backend {name}", state, f"executes {backend.target} artifacts"))
+    return findings
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
