@@ -304,9 +304,9 @@ _STEPS = [
     "Read reference_audio.wav (16 kHz, one channel) and compute the mel spectrogram: pre-emphasis 0.97, "
     "frames of 800 samples every 200 with 400 zeros before and after the signal, periodic Hann window, "
     "magnitude, 80 Slaney mel bands with area norm from 55 to 7600 Hz, "
-    "clip(1.6·log10(max(1e-5, mel)) + 2.4, -4, 4).",
+    "clip(1.6·log10(max(1e-5, mel)) + 2.4, -4, 4); every setting is in provenance.front_end.",
     "Compare it with mel_spectrogram.npy first: a wrong window, padding or mel scale shows here.",
-    "Convert the encoder (model.mlpackage of the bundle is ready for Core ML), feed mel_windows.npy[i] "
+    "Run the encoder (model.mlpackage, where the bundle was exported for Core ML) on mel_windows.npy[i] "
     "transposed to (1, 1, 80, 16), and compare with audio_features_raw.npy[i].",
     "Repeat the first and the last row once (audio_features_padded.npy), take rows i-8 … i+7 around frame i "
     "with zeros outside (frames/frame_XXXXX_window.npy), reshape in C order and compare with "
@@ -344,5 +344,5 @@ def _write_instructions(folder: Path, result: TalkingHeadResult, net: BundleNet)
             f"frame_features_{mode.name}": {"shape": list(mode.shape)},
             "numerical_tolerance": TOLERANCE,
         },
-        pack.provenance(net.manifest, net.detail, net.precision),
+        pack.provenance(net.manifest, net.detail, net.precision) | {"front_end": _front_end(net).to_json()},
     )

@@ -325,6 +325,10 @@ def test_the_pack_describes_itself(bundle: Path, speech: Path, tmp_path: Path) -
     }
     assert instructions["provenance"]["weights_format"] == "random seed 3"
     assert "onnxruntime" in instructions["provenance"]["executed_by"]
+    assert instructions["provenance"]["front_end"] == PRESETS["talking-head"].to_json() | {
+        "scale_from": [-100.0, 0.0],
+        "scale_to": [-4.0, 4.0],
+    }
 
 
 def test_packs_of_legacy_padding_say_so(bundle: Path, speech: Path, tmp_path: Path) -> None:
