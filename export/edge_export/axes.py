@@ -1,0 +1,50 @@
+"""How far a named axis may bend where a target wants to know it beforehand (Core ML does, ONNX does not)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_runtime.errors import ConfigError
+
+MOST_BUCKETS = 128  # Core ML's limit for enumerated shapes
+
+
+@dataclass(frozen=True)
+class Span:
+    """Every length from `low` to `high`."""
+
+    low: int
+    high: int
+
+    @property
+    def smallest(self) -> int:
+        return self.low
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """These lengths and no other, smallest first; ConfigError unless they are whole numbers above 0."""
+
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        whole = all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in self.sizes)
+        if not whole or list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
+            raise ConfigError("buckets", met=str(list(self.sizes)), expected="growing whole numbers above 0")
+        if len(self.sizes) > MOST_BUCKETS:
+            raise ConfigError(
+                "buckets", met=f"{len(self.sizes)} of them", expected=f"at most {MOST_BUCKETS} (Core ML)"
+            )
+
+    @property
+    def smallest(self) -> int:
+        return self.sizes[0]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.sizes))
+
+
+Axis = Span | Buckets

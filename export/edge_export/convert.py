@@ -1,0 +1,348 @@
+"""A checkpoint, or random weights from a seed → a bundle, whole or not at all.
+
+The order: read and build, run the PyTorch net on the reference cases (float32, evaluation mode, one thread,
+so that sums come out the same on each run), write the artifacts, write the manifest last, rename. A process
+that dies on the way leaves no bundle.
+
+The same input gives the same bytes with the same versions of the libraries; there is no time stamp and no
+path in a bundle, of the checkpoint only its name and hash.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+import numpy as np
+
+from edge_export.axes import Buckets
+from edge_export.catalog import Arrays, Axes, Config, Net, get_net, unknown
+from edge_runtime.bundle import (
+    Artifact,
+    Bundle,
+    Manifest,
+    Precision,
+    Source,
+    Target,
+    describe_artifact,
+    is_bundle,
+    open_bundle,
+    write_reference,
+)
+from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
+from edge_runtime.files import replace_directory
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_training.checkpoints import Checkpoint
+
+Progress = Callable[[str], object]
+PathLike = str | os.PathLike[str]
+Name = TypeVar("Name", bound=str)
+
+TARGETS: tuple[Target, ...] = get_args(Target)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+_SUFFIXES: Mapping[Target, str] = {"onnx": ".onnx", "coreml": ".mlpackage"}
+_LIBRARIES: Mapping[Target, str] = {"onnx": "onnx", "coreml": "coremltools"}
+SEEDS = 2**63
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What was asked for, checked."""
+
+    net: Net
+    targets: tuple[Target, ...]
+    precisions: tuple[Precision, ...]
+    axes: Axes  # of Core ML
+    progress: Progress
+
+
+def export(
+    net: str,
+    out: PathLike,
+    *,
+    checkpoint: PathLike | None = None,
+    random: int | None = None,
+    preset: str | None = None,
+    config: PathLike | Mapping[str, Any] | None = None,
+    targets: Sequence[str] = TARGETS,
+    precisions: Sequence[str] = PRECISIONS,
+    frame_buckets: Sequence[int] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Write a bundle.
+
+    Args:
+        net: a name in the catalogue.
+        out: the folder to write; refused if it exists.
+        checkpoint: weights of any format that `edge_training.checkpoints` reads …
+        random: … or the seed of random ones; one of the two.
+        preset: name of one of the net's configs …
+        config: … or a config.json, or its entries. Without both: the config.json beside the checkpoint; for
+            random weights and nets with one config, the net's first preset.
+        targets, precisions: which artifacts.
+        frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis.
+        overwrite: replace a bundle that is there.
+        progress: called with a line of text when something begins.
+
+    Returns:
+        the bundle, opened again from the disk and checked.
+
+    Raises:
+        ConfigError: an unknown name, or options that contradict each other or the net.
+        CheckpointError: weights that are damaged, unsafe or of another net.
+        TargetError: `out` exists or cannot be written.
+        BackendError: a library is missing.
+    """
+    job = _Job(
+        net=get_net(net),
+        targets=_chosen("target", targets, TARGETS),
+        precisions=_chosen("precision", precisions, PRECISIONS),
+        axes=_axes(get_net(net), frame_buckets),
+        progress=progress or (lambda _: None),
+    )
+    _check_source(checkpoint, random, preset, config)
+    _check_libraries(job.targets)
+    with replace_directory(out, overwrite, ours=is_bundle) as folder, _one_thread():
+        if checkpoint is not None:
+            built = _from_checkpoint(job, Path(checkpoint), preset, config)
+        else:
+            assert random is not None
+            built = _from_seed(job, random, preset, config)
+        _write(job, folder, *built)
+    job.progress(f"checking {out}")
+    return open_bundle(out)
+
+
+# ---- what was asked for -----------------------------------------------------------------------------------
+
+
+def _chosen(what: str, names: Sequence[str], known: tuple[Name, ...]) -> tuple[Name, ...]:
+    """The known names among those given, in the known order."""
+    if isinstance(names, str):
+        names = (names,)
+    for name in names:
+        if name not in known:
+            raise unknown(what, str(name), known)
+    if not names:
+        raise ConfigError(what, met="none", expected=f"one of {', '.join(known)}")
+    return tuple(name for name in known if name in names)
+
+
+def _axes(net: Net, frame_buckets: Sequence[int] | None) -> Axes:
+    if frame_buckets is None:
+        return net.coreml_axes
+    if not isinstance(net.coreml_axes.get("frames"), Buckets):
+        raise ConfigError(
+            "frames",
+            met=f"buckets for {net.name}",
+            expected="none",
+            cause=f"its axes are {', '.join(f'{name} ({axis})' for name, axis in net.coreml_axes.items())}",
+        )
+    try:
+        return {**net.coreml_axes, "frames": Buckets(tuple(sorted(set(frame_buckets))))}
+    except ConfigError as error:
+        raise error.within("frames") from error
+
+
+def _check_source(
+    checkpoint: PathLike | None,
+    random: int | None,
+    preset: str | None,
+    config: PathLike | Mapping[str, Any] | None,
+) -> None:
+    if (checkpoint is None) == (random is None):
+        met = "neither a checkpoint nor a seed" if checkpoint is None else "a checkpoint and a seed"
+        raise ConfigError("weights", met=met, expected="one of --checkpoint FILE and --random SEED")
+    if random is not None and (isinstance(random, bool) or not 0 <= random < SEEDS):
+        raise ConfigError("random", met=repr(random), expected="a whole number from 0 to 2^63 - 1")
+    if preset is not None and config is not None:
+        raise ConfigError(
+            "configuration", met="a preset and a config file", expected="one of --preset and --config"
+        )
+
+
+def _check_libraries(targets: tuple[Target, ...]) -> None:
+    for library in ("torch", *(_LIBRARIES[target] for target in targets)):
+        if importlib.util.find_spec(library) is None:
+            raise BackendError(
+                "exporting",
+                met=f"no module named {library}",
+                expected=library,
+                cause="pip install 'edge-export[export]'",
+            )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """torch on one thread: how many share a sum decides how it is rounded."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# ---- the PyTorch net --------------------------------------------------------------------------------------
+
+_Built = tuple["nn.Module", Config, Source]
+
+
+def _from_checkpoint(
+    job: _Job, path: Path, preset: str | None, config: PathLike | Mapping[str, Any] | None
+) -> _Built:
+    from edge_training.checkpoints import load_checkpoint, read_checkpoint
+
+    job.progress(f"reading {path.name}")
+    checkpoint = read_checkpoint(path)
+    settings = _config(job.net, preset, config, path, checkpoint)
+    module = job.net.build(settings)
+    load_checkpoint(module, checkpoint, net=job.net.name)
+    return module.eval(), settings, Source(checkpoint.file, checkpoint.sha256, checkpoint.format)
+
+
+def _from_seed(
+    job: _Job, seed: int, preset: str | None, config: PathLike | Mapping[str, Any] | None
+) -> _Built:
+    import torch
+
+    from edge_export.random_weights import random_module, weights_sha256
+
+    job.progress(f"random weights from seed {seed}")
+    net = job.net
+    settings = _config(net, preset, config, None, None)
+    *_, case = net.cases(settings, job.axes).values()
+    example = tuple(torch.from_numpy(case[tensor.name]) for tensor in net.inputs(settings))
+    module = random_module(lambda: net.build(settings), seed, example, rms=net.random_rms)
+    return module, settings, Source("random", weights_sha256(module), f"random seed {seed}")
+
+
+def _config(
+    net: Net,
+    preset: str | None,
+    config: PathLike | Mapping[str, Any] | None,
+    path: Path | None,
+    checkpoint: Checkpoint | None,
+) -> Config:
+    """The net's config from wherever it is said, with what only the checkpoint's keys tell."""
+    from edge_training.checkpoints import find_config
+
+    if preset is not None and preset not in net.presets:
+        raise unknown(f"preset of {net.name}", preset, net.presets)
+    one_shape = len(net.presets) == 1
+    if preset is None and config is None and path is not None and not one_shape:
+        config = find_config(path)
+        if config is None:
+            raise _no_config(net, path, checkpoint)
+    if config is not None:
+        return net.settle(_read_config(net, config), checkpoint)
+    return net.settle(net.preset(preset or net.presets[0]), checkpoint)
+
+
+def _read_config(net: Net, config: PathLike | Mapping[str, Any]) -> Config:
+    from edge_training.checkpoints import read_config
+
+    if isinstance(config, Mapping):
+        return net.config_from_json(config)
+    entries = read_config(config)
+    try:
+        return net.config_from_json(entries)
+    except EdgeError as error:
+        raise error.within(str(config)) from error
+
+
+def _no_config(net: Net, path: Path, checkpoint: Checkpoint | None) -> ConfigError:
+    from edge_training.recognition import resemblance
+
+    return ConfigError(
+        "configuration",
+        met=f"no config.json beside {path}",
+        expected=f"--config FILE, or --preset with one of {', '.join(net.presets)}",
+        cause=resemblance(checkpoint.state, net.name) if checkpoint is not None else "",
+    )
+
+
+# ---- the bundle -------------------------------------------------------------------------------------------
+
+
+def _write(job: _Job, folder: Path, module: nn.Module, config: Config, source: Source) -> None:
+    net = job.net
+    reference = {}
+    for name, inputs in net.cases(config, job.axes).items():
+        job.progress(f"reference case {name}")
+        reference[name] = write_reference(
+            folder, name, inputs | _outputs(net, module, config, inputs, source)
+        )
+    artifacts = [
+        _write_artifact(job, folder, module, config, target, precision)
+        for target in job.targets
+        for precision in job.precisions
+    ]
+    Manifest(
+        net=net.name,
+        config=config.to_json(),
+        front_end=net.front_end(config),
+        inputs=net.inputs(config),
+        outputs=net.outputs(config),
+        artifacts=tuple(artifacts),
+        source=source,
+        tolerance={precision: net.tolerance[precision] for precision in job.precisions},
+        geometry=net.geometry(config),
+        versions=_versions(job.targets),
+        reference=reference,
+    ).save(folder)
+
+
+def _outputs(net: Net, module: nn.Module, config: Config, inputs: Arrays, source: Source) -> Arrays:
+    """What the PyTorch net says to a case."""
+    import torch
+
+    with torch.inference_mode():
+        values = module(*(torch.from_numpy(inputs[tensor.name]) for tensor in net.inputs(config)))
+    tensors = values if isinstance(values, tuple) else (values,)
+    arrays = {spec.name: tensor.numpy() for spec, tensor in zip(net.outputs(config), tensors, strict=True)}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                source.file,
+                met=f"NaN or infinite {name} on speech",
+                expected="finite values",
+                cause="training diverged, or these weights belong to another configuration",
+            )
+    return arrays
+
+
+def _write_artifact(
+    job: _Job, folder: Path, module: nn.Module, config: Config, target: Target, precision: Precision
+) -> Artifact:
+    infix = "" if precision == "fp32" else f".{precision}"
+    name = f"model{infix}{_SUFFIXES[target]}"
+    job.progress(f"writing {name}")
+    if target == "onnx":
+        from edge_export import to_onnx
+
+        version = to_onnx.write_onnx(module, job.net, config, folder / name, precision)
+        shapes = to_onnx.flexible_axes(job.net, config)
+    else:
+        from edge_export import to_coreml
+
+        version = to_coreml.write_coreml(module, job.net, config, folder / name, precision, job.axes)
+        shapes = to_coreml.flexible_axes(job.net, config, job.axes)
+    return describe_artifact(folder, name, target=target, precision=precision, version=version, shapes=shapes)
+
+
+def _versions(targets: tuple[Target, ...]) -> dict[str, str]:
+    libraries = ("edge-export", "numpy", "torch", *(_LIBRARIES[target] for target in targets))
+    return {library: importlib.metadata.version(library) for library in libraries}

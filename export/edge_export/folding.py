@@ -1,0 +1,51 @@
+"""A trained module → the module to export: evaluation mode, weight norm and batch norm folded away.
+
+Folded are weight norm (torch's parametrization) and every batch norm that follows a convolution or a linear
+layer directly inside an `nn.Sequential`. A batch norm elsewhere stays; the exporters refuse graphs that still
+hold one.
+"""
+# ruff: noqa: TID253  -- convert imports it once torch is needed
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+
+
+def folded(module: nn.Module) -> nn.Module:
+    """A folded copy, without gradients; the module itself is not touched."""
+    module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
+    for layer in list(module.modules()):
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+    for sequence in [part for part in module.modules() if isinstance(part, nn.Sequential)]:
+        _fold_batch_norms(sequence)
+    return module.requires_grad_(requires_grad=False)
+
+
+def _fold_batch_norms(sequence: nn.Sequential) -> None:
+    for index in range(len(sequence) - 2, -1, -1):
+        layer, norm = sequence[index], sequence[index + 1]
+        if isinstance(layer, Convolution | nn.Linear) and isinstance(norm, BatchNorm):
+            _scale(layer, norm)
+            del sequence[index + 1]
+
+
+def _scale(layer: Convolution | nn.Linear, norm: BatchNorm) -> None:
+    """y = (W x + b − mean) · gain + bias as one layer; in float64, rounded once."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = torch.rsqrt(norm.running_var.double() + norm.eps)
+    bias = torch.zeros_like(gain)
+    if norm.affine:
+        gain, bias = gain * norm.weight.double(), norm.bias.double()
+    before = torch.zeros_like(gain) if layer.bias is None else layer.bias.double()
+    weight = layer.weight.double() * gain.reshape(-1, *[1] * (layer.weight.ndim - 1))
+    layer.weight = nn.Parameter(weight.to(layer.weight.dtype))
+    layer.bias = nn.Parameter(((before - norm.running_mean.double()) * gain + bias).to(layer.weight.dtype))

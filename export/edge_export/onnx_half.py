@@ -1,0 +1,91 @@
+# ruff: noqa: TID253  -- reached from to_onnx alone
+"""A float32 ONNX graph → the same graph in float16, with float32 inputs and outputs.
+
+Weights, constants and every intermediate tensor become float16; a Cast stands behind each input and before
+each output. Weights beyond float16's range saturate at ±65504 instead of becoming infinite; weights below its
+smallest subnormal become zero, as rounding has it.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
+
+LARGEST = float(np.finfo(np.float16).max)
+# operator → inputs that its specification keeps in float32
+_KEPT: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
+
+
+def to_half(model: ModelProto) -> ModelProto:
+    """A float16 copy of a model; the model itself is not touched."""
+    model = copy.deepcopy(model)
+    graph = model.graph
+    del graph.value_info[:]  # float32 types that no longer hold
+    kept = {
+        node.input[index]
+        for node in graph.node
+        for index in _KEPT.get(node.op_type, ())
+        if index < len(node.input)
+    }
+    _halve(graph, kept)
+    casts_in = [_cast_input(graph, value.name) for value in graph.input if _is_float(value)]
+    casts_out = [_cast_output(graph, value.name) for value in graph.output if _is_float(value)]
+    nodes = [*casts_in, *graph.node, *casts_out]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def _is_float(value: onnx.ValueInfoProto) -> bool:
+    return value.type.tensor_type.elem_type == TensorProto.FLOAT
+
+
+def _halve(graph: GraphProto, kept: set[str]) -> None:
+    """Initializers, constants and casts of a graph and of the graphs inside its nodes."""
+    for tensor in graph.initializer:
+        if tensor.name not in kept:
+            _halve_tensor(tensor)
+    for node in graph.node:
+        if node.op_type == "Constant" and node.output[0] in kept:
+            continue
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                _halve_tensor(attribute.t)
+            elif attribute.type == AttributeProto.GRAPH:
+                _halve(attribute.g, kept)
+            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+
+
+def _halve_tensor(tensor: TensorProto) -> None:
+    if tensor.data_type != TensorProto.FLOAT:
+        return
+    values = np.clip(numpy_helper.to_array(tensor), -LARGEST, LARGEST).astype(np.float16)
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _cast_input(graph: GraphProto, name: str) -> onnx.NodeProto:
+    """A Cast to float16 whose output stands for the input from now on."""
+    half = f"{name}_half"
+    _rename(graph, name, half)
+    return helper.make_node("Cast", [name], [half], name=f"{half}_cast", to=TensorProto.FLOAT16)
+
+
+def _cast_output(graph: GraphProto, name: str) -> onnx.NodeProto:
+    half = f"{name}_half"
+    _rename(graph, name, half)
+    return helper.make_node("Cast", [half], [name], name=f"{name}_cast", to=TensorProto.FLOAT)
+
+
+def _rename(graph: GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.GRAPH:
+                _rename(attribute.g, old, new)
