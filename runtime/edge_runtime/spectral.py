@@ -135,7 +135,7 @@ class Stft:
     Args:
         config: framing and padding.
         dtype: ``"float32"`` (spectra are complex64) or ``"float64"`` (complex128).
-        workers: threads; each owns one block of frames.
+        workers: threads of the forward transform; each owns one block of frames.
 
     float32 goes through scipy.fft where it is installed (1.5 × numpy: it transforms several rows in one
     vector register), float64 through numpy, which is as fast there and needs no temporary array.
@@ -207,36 +207,39 @@ class Stft:
             spectrum: ``(frames, bins)``, complex.
             length: samples wanted; by default all that the frames cover, less the padding. What lies beyond
                 the last frame is zero, as is a sample that no window weighs (the first without padding).
-            out: where to write, ``(length,)``.
+            out: where to write; its size is the length.
 
         Returns:
             ``(length,)`` in the transform's dtype.
+
+        Raises:
+            InputError: no frame, or another number of bins than ``n_fft // 2 + 1``.
         """
         spectrum = self._check_spectrum(spectrum)
         config, count = self.config, len(spectrum)
-        natural = max(0, config.n_fft + (count - 1) * config.hop_length - 2 * config.pad)
-        length = natural if length is None else length
-        padded = self._overlap_add(spectrum)
-        padded *= self._inverse_weight(count)
-        result = np.empty(length, self.dtype) if out is None else out
-        piece = padded[config.pad : config.pad + length]
-        result[: piece.size] = piece
-        result[piece.size :] = 0
-        return result
+        if out is None:
+            natural = max(0, config.n_fft + (count - 1) * config.hop_length - 2 * config.pad)
+            out = np.empty(natural if length is None else length, self.dtype)
+        rows = self._overlap_add(spectrum)
+        self._divide_by_weight(rows, count)
+        samples = rows.reshape(-1)[config.pad : config.pad + out.size]
+        out[: samples.size] = samples
+        out[samples.size :] = 0
+        return out
 
     def _check_spectrum(self, spectrum: Array) -> Array:
         spectrum = np.asarray(spectrum)
         if spectrum.ndim != 2 or spectrum.shape[1] != self.config.bins or not len(spectrum):
             raise InputError(
                 "spectrum",
-                met=f"an array of shape {spectrum.shape} (time-major)",
+                met=f"frames × bins of {' × '.join(map(str, spectrum.shape))}",
                 expected=f"at least one frame of {self.config.bins} bins",
                 cause=f"n_fft is {self.config.n_fft}",
             )
         return spectrum
 
     def _overlap_add(self, spectrum: Array) -> Array:
-        """Windowed frames, added where they overlap: ``(rows · hop,)``, a whole number of hops."""
+        """Windowed frames, added where they overlap: the padded signal as rows of one hop."""
         config, count = self.config, len(spectrum)
         hop, n_fft, start = config.hop_length, config.n_fft, self._window_start
         pieces = -(-n_fft // hop)
@@ -252,20 +255,25 @@ class Stft:
             for piece in reversed(range(pieces)):
                 part = frames[:, piece * hop : (piece + 1) * hop]
                 rows[first + piece : first + piece + len(block), : part.shape[1]] += part
-        return rows.reshape(-1)
+        return rows
 
-    def _inverse_weight(self, count: int) -> Array:
-        """``1 / Σ w²`` for every sample of the padded signal, 0 where no window reaches."""
+    def _divide_by_weight(self, rows: Array, count: int) -> None:
+        """Divides by ``Σ w²`` in place, 0 where no window reaches; all rows but those at the ends share it."""
         config = self.config
         hop, pieces = config.hop_length, -(-config.n_fft // config.hop_length)
-        square = np.zeros(pieces * hop)
-        square[self._window_start : self._window_start + config.win_length] = hann(config.win_length) ** 2
-        weight = np.zeros((count + pieces - 1, hop))
-        for piece in range(pieces):
-            weight[piece : piece + count] += square[piece * hop : (piece + 1) * hop]
+        window = np.zeros(pieces * hop)
+        window[self._window_start : self._window_start + config.win_length] = hann(config.win_length)
+        square = (window**2).reshape(pieces, hop)
+        inner = slice(pieces - 1, max(count, pieces - 1))
+        ends = [*range(pieces - 1), *range(inner.stop, len(rows))]
+        rows[inner] *= self._inverse(square.sum(axis=0))
+        for row in ends:
+            rows[row] *= self._inverse(square[max(0, row - count + 1) : row + 1].sum(axis=0))
+
+    def _inverse(self, weight: Array) -> Array:
         inverse = np.zeros_like(weight)
         np.divide(1.0, weight, out=inverse, where=weight > 1e-10)
-        return inverse.reshape(-1).astype(self.dtype)
+        return inverse.astype(self.dtype)
 
     def _rfft(self, frames: Array, out: Array) -> None:
         if self._fft is not None:
