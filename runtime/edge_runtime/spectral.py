@@ -258,7 +258,7 @@ class Stft:
         return rows
 
     def _divide_by_weight(self, rows: Array, count: int) -> None:
-        """Divides by ``Σ w²`` in place, 0 where no window reaches; all rows but those at the ends share it."""
+        """Divides by ``Σ w²`` in place, 0 where no window reaches; all rows but the ends share one weight."""
         config = self.config
         hop, pieces = config.hop_length, -(-config.n_fft // config.hop_length)
         window = np.zeros(pieces * hop)
