@@ -1,0 +1,100 @@
+"""ECoG-like activity of an 8×8 grid at 125 Hz.
+
+Patches of cortex follow one articulator each, ahead of its movement (the command comes first), or the sound,
+behind it (hearing comes after). An electrode sees the patches around it, slow noise of its own and of its
+neighbours, and white noise. Values are about z-scores and at most 5, as high-gamma envelopes are after the
+ecog-speech system's preprocessing. The speaker has the map of patches; the noise is the utterance's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from edge_training.phantom.movement import RATE, Movement, sample
+from edge_training.phantom.speaker import Speaker
+
+GRID_SIDE = 8
+ELECTRODES = GRID_SIDE**2
+ECOG_RATE = 125  # Hz
+CLIP = 5.0
+# articulator → mean and spread over speech, units of `lexicon`
+MOTOR = {
+    "jaw": (0.4, 0.35), "body_place": (0.55, 0.15), "body_degree": (0.5, 0.3), "tip_height": (1.4, 0.6),
+    "lips": (0.8, 0.6), "rounding": (0.3, 0.35), "velum": (0.2, 0.35), "glottis": (0.12, 0.1),
+    "pitch": (0.5, 2.0),
+}  # fmt: skip
+MOTOR_LEAD, HEARING_DELAY = (0.04, 0.16), (0.06, 0.18)  # s, ranges over patches
+PATCHES = 3  # of each articulator; twice as many hear
+NOISE_SLOW, NOISE_SHARED, NOISE_WHITE = 0.35, 0.25, 0.30
+SLOW_POLE = 0.95  # of the slow noise
+
+
+@dataclass(frozen=True)
+class _Map:
+    """Patches of one speaker."""
+
+    sources: NDArray[np.intp]  # (patches,) number of the source
+    shifts: NDArray[np.float64]  # (patches,) s: positive reads the future of its source
+    weights: NDArray[np.float64]  # (patches, ELECTRODES)
+
+
+def record(
+    speaker: Speaker,
+    movement: Movement,
+    loudness: NDArray[np.float64],
+    frames: int,
+    rng: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Activity in the middle of each frame, (frames, 64), electrodes row by row.
+
+    Args:
+        loudness: envelope of the sound at `movement.RATE`, 1 for a normal vowel.
+    """
+    chart = _chart(speaker)
+    tracks = _sources(movement, loudness)
+    times = (np.arange(frames) + 0.5) / ECOG_RATE
+    patches = np.empty((frames, len(chart.sources)))
+    for patch, (source, shift) in enumerate(zip(chart.sources, chart.shifts, strict=True)):
+        patches[:, patch] = sample(tracks[:, source], RATE, times + shift)
+    activity = patches @ chart.weights + _noise(frames, rng)
+    return np.minimum(activity, CLIP).astype(np.float32)
+
+
+def _sources(movement: Movement, loudness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(samples, sources): articulators as z-scores, the envelope, and its onsets."""
+    motor = [(movement[name] - mean) / spread for name, (mean, spread) in MOTOR.items()]
+    envelope = np.log1p(5.0 * loudness)
+    onsets = np.maximum(np.gradient(envelope) * RATE, 0.0) / 20.0
+    return np.stack([*motor, envelope - 0.7, onsets], axis=1)
+
+
+@lru_cache(maxsize=32)
+def _chart(speaker: Speaker) -> _Map:
+    rng = speaker.generator("cortex")
+    hearing = [len(MOTOR), len(MOTOR) + 1]
+    sources = np.array([*range(len(MOTOR)), *hearing, *hearing] * PATCHES)
+    heard = sources >= len(MOTOR)
+    lead, delay = rng.uniform(*MOTOR_LEAD, len(sources)), rng.uniform(*HEARING_DELAY, len(sources))
+    # the motor strip is the upper half of the grid, the temporal lobe the lower one
+    row = np.where(heard, rng.uniform(4.0, 7.5, len(sources)), rng.uniform(-0.5, 4.5, len(sources)))
+    column = rng.uniform(-0.5, 7.5, len(sources))
+    width = rng.uniform(0.8, 1.6, len(sources))
+    gain = rng.uniform(0.5, 1.0, len(sources)) * np.where(rng.random(len(sources)) < 0.3, -1.0, 1.0)
+    rows, columns = np.divmod(np.arange(ELECTRODES), GRID_SIDE)
+    distance = np.hypot(rows - row[:, None], columns - column[:, None])
+    weights = gain[:, None] * np.exp(-0.5 * (distance / width[:, None]) ** 2)
+    return _Map(sources, np.where(heard, -delay, lead), weights)
+
+
+def _noise(frames: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    shape = (frames + 50, ELECTRODES + 1)  # the slow noise settles first; the last one is shared
+    drive = rng.standard_normal(shape) * np.sqrt(1.0 - SLOW_POLE**2)
+    slow = lfilter([1.0], [1.0, -SLOW_POLE], drive, axis=0)[50:]
+    white = rng.standard_normal((frames, ELECTRODES))
+    noise: NDArray[np.float64] = NOISE_SLOW * slow[:, :-1] + NOISE_SHARED * slow[:, -1:] + NOISE_WHITE * white
+    return noise
