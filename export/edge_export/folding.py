@@ -22,11 +22,25 @@ def folded(module: nn.Module) -> nn.Module:
     """A folded copy, without gradients; the module itself is not touched."""
     module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
     for layer in list(module.modules()):
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+        if parametrize.is_parametrized(layer):
+            _make_plain(layer)
     for sequence in [part for part in module.modules() if isinstance(part, nn.Sequential)]:
         _fold_batch_norms(sequence)
     return module.requires_grad_(requires_grad=False)
+
+
+def _make_plain(layer: nn.Module) -> None:
+    """Replace parametrized tensors by their values.
+
+    torch's `remove_parametrizations` would take the property from the class, which a deep copy shares with
+    its original: the original would be broken.
+    """
+    assert isinstance(layer.parametrizations, nn.ModuleDict)
+    values = {name: getattr(layer, name).detach() for name in layer.parametrizations}
+    layer.__class__ = type(layer).__bases__[0]
+    del layer.parametrizations
+    for name, value in values.items():
+        setattr(layer, name, nn.Parameter(value))
 
 
 def _fold_batch_norms(sequence: nn.Sequential) -> None:

@@ -55,9 +55,18 @@ def _halve(graph: GraphProto, kept: set[str]) -> None:
             if attribute.type == AttributeProto.TENSOR:
                 _halve_tensor(attribute.t)
             elif attribute.type == AttributeProto.GRAPH:
-                _halve(attribute.g, kept)
+                _halve_inner(attribute.g, kept)
             elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
                 attribute.i = TensorProto.FLOAT16
+
+
+def _halve_inner(graph: GraphProto, kept: set[str]) -> None:
+    """The graph of a branch or a loop, whose inputs and outputs become float16 themselves."""
+    del graph.value_info[:]
+    for value in (*graph.input, *graph.output):
+        if _is_float(value):
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    _halve(graph, kept)
 
 
 def _halve_tensor(tensor: TensorProto) -> None:

@@ -15,19 +15,19 @@ the GPU or the CPU (FluidInference/FluidAudio#121, apple/coremltools#1764).
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import itertools
 import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 # its import tells what it would rather have: older torch, scikit-learn, libraries of macOS
@@ -115,26 +115,30 @@ class Sliced(nn.Module):
 
     def __init__(self, layer: Transposed) -> None:
         super().__init__()
-        self.layer = copy.deepcopy(layer)
-        axes = range(len(layer.kernel_size))
-        self.layer.padding = tuple(0 for _ in axes)
-        self.layer.output_padding = tuple(0 for _ in axes)
+        self.weight, self.bias = layer.weight, layer.bias
+        self.convolve = _FUNCTIONS[len(layer.kernel_size)]
+        self.options = {"stride": layer.stride, "groups": layer.groups, "dilation": layer.dilation}
         self.keep = [slice(None), slice(None)]
-        for axis in axes:
-            first, extra = int(layer.padding[axis]), int(layer.output_padding[axis])
+        for first, extra in zip(layer.padding, layer.output_padding, strict=True):
+            assert isinstance(first, int)
             assert extra <= first, "output padding beyond the padding needs values that are not there"
-            self.keep.append(slice(first, -(first - extra) if first > extra else None))
+            self.keep.append(slice(first, extra - first if first > extra else None))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.layer(x)
+        y: torch.Tensor = self.convolve(x, self.weight, self.bias, **self.options)
         return y[tuple(self.keep)]
+
+
+_FUNCTIONS: Mapping[int, Callable[..., torch.Tensor]] = {
+    1: F.conv_transpose1d,
+    2: F.conv_transpose2d,
+    3: F.conv_transpose3d,
+}
 
 
 def without_padding(module: nn.Module) -> nn.Module:
     """The module with every padded transposed convolution as a plain one and a slice; changed in place."""
     for parent in list(module.modules()):
-        if isinstance(parent, Sliced):
-            continue
         for name, layer in list(parent.named_children()):
             if isinstance(layer, Transposed) and (any(layer.padding) or any(layer.output_padding)):
                 setattr(parent, name, Sliced(layer))

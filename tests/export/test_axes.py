@@ -1,0 +1,25 @@
+"""Axes: what is accepted, how it reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_export.axes import MOST_BUCKETS, Buckets, Span
+from edge_runtime.errors import ConfigError
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (-1,), (2, 1), (1, 1), (1.5,), (True,)])
+def test_buckets_are_growing_whole_numbers(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="growing whole numbers above 0"):
+        Buckets(sizes)
+
+
+def test_buckets_have_core_mls_limit() -> None:
+    Buckets(tuple(range(1, MOST_BUCKETS + 1)))
+    with pytest.raises(ConfigError, match=f"129 of them, expected at most {MOST_BUCKETS}"):
+        Buckets(tuple(range(1, MOST_BUCKETS + 2)))
+
+
+def test_axes_read_as_in_a_manifest() -> None:
+    assert (str(Span(1, 64)), str(Buckets((32, 64)))) == ("1 to 64", "32, 64")
+    assert (Span(2, 9).smallest, Buckets((32, 64)).smallest) == (2, 32)
