@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 # On Linux PyPI's torch brings CUDA; for a smaller CPU build:
 #   make setup TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_INDEX ?=
+# parts of the suite whose libraries must be there, so that nothing is skipped in silence (tests/conftest.py)
+PARTS := runtime,audio,resampling,pipelines,backends,openvino,training,export,end-to-end
 
 .PHONY: setup demo test lint test-operations goldens clean
 
@@ -30,7 +32,7 @@ lint: setup
 	$(BIN)/python -m mypy
 
 test: lint
-	EDGE_TEST_PARTS=runtime,backends,openvino,training,export,end-to-end $(BIN)/python -m pytest
+	EDGE_TEST_PARTS=$(PARTS) $(BIN)/python -m pytest
 
 # every operation test of the coremltools wheel against our executor (several minutes)
 test-operations: setup

@@ -30,6 +30,9 @@ class Part(NamedTuple):
 _EXPORT = ("torch", "onnx", "onnxruntime", "coremltools")
 PARTS: Mapping[str, Part] = {
     "runtime": Part("runtime", ("numpy",)),
+    "audio": Part("runtime/test_audio.py", ("soundfile",)),
+    "resampling": Part("runtime/test_resampling.py", ("soxr",)),
+    "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile")),
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
     "openvino": Part("runtime/backends/test_open_vino.py", ("onnx", "openvino")),
     "training": Part("training", ("torch",)),

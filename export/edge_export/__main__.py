@@ -21,10 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"edge-export: {refusal}", file=sys.stderr)
         return 2
     except OSError as failure:
-        # what the system refuses (permissions, a full disk, a vanished file) is the user's to mend, not a bug of ours
+        # permissions, a full disk, a vanished file: the user's to mend, not a bug of ours
         if debug or isinstance(failure, BrokenPipeError):
             raise
-        print(f"edge-export: {failure.filename or 'the system'}: {failure.strerror or failure}", file=sys.stderr)
+        print(
+            f"edge-export: {failure.filename or 'the system'}: {failure.strerror or failure}", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         print("edge-export: stopped", file=sys.stderr)
@@ -45,13 +47,13 @@ def run(arguments: list[str]) -> int:
     os.environ.setdefault("COLUMNS", "110")
     command = typer.main.get_command(app)
     try:
-        result = command.main(arguments, prog_name="edge-export", standalone_mode=False)
+        result = command.main(arguments or ["--help"], prog_name="edge-export", standalone_mode=False)
     except Exception as error:
         # typer's own usage errors, whichever click it carries
         if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
             raise
         message = " ".join(error.format_message().split())
-        print(f"edge-export: {message or 'a command is missing'} (edge-export --help)", file=sys.stderr)
+        print(f"edge-export: {message} (edge-export --help)", file=sys.stderr)
         return 2
     return result if isinstance(result, int) else 0
 

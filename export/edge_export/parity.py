@@ -10,6 +10,7 @@ executed is not proved.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -170,10 +171,18 @@ def table(rows: Sequence[Row]) -> str:
     for row in rows:
         figures = ("-", "-", "-")
         if c := row.comparison:
-            figures = (f"{c.max_abs:.2e}", f"{c.snr_db:.1f}", f"{c.smallest_tolerance:.1e}")
+            figures = (f"{c.max_abs:.2e}", f"{c.snr_db:.1f}", rounded_up(c.smallest_tolerance))
         verdict = row.status if row.status == "PASS" else f"{row.status}: {row.detail}"
         lines.append((row.net, row.backend, row.precision, row.case or "-", *figures, verdict))
     return align(lines)
+
+
+def rounded_up(tolerance: float) -> str:
+    """Two digits that still pass: 5.22e-6 is 5.3e-06."""
+    if not 0 < tolerance < math.inf:
+        return f"{tolerance:g}"
+    step = 10.0 ** (math.floor(math.log10(tolerance)) - 1)
+    return f"{math.ceil(tolerance / step) * step:.1e}"
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:

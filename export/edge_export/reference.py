@@ -14,25 +14,20 @@ Another dtype is no failure (a phone computes in float32 what the pack holds in 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from edge_export.run import open_pipeline
 from edge_runtime.bundle import Bundle
 from edge_runtime.compare import Comparison, compare
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.pipelines.pack import load_array
-from edge_runtime.pipelines.talking_head import TalkingHead
-from edge_runtime.pipelines.vocoder import Vocoder
 
 AnyPath = str | os.PathLike[str]
-WRITERS: Mapping[str, Callable[..., TalkingHead | Vocoder]] = {
-    "talking-head": TalkingHead,
-    "vocoder": Vocoder,
-}
 LISTED_FAILURES = 20  # rows of one folder that the table prints one by one
 
 
@@ -62,11 +57,7 @@ def write_reference(
         ConfigError: unknown pipeline, or not exactly one bundle.
         EdgeError: what the source, the bundle or the target is refused for.
     """
-    if pipeline not in WRITERS:
-        raise ConfigError("PIPELINE", met=repr(pipeline), expected=f"one of {', '.join(WRITERS)}")
-    if len(bundles) != 1:
-        raise ConfigError(f"bundles of {pipeline}", met=f"{len(bundles)}", expected="exactly one")
-    return WRITERS[pipeline](bundles[0], **options).save_reference(source, out, overwrite=overwrite)
+    return open_pipeline(pipeline, bundles, **options).save_reference(source, out, overwrite=overwrite)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.backends import get_backend
+from edge_runtime.backends.base import Backend
 from edge_runtime.bundle import Bundle, Tensor, open_bundle
 from edge_runtime.errors import BundleError
 
@@ -24,7 +25,7 @@ class BundleNet:
         net: the name that its manifest must carry.
         takes: axes of its input; None where any length will do.
         gives: axes of its output.
-        backend, device, threads: see `edge_runtime.backends`.
+        backend, device, threads: a name in `edge_runtime.backends`, or a `Backend`; see there.
         precision: "fp32" or "fp16".
 
     Raises:
@@ -39,7 +40,7 @@ class BundleNet:
         *,
         takes: Sequence[int | None],
         gives: Sequence[int | None],
-        backend: str,
+        backend: str | Backend,
         device: str,
         threads: int | None,
         precision: str,
@@ -50,8 +51,8 @@ class BundleNet:
             self._check(net, takes, gives)
         except BundleError as error:
             raise error.within(str(self.bundle.path)) from error
-        library = get_backend(backend)
-        self.backend = backend
+        library = get_backend(backend) if isinstance(backend, str) else backend
+        self.backend = library.name
         self.precision = precision
         self.artifact = self.manifest.artifact(library.target, precision)
         path = self.bundle.artifact(library.target, precision)

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import windows
 from edge_runtime.audio import Audio, read_audio
+from edge_runtime.backends.base import Backend
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd
 from edge_runtime.pipelines import pack
@@ -74,7 +75,7 @@ class TalkingHead:
             elsewhere (modes "hubert" and "wenet").
         mode: what the renderer was trained with: "ave", "hubert" or "wenet".
         fps: video frames per second; the origin knows 25.
-        backend, device, threads: what executes the net (`edge_runtime.backends`).
+        backend, device, threads: what executes the net: a name in `edge_runtime.backends`, or a `Backend`.
         batch_size: windows per run of the net.
         precision: of the artifact, "fp32" or "fp16".
         legacy_padding: let "hubert" and "wenet" run on AVE values filled up with zeros, as the origin's
@@ -92,7 +93,7 @@ class TalkingHead:
         mode: str = "ave",
         fps: float = windows.DEFAULT_FPS,
         *,
-        backend: str = "onnxruntime",
+        backend: str | Backend = "onnxruntime",
         device: str = "cpu",
         threads: int | None = None,
         batch_size: int = 64,
@@ -214,7 +215,9 @@ class TalkingHead:
         return result
 
 
-def _open(bundle: AnyBundle, backend: str, device: str, threads: int | None, precision: str) -> BundleNet:
+def _open(
+    bundle: AnyBundle, backend: str | Backend, device: str, threads: int | None, precision: str
+) -> BundleNet:
     return BundleNet(
         bundle,
         NET,

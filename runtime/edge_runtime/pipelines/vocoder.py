@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.audio import Audio, read_audio
+from edge_runtime.backends.base import Backend
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.mel import MelConfig, MelFrontEnd
 from edge_runtime.pipelines import pack
@@ -88,7 +89,7 @@ class Vocoder:
 
     Args:
         bundle: of the `hifigan` net, a folder or an open bundle.
-        backend, device, threads: what executes the net (`edge_runtime.backends`).
+        backend, device, threads: what executes the net: a name in `edge_runtime.backends`, or a `Backend`.
         precision: of the artifact, "fp32" or "fp16".
         chunk_frames: most frames per run where the artifact takes any number; memory grows with it.
         frame_buckets: numbers of frames that the artifact takes; read from the manifest where None.
@@ -103,7 +104,7 @@ class Vocoder:
         self,
         bundle: AnyBundle,
         *,
-        backend: str = "onnxruntime",
+        backend: str | Backend = "onnxruntime",
         device: str = "cpu",
         threads: int | None = None,
         precision: str = "fp32",

@@ -1,0 +1,253 @@
+"""Speed, as ratios against the peer that people use today.
+
+Absolute times say little on a shared machine. Here ours and a peer take turns in one process, with one
+thread setting; each round gives a ratio peer / ours, and the median over rounds is printed: 2.0 means that
+ours takes half the time. One process a contest, because the number of threads of the numeric libraries is
+fixed when they load.
+
+    contest          ours                                    peers
+    mel-60s          MelFrontEnd (numpy alone)               librosa (the origin's float64 steps), torch.stft
+    net              onnxruntime on model.onnx               PyTorch eager, the same net
+    startup          import edge_runtime; --help             an empty interpreter (seconds, no ratio)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.bundle import Bundle, open_bundle
+from edge_runtime.errors import BackendError, ConfigError
+from edge_runtime.mel import PRESETS, MelFrontEnd, filter_bank
+
+PEERS = ("torch", "librosa")
+ROUNDS = 9
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+# what is timed for each net: the number on its first named axis besides the fixed ones
+TIMED_SHAPES: Mapping[str, dict[str, int]] = {
+    "audio-encoder": {"batch": 64},
+    "hifigan": {"batch": 1, "frames": 172},
+}
+
+Contender = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One contest. ``ratio`` is peer time / our time, median over rounds; None where nothing is compared."""
+
+    what: str
+    threads: int
+    ours: str
+    ours_ms: float
+    peer: str
+    peer_ms: float
+    ratio: float | None
+
+
+def bench(
+    bundles: Sequence[str | Path] = (),
+    *,
+    against: Sequence[str] = PEERS,
+    threads: Sequence[int] = (1, 2),
+    progress: Callable[[str], None] | None = None,
+) -> list[Timing]:
+    """Time the front ends and nets of bundles, and the start of the program.
+
+    Args:
+        bundles: folders; each gives its net's contest, and the `talking-head` mel's where it has that.
+        against: peers to race, of `PEERS`.
+        threads: thread settings, one contest each.
+        progress: called with one line before each contest.
+
+    Raises:
+        ConfigError: unknown peer.
+        BackendError: a peer is not installed, or a contest's process failed.
+        BundleError: a bundle is damaged.
+    """
+    unknown = set(against) - set(PEERS)
+    if unknown:
+        raise ConfigError("--against", met=", ".join(sorted(unknown)), expected=f"some of {', '.join(PEERS)}")
+    contests = [("startup", "", 1)]
+    for path in bundles:
+        manifest = open_bundle(path).manifest
+        if manifest.front_end == PRESETS["talking-head"]:
+            contests += [("mel-60s", "", count) for count in threads]
+        if "torch" in against:
+            contests += [("net", str(path), count) for count in threads]
+    timings: list[Timing] = []
+    for name, bundle, count in dict.fromkeys(contests):
+        if progress:
+            progress(f"{name} {bundle} with {count} thread{'s' if count > 1 else ''}".replace("  ", " "))
+        timings += _in_a_process(name, bundle, count, against)
+    return timings
+
+
+def _in_a_process(contest: str, bundle: str, threads: int, against: Sequence[str]) -> list[Timing]:
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    command = [sys.executable, "-m", "edge_export.bench", contest, bundle, str(threads), ",".join(against)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BackendError(
+            f"contest {contest}", met=last, expected="a process that ends well", cause="see doctor"
+        )
+    return [Timing(**row) for row in json.loads(done.stdout.splitlines()[-1])]
+
+
+def race(ours: Contender, peer: Contender, rounds: int = ROUNDS) -> tuple[float, float, float]:
+    """Milliseconds of ours and of the peer (medians), and the median ratio peer / ours, in turns."""
+    ours(), peer()  # both once, uncounted: pages, caches, plans
+    pairs = [(_milliseconds(ours), _milliseconds(peer)) for _ in range(rounds)]
+    return (
+        statistics.median(a for a, _ in pairs),
+        statistics.median(b for _, b in pairs),
+        statistics.median(b / a for a, b in pairs),
+    )
+
+
+def _milliseconds(contender: Contender) -> float:
+    started = time.perf_counter()
+    contender()
+    return 1e3 * (time.perf_counter() - started)
+
+
+def _mel_contest(threads: int, against: Sequence[str]) -> list[Timing]:
+    audio = _speech(60.0)
+    front_end = MelFrontEnd(PRESETS["talking-head"], workers=threads)
+    peers = {"librosa": _librosa_mel, "torch": _torch_mel}
+    name = "MelFrontEnd, numpy"
+    rows = []
+    for peer in (peer for peer in PEERS if peer in against):
+        ours_ms, peer_ms, ratio = race(lambda: front_end(audio), peers[peer](audio, threads))
+        label = {"torch": "torch.stft", "librosa": "librosa"}[peer]
+        rows.append(Timing("talking-head mel of 60 s", threads, name, ours_ms, label, peer_ms, ratio))
+    return rows
+
+
+def _speech(seconds: float) -> NDArray[np.float32]:
+    """The spoken sentence of the demo, repeated at falling level so that no two stretches are alike."""
+    from edge_export.demo import SENTENCE
+    from edge_runtime.audio import read_audio
+
+    sentence = read_audio(SENTENCE, sample_rate=16000).samples
+    length = int(seconds * 16000)
+    repeats = -(-length // sentence.size)
+    speech: NDArray[np.float32] = np.concatenate([sentence * np.float32(0.97**k) for k in range(repeats)])
+    return speech[:length]
+
+
+def _librosa_mel(audio: NDArray[np.float32], _threads: int) -> Contender:
+    """The origin's steps in librosa's idiom, float64 from the pre-emphasis on (audio_encoder spec §1.2)."""
+    import librosa
+    from scipy.signal import lfilter
+
+    basis = librosa.filters.mel(sr=16000, n_fft=800, n_mels=80, fmin=55, fmax=7600)
+
+    def mel() -> object:
+        spectrum = librosa.stft(lfilter([1, -0.97], [1], audio), n_fft=800, hop_length=200)
+        level = 20 * np.log10(np.maximum(1e-5, basis @ np.abs(spectrum))) - 20
+        return np.clip(8 * (level + 100) / 100 - 4, -4, 4)
+
+    return mel
+
+
+def _torch_mel(audio: NDArray[np.float32], threads: int) -> Contender:
+    """The same in torch, float32 throughout, bases cached."""
+    import torch
+
+    torch.set_num_threads(threads)
+    samples = torch.from_numpy(audio)
+    window = torch.hann_window(800)
+    basis = torch.from_numpy(filter_bank(PRESETS["talking-head"]).astype(np.float32))
+
+    @torch.inference_mode()
+    def mel() -> object:
+        emphasised = torch.cat([samples[:1], samples[1:] - 0.97 * samples[:-1]])
+        spectrum = torch.stft(
+            emphasised, 800, 200, window=window, center=True, pad_mode="constant", return_complex=True
+        )
+        level = 20 * torch.log10(torch.clamp(basis @ spectrum.abs(), min=1e-5)) - 20
+        return torch.clamp(8 * (level + 100) / 100 - 4, -4, 4)
+
+    return mel
+
+
+def _net_contest(bundle: Bundle, threads: int) -> list[Timing]:
+    """onnxruntime against eager PyTorch; the peer's weights are random, its arithmetic is the same."""
+    import torch
+
+    from edge_export.catalog import NETS
+    from edge_runtime.backends import get_backend
+
+    torch.set_num_threads(threads)
+    manifest = bundle.manifest
+    net = NETS[manifest.net]
+    sizes = TIMED_SHAPES[manifest.net]
+    rng = np.random.default_rng(0)
+    inputs = {
+        tensor.name: rng.standard_normal(
+            [a if isinstance(a, int) else sizes[a] for a in tensor.shape]
+        ).astype("f4")
+        for tensor in manifest.inputs
+    }
+    module = net.build(net.config_from_json(manifest.config)).eval()
+    tensors = [torch.from_numpy(array) for array in inputs.values()]
+    session = get_backend("onnxruntime").open(bundle.artifact("onnx", "fp32"), threads=threads)
+
+    @torch.inference_mode()
+    def eager() -> object:
+        return module(*tensors)
+
+    ours_ms, peer_ms, ratio = race(lambda: session.run(inputs), eager)
+    what = f"{manifest.net}, {', '.join(f'{axis} {size}' for axis, size in sizes.items())}"
+    return [Timing(what, threads, "onnxruntime fp32", ours_ms, "PyTorch eager", peer_ms, ratio)]
+
+
+def _startup_contest() -> list[Timing]:
+    def start(*arguments: str) -> Contender:
+        return lambda: subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+    rows = []
+    starts = {"import edge_runtime": ("-c", "import edge_runtime"), "--help": ("-m", "edge_export", "--help")}
+    for what, arguments in starts.items():
+        ours_ms, peer_ms, _ = race(start(*arguments), start("-c", "pass"), rounds=5)
+        rows.append(Timing(what, 1, "whole process", ours_ms, "empty interpreter", peer_ms, None))
+    return rows
+
+
+def table(timings: Sequence[Timing]) -> str:
+    """The timings as fixed-width text."""
+    from edge_export.parity import align
+
+    lines = [("what", "threads", "ours", "ms", "peer", "ms", "peer / ours")]
+    for t in timings:
+        ratio = f"{t.ratio:.2f} x" if t.ratio is not None else "-"
+        lines.append((t.what, str(t.threads), t.ours, f"{t.ours_ms:.1f}", t.peer, f"{t.peer_ms:.1f}", ratio))
+    return align(lines)
+
+
+def _contest(name: str, bundle: str, threads: int, against: Sequence[str]) -> list[dict[str, Any]]:
+    if name == "startup":
+        timings = _startup_contest()
+    elif name == "mel-60s":
+        timings = _mel_contest(threads, against)
+    else:
+        timings = _net_contest(open_bundle(bundle), threads)
+    return [asdict(timing) for timing in timings]
+
+
+if __name__ == "__main__":
+    print(json.dumps(_contest(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4].split(","))))

@@ -1,0 +1,233 @@
+"""The command line: parse, call one function, print. Nothing is decided here.
+
+Heavy modules are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Speech nets from a PyTorch checkpoint to ONNX and Core ML, proved on every backend.",
+    epilog="Exit status: 0 done or within tolerance, 1 a check failed, 2 refused. --debug shows tracebacks.",
+)
+
+Bundles = Annotated[list[Path], typer.Option("--bundle", help="Bundle of a net; repeat for several.")]
+Out = Annotated[Path, typer.Option("--out", help="What to write; refused if it exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON too.")]
+Tolerance = Annotated[float | None, typer.Option("--tolerance", help="Largest absolute error allowed.")]
+
+
+@app.command()
+def nets() -> None:
+    """List the nets, their presets, inputs and outputs."""
+    from edge_export.catalog import describe_nets
+
+    print(describe_nets())
+
+
+@app.command()
+def export(
+    net: Annotated[str, typer.Argument(help="Name of a net, see `edge-export nets`.")],
+    out: Out,
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights: .pth, g_00000000, .safetensors.")] = None,
+    random: Annotated[int | None, typer.Option(metavar="SEED", help="Random weights from this seed.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A named configuration of the net.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The net's config.json.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="onnx, coreml; both if not given.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="fp32, fp16; both if not given.")] = None,
+    frames: Annotated[
+        list[int] | None, typer.Option(help="Core ML: a number of frames to admit (hifigan); repeat.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn a checkpoint into a bundle: ONNX, Core ML, manifest, reference arrays."""
+    from edge_export import convert
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        bundle = convert.export(
+            net,
+            out,
+            checkpoint=checkpoint,
+            random=random,
+            preset=preset,
+            config=config,
+            targets=target or ("onnx", "coreml"),
+            precisions=precision or ("fp32", "fp16"),
+            frame_buckets=frames,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    print(f"{bundle.path}: {bundle.manifest.net} from {bundle.manifest.source.format}")
+    for artifact in bundle.manifest.artifacts:
+        print(
+            f"  {artifact.path:24} {artifact.precision}  {artifact.bytes / 1e6:7.2f} MB  {artifact.version}"
+        )
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="The bundle to prove.")],
+    tolerance: Tolerance = None,
+    backend: Annotated[list[str] | None, typer.Option(help="Prove by this backend only; repeat.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Execute every artifact on every backend of this machine and compare with the PyTorch net."""
+    from edge_export import parity
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        result = parity.verify(bundle, tolerance=tolerance, backends=backend, progress=progress)
+    print(parity.table(result.rows))
+    _write_json(json_file, result.to_json())
+    _finish(result.passed, f"{bundle}: {result.summary()}")
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="talking-head or vocoder.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file, or mel .npy for vocoder.")],
+    bundle: Bundles,
+    out: Out,
+    backend: Annotated[str, typer.Option(help="What executes the net.")] = "onnxruntime",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="fp32 or fp16 artifact.")] = "fp32",
+    overwrite: Overwrite = False,
+) -> None:
+    """Run a pipeline on a file."""
+    from edge_export.run import run as run_pipeline
+
+    options = {"backend": backend, "device": device, "precision": precision}
+    folder = run_pipeline(pipeline, source, bundle, out, overwrite=overwrite, **options)
+    _list_files(folder)
+
+
+@app.command()
+def mel(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file.")],
+    preset: Annotated[str, typer.Option(help="Name of a front end.")],
+    out: Out,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the mel spectrogram of an audio file as .npy, (n_mels, frames)."""
+    from edge_export.run import mel as write_mel
+
+    shape = write_mel(source, preset, out, dtype=dtype, overwrite=overwrite)
+    print(f"{out}: {preset}, {dtype}, (n_mels, frames) = {shape}")
+
+
+@app.command()
+def reference(
+    pipeline: Annotated[str, typer.Argument(help="talking-head or vocoder.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file.")],
+    bundle: Bundles,
+    out: Out,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the reference pack: every stage as .npy, for developers of a port."""
+    from edge_export.reference import write_reference
+
+    _list_files(write_reference(pipeline, source, bundle, out, overwrite=overwrite))
+
+
+@app.command()
+def check(
+    reference_dir: Annotated[Path, typer.Argument(help="The reference pack.")],
+    candidate_dir: Annotated[Path, typer.Argument(help="The same files, from a port.")],
+    tolerance: Annotated[float, typer.Option(help="Largest absolute error allowed.")] = 1e-3,
+    json_file: Json = None,
+) -> None:
+    """Compare a port's arrays with a reference pack."""
+    from edge_export.reference import check_reference
+
+    report = check_reference(reference_dir, candidate_dir, tolerance=tolerance)
+    print(report.table())
+    _write_json(json_file, report.to_json())
+    _finish(report.passed, f"{candidate_dir}: {report.summary()}")
+
+
+@app.command()
+def bench(
+    bundle: Annotated[list[Path] | None, typer.Argument(help="Bundles to time.")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="torch, librosa; both if not given.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads; 1 and 2 if not given.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Time front ends and nets against their peers, as ratios in one run."""
+    from dataclasses import asdict
+
+    from edge_export import bench as timing
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        rows = timing.bench(
+            bundle or [], against=against or timing.PEERS, threads=threads or (1, 2), progress=progress
+        )
+    print(timing.table(rows))
+    _write_json(json_file, [asdict(row) for row in rows])
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("demo"),
+    sentence: Annotated[Path | None, typer.Option(help="Another spoken sentence.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Do everything once on a spoken sentence: export, prove, run, write the reference pack."""
+    from edge_export import demo as demonstration
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        done = demonstration.demo(
+            out, sentence=sentence or demonstration.SENTENCE, overwrite=overwrite, progress=progress
+        )
+    print(done.table())
+    _finish(done.passed, f"demo in {out}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can do: libraries, backends, cores."""
+    from edge_export.doctor import doctor as examine
+
+    for finding in examine():
+        print(f"{finding.subject:22} {finding.state:40} {finding.purpose}")
+
+
+def _list_files(folder: Path) -> None:
+    """The files of a result, folders with many of one kind summed up in one line."""
+    for directory in [folder, *sorted(p for p in folder.rglob("*") if p.is_dir())]:
+        files = sorted(p for p in directory.iterdir() if p.is_file())
+        if len(files) > 12:
+            print(f"{directory}/  {len(files)} files, {files[0].name} … {files[-1].name}")
+            continue
+        for path in files:
+            print(f"{path}  {path.stat().st_size} bytes")
+
+
+def _write_json(path: Path | None, value: Any) -> None:
+    if path is None:
+        return
+    from edge_runtime.files import replace_file
+
+    with replace_file(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _finish(passed: bool, what: str) -> None:
+    """The last line and the exit status of a check."""
+    print(f"{'PASS' if passed else 'FAIL'}  {what}")
+    if not passed:
+        raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""The whole way on one spoken sentence: export, proof, both pipelines, the reference pack, a table.
+
+The nets have random weights, so what the vocoder says is noise: the demo shows that the numbers agree on
+every backend of this machine, from the sentence to the last sample. As an app on a phone would, a second run
+of the talking head takes its mel in float32 and its features from the Core ML program (in our executor); it
+is checked against the reference pack, which has its mel in float64 and its features from onnxruntime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_export import convert, parity
+from edge_export.reference import CheckReport, check_reference, write_reference
+from edge_export.run import mel, run
+from edge_runtime.bundle import is_bundle
+from edge_runtime.files import replace_directory
+
+# spoken by espeak-ng; reference_data/manifest.json holds the command line
+SENTENCE = Path(__file__).parent / "assets" / "sentence.wav"
+
+SEED = 0
+# bundle → preset of its net
+BUNDLES = {"audio-encoder": None, "hifigan": "v1"}
+
+WRITTEN = {
+    "audio-encoder/": "bundle: ONNX and Core ML in fp32 and fp16, manifest, reference arrays",
+    "hifigan/": "bundle of HiFi-GAN V1, the same",
+    "talking-head/": "mel spectrogram and audio features of the sentence",
+    "vocoder/": "the sentence → mel → HiFi-GAN (random weights: noise of the right length)",
+    "hifigan-22k.npy": "the vocoder's mel spectrogram alone",
+    "reference/": "every stage as .npy, with instructions, for developers of an app",
+    "port/": "the same files as an app would compute them, checked against reference/",
+}
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What the demo proved. ``passed`` where every artifact and the port's arrays are within tolerance."""
+
+    out: Path
+    verifications: tuple[parity.Verification, ...]
+    port: CheckReport
+
+    @property
+    def passed(self) -> bool:
+        return all(proof.passed for proof in self.verifications) and self.port.passed
+
+    def table(self) -> str:
+        """Every net on every backend, the port's arrays, and what was written where."""
+        rows = [row for proof in self.verifications for row in proof.rows]
+        files = parity.align([(str(self.out / name), meaning) for name, meaning in WRITTEN.items()])
+        return f"{parity.table(rows)}\n\n{self.port.table()}\n\n{files}"
+
+
+def demo(
+    out: str | Path = "demo",
+    *,
+    sentence: str | Path = SENTENCE,
+    overwrite: bool = False,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Demonstration:
+    """Do everything once, into a new folder ``out``.
+
+    Raises:
+        TargetError: ``out`` exists and is no earlier demo, or ``overwrite`` is not given.
+        InputError: the sentence is not audio, or too short.
+    """
+    with replace_directory(out, overwrite=overwrite, ours=_is_demo) as folder:
+        for net, preset in BUNDLES.items():
+            progress(f"{net}: exporting")
+            convert.export(net, folder / net, random=SEED, preset=preset, progress=progress)
+        proofs = tuple(parity.verify(folder / net, progress=progress) for net in BUNDLES)
+        progress("running both pipelines")
+        run("talking-head", sentence, [folder / "audio-encoder"], folder / "talking-head")
+        run("vocoder", sentence, [folder / "hifigan"], folder / "vocoder")
+        mel(sentence, "hifigan-22k", folder / "hifigan-22k.npy")
+        progress("writing the reference pack, and checking a port against it")
+        port = _check_port(sentence, folder)
+    return Demonstration(Path(out), proofs, port)
+
+
+def _check_port(sentence: str | Path, folder: Path) -> CheckReport:
+    """A port that executes the Core ML program, against the pack that onnxruntime gives."""
+    bundles = [folder / "audio-encoder"]
+    write_reference("talking-head", sentence, bundles, folder / "reference")
+    write_reference("talking-head", sentence, bundles, folder / "port", backend="mil")
+    return check_reference(folder / "reference", folder / "port")
+
+
+def _is_demo(folder: Path) -> bool:
+    """Whether a folder holds an earlier demo and nothing else."""
+    names = {entry.name for entry in folder.iterdir()} - {".DS_Store"}
+    return names == {name.rstrip("/") for name in WRITTEN} and all(is_bundle(folder / net) for net in BUNDLES)
