@@ -40,7 +40,7 @@ from edge_export.mil.ops.registry import Call, Kernel, kernel, unknown
 from edge_export.mil.package import read_model
 from edge_export.mil.report import FP16_MAX, Event, RunReport
 from edge_export.mil.types import FLOATS, WORKING, ValueReader
-from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError
+from edge_runtime.errors import BackendError, BundleError, ConfigError, EdgeError, InputError
 
 __all__ = ["Program", "ops"]  # importing `ops` is what fills the table of kernels
 
@@ -82,7 +82,7 @@ class Program:
         try:
             model, folder = read_model(path)
             description = model.description
-            function = read_function(model.mlProgram.functions["main"], ValueReader(folder))
+            function = _main_function(model.mlProgram, ValueReader(folder))
             return cls(
                 path.name,
                 function,
@@ -126,7 +126,7 @@ class Program:
         _check_known(self._function.block, "main")
         values = self._checked(inputs)
         self.report = RunReport(rounding)
-        run = _Run(self.report, int(self.opset.removeprefix("CoreML") or 0))
+        run = _Run(self.report, _number(self.opset))
         cells = {} if state is None else state
         for variable in self._function.inputs:
             if variable.name in self.states:
@@ -230,6 +230,19 @@ class _Run:
             return
         if np.isinf(result).any() and not _any(np.isinf, arguments):
             self.report.overflow = event
+
+
+def _number(opset: str) -> int:
+    """CoreML6 → 6; 0 for operation sets named otherwise."""
+    digits = opset.removeprefix("CoreML")
+    return int(digits) if digits.isdigit() else 0
+
+
+def _main_function(program: Any, values: ValueReader) -> Function:
+    if "main" not in program.functions:
+        met = f"the functions {', '.join(sorted(program.functions))}" if program.functions else "no function"
+        raise BundleError("the program", met=met, expected="a function main")
+    return read_function(program.functions["main"], values)
 
 
 def _typed(variable: Variable, value: Any) -> Any:

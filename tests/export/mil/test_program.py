@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.export.mil.handmade import block, op, write
+from tests.export.mil.handmade import block, op, save, write
 
 from edge_export.mil import Program, UnknownOperationError
+from edge_export.mil.proto import model_class
 from edge_runtime.errors import BackendError, BundleError, ConfigError, InputError
 
 
@@ -97,6 +98,18 @@ class TestRefusals:
         program = Program.open(write(tmp_path / "p.mlpackage", operations, {"x": (2,)}, ["z"]))
         with pytest.raises(BackendError, match="add z in main: met operands could not be broadcast"):
             program.run({"x": [1.0, 2.0]})
+
+    def test_a_program_without_a_main_function_is_refused(self, tmp_path: Path) -> None:
+        model = model_class()()
+        model.mlProgram.functions["encode"].opset = "CoreML6"
+        with pytest.raises(BundleError, match="met the functions encode, expected a function main"):
+            Program.open(save(tmp_path / "p.mlpackage", model))
+
+    def test_a_program_without_its_block_is_refused(self, tmp_path: Path) -> None:
+        model = model_class()()
+        model.mlProgram.functions["main"].opset = "CoreML6"
+        with pytest.raises(BundleError, match="met nothing, expected a block for its operation set CoreML6"):
+            Program.open(save(tmp_path / "p.mlpackage", model))
 
     def test_a_truncated_weight_file_is_refused_on_opening(self, converted: Path, tmp_path: Path) -> None:
         package = shutil.copytree(converted, tmp_path / "cut.mlpackage")

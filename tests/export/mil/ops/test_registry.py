@@ -10,9 +10,9 @@ from edge_export.mil.ops.registry import add, as_list, kernel
 # what the project's nets need, in fp32 and fp16
 NEEDED = """
     add avg_pool batch_norm cast clip concat const conv conv_transpose exp expand_dims gather gelu gru
-    instance_norm layer_norm leaky_relu linear lstm matmul max_pool mul pad reduce_mean reduce_sum relu reshape
-    scaled_dot_product_attention sigmoid silu slice_by_index softmax split squeeze stack tanh transpose
-    upsample_bilinear upsample_nearest_neighbor
+    instance_norm layer_norm leaky_relu linear lstm matmul max_pool mul pad reduce_mean reduce_sum relu
+    reshape scaled_dot_product_attention sigmoid silu slice_by_index softmax split squeeze stack tanh
+    transpose upsample_bilinear upsample_nearest_neighbor
 """
 
 
