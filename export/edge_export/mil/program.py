@@ -128,12 +128,12 @@ class Program:
         self.report = RunReport(rounding)
         run = _Run(self.report, _number(self.opset))
         cells = {} if state is None else state
-        for variable in self._function.inputs:
-            if variable.name in self.states:
-                values[variable.name] = StateCell(cells, variable.name)
-            else:
-                values[variable.name] = run.declared(variable, values[variable.name])
         with np.errstate(all="ignore"):  # infinities and NaN are reported, not warned about
+            for variable in self._function.inputs:
+                if variable.name in self.states:
+                    values[variable.name] = StateCell(cells, variable.name)
+                else:
+                    values[variable.name] = run.declared("input", variable, values[variable.name], values)
             results = run.block(self._function.block, values, "main")
         return dict(zip(self._function.block.outputs, results, strict=True))
 
@@ -166,7 +166,9 @@ class _Run:
             try:
                 results = self._operation(operation, values, place)
             except EdgeError as error:
-                raise error if operation.blocks else error.within(_place(operation, place)) from error
+                if operation.blocks:  # the operation inside has named its place
+                    raise
+                raise error.within(_place(operation, place)) from error
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 raise BackendError(
                     _place(operation, place), met=str(error), expected="arguments that the operation admits"
@@ -194,7 +196,7 @@ class _Run:
                 _typed(variable, value) for variable, value in zip(operation.outputs, results, strict=True)
             ]
         return [
-            self.declared(variable, value, operation, arguments)
+            self.declared(operation.type, variable, value, arguments)
             for variable, value in zip(operation.outputs, results, strict=True)
         ]
 
@@ -205,31 +207,29 @@ class _Run:
         inner.update(zip((variable.name for variable in block.inputs), inputs, strict=True))
         return self.block(block, inner, f"{place} / {operation.type} {operation.name}")
 
-    def declared(
-        self, variable: Variable, value: Any, operation: Operation | None = None, arguments: Any = None
-    ) -> Any:
-        """The value in the type that the program declares for it, rounded if that is fp16, and reported."""
+    def declared(self, source: str, variable: Variable, value: Any, arguments: Mapping[str, Any]) -> Any:
+        """The value in the type that the program declares for it, rounded if that is fp16, and reported.
+
+        `source` is the operation's type, `arguments` is what it was computed from.
+        """
         result = _typed(variable, value)
         if variable.type is None or variable.type.dtype not in FLOATS or result.size == 0:
             return result
         peak = float(max(result.max(), -result.min()))
         if self.report.rounding == "fp16" and variable.type.dtype == "fp16":
             result = result.astype(np.float16).astype(np.float32)
-        if operation is not None:
-            self._note(Event(operation.type, variable.name, peak), result, arguments)
+        self._note(Event(source, variable.name, peak), result, arguments)
         return result
 
     def _note(self, event: Event, result: Array, arguments: Mapping[str, Any]) -> None:
-        known = self.report.largest.get(event.output, 0.0)
-        self.report.largest[event.output] = event.value if event.value > known else known
-        if event.value != event.value:  # NaN
-            self.report.largest[event.output] = event.value
-            if self.report.not_a_number is None and not _any(np.isnan, arguments):
-                self.report.not_a_number = event
-        if event.value <= FP16_MAX or self.report.overflow is not None:
-            return
-        if np.isinf(result).any() and not _any(np.isinf, arguments):
-            self.report.overflow = event
+        report, peak = self.report, event.value
+        report.largest[event.output] = float(np.maximum(peak, report.largest.get(event.output, 0.0)))
+        if peak <= FP16_MAX:
+            return  # what follows is for infinities and NaN: rare, so that it may look at everything
+        if report.not_a_number is None and np.isnan(peak) and not _any(np.isnan, arguments):
+            report.not_a_number = event
+        if report.overflow is None and np.isinf(result).any() and not _any(np.isinf, arguments):
+            report.overflow = event
 
 
 def _number(opset: str) -> int:

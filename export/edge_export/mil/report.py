@@ -10,7 +10,7 @@ FP16_MAX = 65504.0
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at one operation. `value` is the largest magnitude before rounding."""
+    """Something that happened at an operation, or at an input ("input"): its magnitude before rounding."""
 
     operation: str
     output: str
@@ -26,8 +26,8 @@ class RunReport:
 
     Attributes:
         rounding: "none" or "fp16".
-        largest: output name → largest magnitude, before rounding, in the order of execution. In a loop
-            the largest of all turns.
+        largest: name of the input or the operation's output → largest magnitude, before rounding, in the
+            order of execution. In a loop the largest of all turns.
         overflow: first operation whose finite inputs gave an infinity (in "fp16": after rounding).
         not_a_number: first operation that gave NaN from inputs without NaN.
     """

@@ -168,7 +168,7 @@ class TestReport:
         overflow = program.report.overflow
         assert overflow is not None
         assert (overflow.operation, overflow.output, overflow.value) == ("square", "burst", 90000.0)
-        assert program.report.largest == {"calm": 300.0, "burst": 90000.0, "later": math.inf}
+        assert program.report.largest == {"x": 30.0, "calm": 300.0, "burst": 90000.0, "later": math.inf}
         np.testing.assert_array_equal(result, [math.inf, 10000.0])
 
     def test_without_rounding_the_same_is_beyond_fp16_but_no_overflow(self, tmp_path: Path) -> None:
@@ -183,6 +183,13 @@ class TestReport:
             program.run({"x": [value, 0.0]}, rounding="fp16")
             # an input that is declared fp32 is not rounded, so the overflow is the operation's
             assert (program.report.overflow is not None) is overflows
+
+    def test_an_input_can_be_too_large(self, tmp_path: Path) -> None:
+        operations = [op("cast", {"x": "x", "dtype": "=fp32"}, "y", shape=(1,))]
+        package = write(tmp_path / "p.mlpackage", operations, {"x": (1,)}, ["y"], dtype="fp16")
+        program = Program.open(package)
+        program.run({"x": [-1e6]}, rounding="fp16")
+        assert str(program.report.overflow) == "input x reached 1e+06"
 
     def test_an_infinity_that_came_in_is_no_overflow(self, tmp_path: Path) -> None:
         program = _double(tmp_path, "fp16")
@@ -205,6 +212,7 @@ class TestReport:
         program = _double(tmp_path)
         program.run({"x": [100.0, 0.0]})
         program.run({"x": [1.0, 0.0]})
+        assert program.report.largest == {"x": 1.0, "y": 2.0}
         assert program.report.peak == ("y", 2.0)
 
 
