@@ -12,8 +12,8 @@ The period axis is carried in the batch, (B · p, C, N/p): a kernel k × 1 over 
 convolution over contiguous memory. Weights keep the published shape (…, 5, 1).
 
 `stock_state` and `load_stock_state` translate to the keys of published `do_` files: weight norm as
-`weight_g`, `weight_v`; spectral norm as `weight_orig`, `weight_u`, `weight_v`, whose `weight_v` is a buffer and
-not weight norm's.
+`weight_g`, `weight_v`; spectral norm as `weight_orig`, `weight_u`, `weight_v`, whose `weight_v` is a buffer
+and not weight norm's.
 """
 
 from __future__ import annotations
@@ -76,11 +76,15 @@ class ScaleConfig:
         for name in ("channels", "kernels", "strides", "groups"):
             _check_wholes(name, getattr(self, name))
             if len(getattr(self, name)) != len(self.channels):
-                raise ConfigError(name, met=f"{len(getattr(self, name))} layers", expected=f"{len(self.channels)}")
+                raise ConfigError(
+                    name, met=f"{len(getattr(self, name))} layers", expected=f"{len(self.channels)}"
+                )
         for before, after, groups in zip((1, *self.channels), self.channels, self.groups, strict=False):
             if before % groups or after % groups:
                 raise ConfigError(
-                    "groups", met=f"{groups} groups of {before} → {after} channels", expected="divisors of both"
+                    "groups",
+                    met=f"{groups} groups of {before} → {after} channels",
+                    expected="divisors of both",
                 )
 
 
