@@ -31,6 +31,7 @@ MOTOR = {
 MOTOR_LEAD, HEARING_DELAY = (0.04, 0.16), (0.06, 0.18)  # s, ranges over patches
 PATCHES = 3  # of each articulator; twice as many hear
 NOISE_SLOW, NOISE_SHARED, NOISE_WHITE = 0.35, 0.25, 0.30
+GAIN = 0.7  # of a patch: the sum of those around an electrode has about unit variance
 SLOW_POLE = 0.95  # of the slow noise
 
 
@@ -87,7 +88,7 @@ def _chart(speaker: Speaker) -> _Map:
     gain = rng.uniform(0.5, 1.0, len(sources)) * np.where(rng.random(len(sources)) < 0.3, -1.0, 1.0)
     rows, columns = np.divmod(np.arange(ELECTRODES), GRID_SIDE)
     distance = np.hypot(rows - row[:, None], columns - column[:, None])
-    weights = gain[:, None] * np.exp(-0.5 * (distance / width[:, None]) ** 2)
+    weights = GAIN * gain[:, None] * np.exp(-0.5 * (distance / width[:, None]) ** 2)
     return _Map(sources, np.where(heard, -delay, lead), weights)
 
 

@@ -6,7 +6,7 @@
                    Nyquist; its strength is the pressure at the glottis ^1.5, while the folds are close
     aspiration     noise at the glottis
     filter         a cascade of resonators (Klatt, 1980): the tube's six resonances, a nasal pole and zero,
-                   and the fixed resonances of a neutral tube from there to Nyquist
+                   and the fixed resonances of a neutral tube from there to 11 kHz
     radiation      what the narrowest opening lets out, plus the nose
     frication      noise ∝ pressure^1.5 · area^0.5 at the constriction, shaped by the cavity before it
 
@@ -28,13 +28,14 @@ from edge_training.phantom.movement import RATE, Movement, sample
 from edge_training.phantom.speaker import Speaker
 from edge_training.phantom.tract import FORMANT_RATE, FORMANTS, SPEED_OF_SOUND, VocalTract, bandwidths
 
+HIGHEST_RESONANCE = 11000.0  # Hz: beyond, a tract is no tube and speech has little to say
 FILTER_RATE = 250  # Hz: how often the filters change
 RATES = (8000, 48000)  # Hz, lowest and highest
 BAND = (0.40, 0.48)  # of the sample rate: resonances fade out between these, so that none sits on Nyquist
 TABLE = 1024  # phases of one glottal cycle
 LOWEST_PITCH = 50.0  # Hz
 # levels against a voice of 1
-ASPIRATION, FRICATION, NASAL, WALLS = 0.035, 2.0, 0.3, 0.04
+ASPIRATION, FRICATION, NASAL, WALLS = 0.035, 4.0, 0.3, 0.04
 EXPANSION = 0.25  # of the lungs' pressure
 INAUDIBLE = 1e-5
 ROOM_NOISE = 3e-4  # full scale, of the recording
@@ -94,7 +95,8 @@ def synthesize(
             "sample_rate", met=f"{sample_rate} Hz", expected=f"a whole number of Hz, {RATES[0]} … {RATES[1]}"
         )
     times = np.arange(samples) / sample_rate
-    noise = rng.standard_normal((2, samples), np.float32)
+    # the same power per Hz at every rate
+    noise = np.sqrt(sample_rate / 16000.0) * rng.standard_normal((2, samples), np.float32)
     excitation = _at(sources.voice, times) * _pulses(speaker, sources.pitch, times, sample_rate)
     # noise rides on the pulses where the folds vibrate
     excitation += _at(sources.aspiration, times) * noise[0]
@@ -161,17 +163,21 @@ def _through_tract(
     excitation: NDArray[Any], sources: Sources, tract: VocalTract, speaker: Speaker, sample_rate: int
 ) -> NDArray[Any]:
     """The cascade; its coefficients change `FILTER_RATE` times a second."""
-    fixed = (2.0 * np.arange(FORMANTS, 40) + 1.0) * SPEED_OF_SOUND / 4.0 / speaker.tract_length
-    fixed = fixed[fixed < BAND[1] * sample_rate]
-    if len(fixed):
-        excitation = sosfilt(_resonators(fixed, bandwidths(fixed), sample_rate), excitation)
     constriction = tract.constriction[:: RATE // FILTER_RATE]
     times = np.arange(len(constriction)) / FILTER_RATE
     formants = sample(tract.formants, FORMANT_RATE, times)
     # friction in a narrow passage damps; without it a closing mouth would ring
     widths = bandwidths(formants) * (1.0 + 0.06 / (constriction + 0.02))[:, None]
+    moving = _resonators(formants, widths, sample_rate)
+    fixed = (2.0 * np.arange(FORMANTS, 3 * FORMANTS) + 1.0) * SPEED_OF_SOUND / 4.0 / speaker.tract_length
+    fixed = fixed[fixed < min(BAND[1] * sample_rate, HIGHEST_RESONANCE)]
+    still = np.broadcast_to(_resonators(fixed, bandwidths(fixed), sample_rate), (len(moving), len(fixed), 6))
+    # high resonances amplify treble by up to 60 dB and low ones take it away again: in turns, so that what
+    # the changing coefficients add to a large signal never becomes audible
+    order = np.argsort([*range(FORMANTS), *(place + 0.5 for place in range(len(fixed)))], kind="stable")
+    sections = np.ascontiguousarray(np.concatenate([moving, still], axis=1)[:, order])
     excitation = _through_nose(excitation, sources.nasality, sample_rate)
-    return _filter_in_steps(_resonators(formants, widths, sample_rate), excitation, sample_rate)
+    return _filter_in_steps(sections, excitation, sample_rate)
 
 
 def _through_nose(signal: NDArray[Any], nasality: NDArray[Any], sample_rate: int) -> NDArray[Any]:
