@@ -18,7 +18,8 @@ RATE = 8000
 TINY: dict[str, Any] = {
     "resblock": "1", "upsample_rates": [4, 4], "upsample_kernel_sizes": [8, 8], "upsample_initial_channel": 8,
     "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3, 5]],
-    "num_mels": 8, "n_fft": 64, "hop_size": 16, "win_size": 64, "sampling_rate": RATE, "fmin": 0, "fmax": 3000,
+    "num_mels": 8, "n_fft": 64, "hop_size": 16, "win_size": 64, "sampling_rate": RATE,
+    "fmin": 0, "fmax": 3000,
     "segment_size": 512, "batch_size": 4, "learning_rate": 1e-3, "seed": 7,
     "mpd": {"periods": [2, 3], "channels": [4, 8]},
     "msd": {"scales": 2, "channels": [4, 8], "kernels": [15, 5], "strides": [1, 4], "groups": [1, 4]},

@@ -1,0 +1,115 @@
+"""HiFi-GAN's configuration and its step against the textbook's order of operations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.training.fit.tiny_run import TINY, fit
+
+from edge_runtime.audio import read_audio
+from edge_runtime.errors import ConfigError
+from edge_runtime.mel import MelFrontEnd
+from edge_training.checkpoints import read_config
+from edge_training.fit.hifigan import PRESETS, HifiGanFit
+from edge_training.fit.logs import read_table
+from edge_training.nets.hifigan import HifiGanConfig
+
+STOCK = {
+    "resblock": "1", "num_gpus": 0, "batch_size": 16, "learning_rate": 0.0002, "adam_b1": 0.8,
+    "adam_b2": 0.99, "lr_decay": 0.999, "seed": 1234, "upsample_rates": [8, 8, 2, 2], "upsample_kernel_sizes": [16, 16, 4, 4],
+    "upsample_initial_channel": 512, "resblock_kernel_sizes": [3, 7, 11],
+    "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5], [1, 3, 5]], "segment_size": 8192, "num_mels": 80,
+    "num_freq": 1025, "n_fft": 1024, "hop_size": 256, "win_size": 1024, "sampling_rate": 22050, "fmin": 0,
+    "fmax": 8000, "fmax_for_loss": None, "num_workers": 4,
+    "dist_config": {"dist_backend": "nccl", "dist_url": "tcp://localhost:54321", "world_size": 1},
+}  # fmt: skip
+
+
+def test_a_published_config_is_the_defaults() -> None:
+    assert HifiGanFit.from_json(STOCK) == replace(PRESETS["v1"], num_workers=4)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_config_round_trip(name: str) -> None:
+    config = replace(PRESETS[name], msd=None, mels_dir="x", stft_resolutions=((64, 16, 64),))
+    assert HifiGanFit.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_the_published_numbers() -> None:
+    config = PRESETS["v1"]
+    assert (config.lambda_mel, config.lambda_feature, config.lambda_adversarial) == (45.0, 2.0, 1.0)
+    assert (config.lambda_stft, config.warm_up_steps) == (0.0, 0)
+    assert (config.weight_decay, config.segment_size, config.peak) == (0.01, 8192, 0.95)
+    assert config.mels[0].fmax == 8000
+    assert config.mels[1].upper_edge == 11025
+    assert PRESETS["rtmri"].learning_rate == 5e-5
+    assert PRESETS["rtmri"].segment_size == 8400
+
+
+def test_the_exported_config_is_a_stock_one() -> None:
+    entries = HifiGanFit.from_json(STOCK).net_json()
+    assert entries["resblock"] == "1"
+    assert {"learning_rate", "adam_b1", "batch_size", "segment_size"} <= set(entries)
+    assert HifiGanConfig.from_json(entries) == replace(PRESETS["v1"].net, segment_size=8192)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"optimizer": "sgd"}, "optimizer: met 'sgd', expected 'adamw' or 'adabelief'"),
+        ({"schedule": "cosine"}, "schedule: met 'cosine'"),
+        ({"mpd": 3}, "mpd: met 3, expected an object"),
+        ({"mpd": {"period": [2]}}, "entry 'period': .*is 'periods' meant"),
+        ({"extra_mels_weight": 2, "mels_dir": "x"}, "extra_mels_weight: met 2, expected a number in 0 … 1"),
+        ({"batch_size": 1.5}, "batch_size: met 1.5, expected a positive whole number"),
+        ({"seed": -1}, "seed: met -1"),
+        ({"start_from": 3}, "start_from: met 3, expected a path, or null"),
+        ({"warm_up_steps": -1}, "warm_up_steps: met -1"),
+        ({"validation_clips": -1}, "validation_clips: met -1"),
+    ],
+)
+def test_config_rules(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        HifiGanFit.from_json(STOCK | changes)
+
+
+def test_warm_up_leaves_the_discriminators_alone(corpus: Path, tmp_path: Path) -> None:
+    run = fit(corpus, tmp_path / "run", steps=4, warm_up_steps=2, checkpoint_every=2).run
+    rows = read_table(run / "metrics.csv")
+    assert ["loss/discriminator" in row for row in rows] == [False, False, True, True]
+    begin = fit(corpus, tmp_path / "begin", steps=1, warm_up_steps=2).run
+
+    def judges(folder: Path, step: int) -> dict[str, torch.Tensor]:
+        path = folder / f"checkpoints/step-{step:08d}.ckpt"
+        saved = torch.load(path, weights_only=True)["state_dict"]
+        return {key: value for key, value in saved.items() if key.startswith(("mpd", "msd"))}
+
+    before, warm, after = judges(begin, 1), judges(run, 2), judges(run, 4)
+    assert all(torch.equal(before[key], warm[key]) for key in before)
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_fine_tuning_on_mels(corpus: Path, tmp_path: Path) -> None:
+    """Trained on the true mels as files, the loss falls; the recordings keep their level."""
+    mels = tmp_path / "mels"
+    mels.mkdir()
+    config = HifiGanFit.from_json(TINY)
+    for path in corpus.glob("*.wav"):
+        np.save(mels / f"{path.stem}.npy", MelFrontEnd(config.net.mel)(read_audio(path).samples))
+    result = fit(
+        corpus,
+        tmp_path / "run",
+        steps=30,
+        mels_dir=str(mels),
+        extra_mels_dir=str(mels),
+        extra_mels_weight=0.5,
+    )
+    rows = read_table(result.run / "metrics.csv")
+    assert rows[-1]["loss/mel"] < 0.8 * rows[0]["loss/mel"]
+    assert read_config(result.run / "config.json")["config"]["extra_mels_weight"] == 0.5
