@@ -30,6 +30,8 @@ class Part(NamedTuple):
 _EXPORT = ("torch", "onnx", "onnxruntime", "coremltools")
 PARTS: Mapping[str, Part] = {
     "runtime": Part("runtime", ("numpy",)),
+    "mel": Part("runtime/test_mel.py", ("librosa",)),
+    "spectral": Part("runtime/test_spectral.py", ("scipy", "torch")),
     "audio": Part("runtime/test_audio.py", ("soundfile",)),
     "resampling": Part("runtime/test_resampling.py", ("soxr",)),
     "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,13 +11,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edge_export import onnx_reference
 from edge_runtime.errors import BackendError
 
 
-def save_convolution(path: Path, operator: str, dtype: type, **attributes: object) -> tuple[np.ndarray, np.ndarray]:
+def save_convolution(
+    path: Path, operator: str, dtype: Any, **attributes: Any
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """A model of one convolution, kernel 3 × 2, and its weight and bias."""
     rng = np.random.default_rng(0)
     weight, bias = rng.standard_normal((4, 4, 3, 2)).astype(dtype), rng.standard_normal(4).astype(dtype)
@@ -34,14 +38,14 @@ def save_convolution(path: Path, operator: str, dtype: type, **attributes: objec
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
-def test_convolutions_are_those_of_torch(tmp_path: Path, operator: str, dtype: type) -> None:
+def test_convolutions_are_those_of_torch(tmp_path: Path, operator: str, dtype: Any) -> None:
     weight, bias = save_convolution(
         tmp_path / "m.onnx", operator, dtype, strides=[2, 3], pads=[1, 0, 1, 0], dilations=[2, 1]
     )
     x = np.random.default_rng(1).standard_normal((2, 4, 7, 6)).astype(dtype)
     (got,) = onnx_reference.open(tmp_path / "m.onnx").run({"x": x}).values()
-    function = torch.nn.functional.conv2d if operator == "Conv" else torch.nn.functional.conv_transpose2d
-    operands = (torch.from_numpy(value.astype(np.float64)) for value in (x, weight, bias))
+    function: Any = torch.nn.functional.conv2d if operator == "Conv" else torch.nn.functional.conv_transpose2d
+    operands = [torch.from_numpy(value.astype(np.float64)) for value in (x, weight, bias)]
     expected = function(*operands, stride=(2, 3), padding=(1, 0), dilation=(2, 1)).numpy()
     assert got.dtype == dtype
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-2 if dtype is np.float16 else 1e-5)
@@ -80,7 +84,7 @@ def test_every_transposed_convolution_is_that_of_torch(
 
 def test_a_grouped_one_is_left_to_the_evaluator(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"m\.onnx: running with onnx-reference: met «"):
-        # four input channels in two groups do not fit the model's weight: the evaluator's own operator says so
+        # four channels in three groups: the evaluator's own operator refuses
         _run_grouped(tmp_path / "m.onnx")
 
 

@@ -1,0 +1,53 @@
+"""bench: contests are fair – both do the same work – and run in processes of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_export import bench
+from edge_runtime.errors import ConfigError
+from edge_runtime.mel import PRESETS, MelFrontEnd
+
+
+def test_a_ratio_is_the_peers_time_over_ours() -> None:
+    calls: list[str] = []
+    ours_ms, peer_ms, ratio = bench.race(lambda: calls.append("a"), lambda: calls.append("b"), rounds=3)
+    assert calls == ["a", "b"] * 4  # one uncounted round, then in turns
+    assert ours_ms > 0
+    assert peer_ms > 0
+    assert ratio > 0
+
+
+@pytest.mark.parametrize("peer", [bench._librosa_mel, bench._torch_mel])
+def test_the_peers_compute_the_same_mel(peer: object) -> None:
+    audio = bench._speech(2.0)
+    assert audio.shape == (32000,)
+    expected = MelFrontEnd(PRESETS["talking-head"], "float64")(audio.astype(np.float64))
+    got = np.asarray(peer(audio, 1)())  # type: ignore[operator]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3)
+
+
+def test_startup_is_timed_in_a_process_of_its_own() -> None:
+    rows = bench.bench()
+    assert [row.what for row in rows] == ["import edge_runtime", "--help"]
+    assert all(row.ratio is None and row.ours_ms > 0 for row in rows)
+    lines = bench.table(rows).splitlines()
+    assert len(lines) == 3
+
+
+def test_a_net_is_raced_against_torch(small_hifigan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_runtime.bundle import open_bundle
+
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+    (row,) = bench._net_contest(open_bundle(small_hifigan), 1)
+    assert row.what == "hifigan, batch 1, frames 172"
+    assert row.ratio is not None
+    assert row.ratio > 0
+
+
+def test_an_unknown_peer_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--against: met jax, expected some of torch, librosa"):
+        bench.bench(against=["jax"])

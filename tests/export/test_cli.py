@@ -1,0 +1,139 @@
+"""The command line: exit statuses, one sentence for a user's mistake, nothing heavy on the way to --help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_export.__main__ import main
+from edge_export.cli import app
+from edge_export.demo import SENTENCE
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must be refused; returns its one sentence."""
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.strip().splitlines()
+    assert lines[-1].startswith("edge-export: ")
+    assert "Traceback" not in captured.err
+    return lines[-1].removeprefix("edge-export: ")
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    promised = {"nets", "export", "verify", "run", "mel", "reference", "check", "bench", "demo", "doctor"}
+    assert {command.callback.__name__ for command in app.registered_commands if command.callback} == promised
+    assert all(f"\n  {name} " in text for name in promised)
+
+
+def test_no_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["nets"]])
+def test_the_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    heavy = ["torch", "onnx", "onnxruntime", "coremltools", "librosa", "scipy", "openvino", "cv2"]
+    code = (
+        "import sys\nfrom edge_export.__main__ import main\n"
+        f"status = main({arguments!r})\n"
+        f"loaded = [name for name in {heavy!r} if name in sys.modules]\n"
+        "sys.exit(f'loaded {loaded}' if loaded else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_verify_passes_fails_and_is_refused(
+    small_hifigan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    assert main(["verify", str(small_hifigan), "--backend", "onnxruntime", "--json", str(report)]) == 0
+    assert "PASS" in capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(report.read_text())["passed"] is True
+    assert main(["verify", str(small_hifigan), "--backend", "onnxruntime", "--tolerance", "1e-12"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].startswith("FAIL")
+    assert "no such" in refused(capsys, "verify", tmp_path / "nothing").lower()
+
+
+def test_mel_writes_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mel.npy"
+    assert main(["mel", str(SENTENCE), "--preset", "talking-head", "--out", str(out)]) == 0
+    assert "(n_mels, frames) = (80," in capsys.readouterr().out
+    assert np.load(out).dtype == np.float32
+    assert "expected" in refused(capsys, "mel", SENTENCE, "--preset", "talking-head", "--out", out)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "no such file"),
+        (b"", "0 bytes"),
+        (b"RIFF\x24\x00\x00\x00WAVEfmt ", "speech.wav"),
+        (b"<html>not found</html>", "speech.wav"),
+    ],
+)
+def test_audio_that_is_none(
+    content: bytes | None, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "speech.wav", tmp_path / "mel.npy"
+    if content is not None:
+        source.write_bytes(content)
+    told = refused(capsys, "mel", source, "--preset", "talking-head", "--out", out)
+    assert str(source) in told
+    assert sentence in told
+    assert "expected" in told
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["verify"], "Missing argument"),
+        (["verify", "x", "--tolerance", "much"], "--tolerance"),
+        (["export", "hifigam", "--random", "0", "--out", "x"], "hifigan"),
+        (["export", "hifigan", "--out", "x"], "--random"),
+        (["run", "vocoder", "x.wav", "--out", "x"], "--bundle"),
+        (["bench", "--against", "jax"], "expected some of torch, librosa"),
+    ],
+)
+def test_usage_errors_are_one_sentence(
+    arguments: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sentence in refused(capsys, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such"):
+        main(["verify", str(tmp_path / "nothing"), "--debug"])
+
+
+def test_what_the_system_refuses_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small_hifigan: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "out"  # a folder below a file
+    told = refused(capsys, "run", "vocoder", SENTENCE, "--bundle", small_hifigan, "--out", target)
+    assert str(tmp_path / "file") in told
+
+
+def test_the_console_script_is_installed() -> None:
+    script = Path(sys.executable).with_name("edge-export")
+    done = subprocess.run([script, "doctor"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("python ")

@@ -1,0 +1,20 @@
+"""doctor: every library and backend has a line with its true state."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from edge_export.backends import BACKENDS
+from edge_export.doctor import LIBRARIES, _version, doctor
+
+
+def test_every_library_and_backend_is_listed() -> None:
+    states = {finding.subject: finding.state for finding in doctor()}
+    assert set(states) == {"python", "cores", *LIBRARIES, *(f"backend {name}" for name in BACKENDS)}
+    assert states["numpy"] == version("numpy")
+    assert states["backend onnxruntime"] == "usable"
+    assert states["backend mil"] == "usable"
+
+
+def test_a_library_that_is_missing_is_said() -> None:
+    assert _version("no-such-distribution") == "not installed"
