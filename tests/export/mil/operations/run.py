@@ -21,7 +21,6 @@ anything failed.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import subprocess
@@ -29,7 +28,7 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from zlib import crc32
 
@@ -69,6 +68,7 @@ class Harness:
     def replace_predict(self) -> None:
         """Our executor for `MLModel.predict`, on a machine that says it is a recent Mac."""
         import coremltools as ct
+        import coremltools.converters._converters_entry as entry
         import coremltools.models.utils as utils
 
         from edge_export.mil import Program, UnknownOperationError
@@ -96,6 +96,8 @@ class Harness:
                 harness.unknown = error.met
                 raise
 
+        # each conversion collects garbage, which takes longer than the test with 20,000 others in memory
+        entry.gc = SimpleNamespace(collect=lambda: 0)
         ct.models.MLModel.predict = predict
         ct.models.MLModel.make_state = lambda model: opened(model).new_state()
         utils._macos_version = lambda: (26, 0)
@@ -137,11 +139,6 @@ class Harness:
             if crc32(function.encode()) % self.shards == self.shard and seen[function] <= 8 * self.sample:
                 kept.append(item)
         return sorted(kept, key=lambda item: _function(item.nodeid))
-
-    def pytest_collection_finish(self) -> None:
-        """`ct.convert` collects garbage each time; 20,000 collected tests would make that cost 0.3 s."""
-        gc.collect()
-        gc.freeze()
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Each test has its own seed, so that a selection gives the same numbers as the whole."""
@@ -236,8 +233,9 @@ def run_shard(options: argparse.Namespace, shard: int) -> dict[str, dict[str, st
 
 def run_all(options: argparse.Namespace) -> dict[str, dict[str, str]]:
     """Spread the tests over `--jobs` processes, one thread each, and gather the outcomes."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
+        # coremltools leaves converted packages behind: they go with the folder
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": folder}
         files = [Path(folder) / f"{shard}.json" for shard in range(options.jobs)]
         command = [sys.executable, __file__, *sys.argv[1:]]
         processes = [
