@@ -109,7 +109,7 @@ def _anatomy(speaker: Speaker) -> _Anatomy:
         on_grid=(place > 0.0) & (place < 1.05),
         outer=_outer_tissue(x, y, radius - wall[index], rng),
         jaw=_jaw_tissue(rng),
-        nasopharynx=np.where((place > 0.335) & (place < 0.66), wall[index] + 26.0, 0.0).astype(np.float32),
+        nasopharynx=_nasopharynx(place, wall[index]),
         wall=wall,
         palate=palate,
         epiglottis=epiglottis.astype(np.float32),
@@ -117,6 +117,11 @@ def _anatomy(speaker: Speaker) -> _Anatomy:
         shading=(1.1 - 0.35 * np.hypot((x - 70.0) / 190.0, (y - 135.0) / 170.0)).astype(np.float32),
         rows=y[:, 0],
     )
+
+
+def _nasopharynx(place: NDArray[Any], wall: NDArray[Any]) -> Image:
+    depth = 26.0 * np.clip((place - 0.325) / 0.07, 0.0, 1.0)  # px; it begins as a slit behind the palate
+    return np.where((place > 0.325) & (place < 0.66), wall + depth, 0.0).astype(np.float32)
 
 
 def _acquired_pixels(count: int) -> NDArray[np.float64]:
@@ -247,11 +252,12 @@ def _render(anatomy: _Anatomy, movement: Movement) -> Image:
     openings = _openings(movement) * PIXELS_PER_CM  # (frames, TABLE) px
     velum = np.clip(movement["velum"], 0.0, 1.0)[:, None]
     wall = anatomy.wall - 7.0 * velum * np.exp(-(((TABLE - 0.50) / 0.09) ** 2))
-    tip = 1.0 / (
-        1.0 + np.exp((TABLE - 0.405) / 0.012)
-    )  # of the soft palate: lowered, it leaves the pharynx open
-    palate = wall + anatomy.palate * (1.0 - 1.15 * velum * tip)
-    palate += (1.0 - velum) * 26.0 * np.exp(-(((TABLE - 0.39) / 0.045) ** 2))  # raised, it meets the pharynx
+    away = np.minimum(1.5 * velum, 1.0)  # from the pharynx: the port is seen before it is wide
+    # the tip of the soft palate meets the pharynx when it is raised; lowered, it leaves a port
+    away = np.minimum(1.5 * velum, 1.0)
+    tip = 1.0 / (1.0 + np.exp((TABLE - 0.405) / 0.012))
+    palate = wall + anatomy.palate * (1.0 - 1.15 * away * tip)
+    palate += (1.0 - away) * 26.0 * np.exp(-(((TABLE - 0.39) / 0.045) ** 2))
     surface = np.maximum(wall - openings, 2.0)
 
     radius = anatomy.radius
