@@ -8,8 +8,12 @@ A run that goes on from step s drops the rows after s: they are computed again.
 from __future__ import annotations
 
 import csv
+import logging
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +136,19 @@ class StepsLines(Callback):
         rate = (trainer.global_step - self._first) / max(1e-9, now - self._began)
         steps = f"step {trainer.global_step}/{trainer.max_steps}"
         print(f"{now - self._began:8.1f} s  {steps}  {rate:.2f}/s  {figures}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Lightning's hints about settings that are ours to choose are no news to the user."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -17,13 +17,10 @@ with torchrun or srun, which Lightning recognises, and give `devices` and `nodes
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import platform
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -40,7 +37,7 @@ from edge_training.checkpoints import read_config
 from edge_training.data.items import TrainingData, training_loader, validation_loader
 from edge_training.fit.checkpoints import FOLDER, Checkpoints, WholeCheckpoints, checkpoint_steps, write_json
 from edge_training.fit.config import FitConfig
-from edge_training.fit.logs import StepsBar, StepsLines, TableLog, tensorboard
+from edge_training.fit.logs import StepsBar, StepsLines, TableLog, quiet, tensorboard
 from edge_training.fit.module import FitModule, Recipe, find_recipe
 from edge_training.fit.plots import Plots
 
@@ -142,7 +139,7 @@ def train(
         raise ConfigError("steps", met=str(chosen.steps), expected=f"at least the {started} done already")
     if _first_process():
         write_json(run / "config.json", _record(recipe, chosen, loaded, Path(data), machine))
-    with _quiet():
+    with quiet():
         torch.manual_seed(chosen.seed)  # initial weights
         # a resumed run has all of what it once started from in its own checkpoint
         module = recipe.build(dataclasses.replace(chosen, start_from=None) if saved else chosen, loaded)
@@ -357,19 +354,3 @@ def _result(run: Path, module: FitModule[Any], trainer: lightning.Trainer) -> Tr
         steps=int(trainer.global_step),
         metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's hints about settings that are ours to choose are no news to the user."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

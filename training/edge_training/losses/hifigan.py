@@ -54,26 +54,12 @@ def mel_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def split_judgements(both: Sequence[Judgement], batch: int) -> tuple[list[Judgement], list[Judgement]]:
-    """Judgements on real and generated audio that went through in one pass: (first `batch`, the rest).
+    """Judgements on audio that went through in one pass: on its first `batch` items, and on the rest."""
 
-    The period discriminators carry the period in the batch axis of their features, so each feature map is cut
-    at its own half.
-    """
-    first, rest = [], []
-    for judgement in both:
-        share = batch / len(judgement.score)
-        cuts = [round(len(feature) * share) for feature in judgement.features]
-        first.append(
-            Judgement(
-                judgement.score[:batch], tuple(f[:c] for f, c in zip(judgement.features, cuts, strict=True))
-            )
-        )
-        rest.append(
-            Judgement(
-                judgement.score[batch:], tuple(f[c:] for f, c in zip(judgement.features, cuts, strict=True))
-            )
-        )
-    return first, rest
+    def part(which: slice) -> list[Judgement]:
+        return [Judgement(j.score[which], tuple(f[which] for f in j.features)) for j in both]
+
+    return part(slice(None, batch)), part(slice(batch, None))
 
 
 class SpectralDistance(nn.Module):

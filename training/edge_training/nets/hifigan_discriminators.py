@@ -8,9 +8,6 @@ convolutions (5, 1) of stride (3, 1), the last but one of stride 1, then (3, 1) 
 MSD, one sub-net for each scale: the raw audio with spectral norm, then twice an average pool (4, stride 2)
 with weight norm; the first pooling's output feeds the second. Leaky ReLU 0.1 after all but the last layer.
 
-The period axis is carried in the batch, (B · p, C, N/p): a kernel k × 1 over (N/p, p) is then a plain 1-D
-convolution over contiguous memory. Weights keep the published shape (…, 5, 1).
-
 `stock_state` and `load_stock_state` translate to the keys of published `do_` files: weight norm as
 `weight_g`, `weight_v`; spectral norm as `weight_orig`, `weight_u`, `weight_v`, whose `weight_v` is a buffer
 and not weight norm's.
@@ -113,26 +110,14 @@ class PeriodDiscriminator(nn.Module):
         short = -x.shape[-1] % self.period
         if short:
             x = F.pad(x, (0, short), mode="reflect")
-        # (B, 1, N) → (B, N/p, p) → (B, p, N/p) → (B · p, 1, N/p)
-        x = x.view(batch, -1, self.period).transpose(1, 2).reshape(batch * self.period, 1, -1)
+        x = x.view(batch, 1, -1, self.period)
         features = []
         for conv in self.convs:
-            x = F.leaky_relu(_along_time(conv, x), SLOPE)
+            x = F.leaky_relu(conv(x), SLOPE)
             features.append(x)
-        x = _along_time(self.conv_post, x)
+        x = self.conv_post(x)
         features.append(x)
-        return Judgement(x.reshape(batch, -1), tuple(features))
-
-
-def _along_time(conv: nn.Module, x: Tensor) -> Tensor:
-    """A convolution (k, 1) applied as a 1-D one to (B · p, C, N/p)."""
-    assert isinstance(conv, nn.Conv2d)
-    return F.conv1d(x, conv.weight.squeeze(-1), conv.bias, conv.stride[0], _whole(conv.padding[0]))
-
-
-def _whole(value: int | str) -> int:
-    assert isinstance(value, int)
-    return value
+        return Judgement(x.flatten(1), tuple(features))
 
 
 class ScaleDiscriminator(nn.Module):
