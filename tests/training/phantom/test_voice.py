@@ -8,6 +8,7 @@ import librosa
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
 
 from edge_runtime.errors import ConfigError
 from edge_training.phantom import Speaker, Utterance, hold, speak
@@ -68,11 +69,15 @@ def _runs(mask: NDArray[np.bool_]) -> list[slice]:
     return [slice(start, stop) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def test_lips_are_closed_exactly_where_a_plosive_is_silent() -> None:
-    """p and b: at least 20 dB below the vowels while the lips touch; the vowels between are loud."""
-    utterance = speak(Speaker.sample(2), 2, 0, ("papabapo", "bopape"))
+@pytest.mark.parametrize("speaker", range(4))
+def test_lips_are_closed_exactly_where_a_plosive_is_silent(speaker: int) -> None:
+    """p and b: at least 38 dB below the vowels while the lips touch; the vowels between are loud.
+
+    Less would hide a fault: weak voice behind a closure and what the closure lets out are 20 dB each.
+    """
+    utterance = speak(Speaker.sample(2, speaker), 2, 0, ("papabapo", "bopape"))
     energy, lips = _energy(utterance), utterance.movement["lips"]
-    phones = {kind: [] for kind in ("vowel", "plosive", "silence")}  # type: dict[str, list[slice]]
+    phones: dict[str, list[slice]] = {kind: [] for kind in ("vowel", "plosive", "silence")}
     for phone, kind in zip(utterance.score.phones, utterance.score.kinds, strict=True):
         phones[kind].append(slice(int(phone.start * RATE), int(phone.end * RATE)))
     vowels = np.median([energy[place].max() for place in phones["vowel"]])
@@ -84,7 +89,7 @@ def test_lips_are_closed_exactly_where_a_plosive_is_silent() -> None:
     for closure in closures:
         inner = energy[closure.start + 4 : closure.stop - 4]  # ± 8 ms: the window of the energy
         assert len(inner) > 10
-        assert inner.max() < vowels - 20.0
+        assert inner.max() < vowels - 38.0
 
 
 def _centroid(utterance: Utterance, symbol: str, rate: int = 22050) -> float:
@@ -104,20 +109,31 @@ def test_fricatives_are_as_high_as_their_front_cavity_is_short() -> None:
     assert 2000 < sh < 4500
 
 
-def test_plosives_burst_when_they_open() -> None:
-    """High-frequency noise within 25 ms around the release of t, none in the middle of its closure."""
-    utterance = speak(Speaker.sample(3), 3, 0, ("atata",))
+@pytest.mark.parametrize("speaker", range(2))
+@pytest.mark.parametrize(
+    ("plosive", "band", "since", "until"),
+    [
+        ("p", (3000, 7900), -0.002, 0.006),
+        ("t", (3000, 7900), -0.002, 0.006),
+        ("k", (800, 2600), 0.002, 0.012),  # a longer cavity before it, and a tongue that leaves slowly
+    ],
+)
+def test_plosives_burst_when_they_open(
+    plosive: str, band: tuple[int, int], since: float, until: float, speaker: int
+) -> None:
+    """Noise in the first milliseconds, long before the voice; without frication 10 dB at most are left."""
+    utterance = speak(Speaker.sample(3, speaker), 3, 0, (f"a{plosive}a{plosive}a",))
     rate = 16000
-    audio = utterance.audio(rate)
-    high = np.diff(np.diff(audio)) ** 2
-    for phone in (p for p in utterance.score.phones if p.label == "t"):
-        tip = utterance.tract.constriction[int(phone.start * RATE) : int(phone.end * RATE) + 20]
-        shut = np.flatnonzero(tip == 0.0)
-        release = phone.start + shut[-1] / RATE
-        middle = phone.start + shut.mean() / RATE
-        burst = high[int((release - 0.005) * rate) : int((release + 0.02) * rate)].max()
-        closure = high[int((middle - 0.01) * rate) : int((middle + 0.01) * rate)].max()
-        assert burst > 30.0 * closure
+    passed = sosfilt(butter(4, band, "band", fs=rate, output="sos"), utterance.audio(rate).astype(float))
+
+    def level(start: float, end: float) -> float:
+        return float(10 * np.log10(np.mean(passed[int(start * rate) : int(end * rate)] ** 2)))
+
+    for phone in (phone for phone in utterance.score.phones if phone.label == plosive):
+        first = int(phone.start * RATE)
+        shut = np.flatnonzero(utterance.tract.constriction[first : int(phone.end * RATE) + 20] == 0.0)
+        release = (first + shut[-1]) / RATE
+        assert level(release + since, release + until) > level(release - 0.02, release - 0.008) + 18.0
 
 
 def test_nasals_murmur_through_closed_lips() -> None:
