@@ -23,17 +23,22 @@ def _best_shift(a: NDArray[np.float64], b: NDArray[np.float64]) -> int:
     return shifts[int(np.argmax(scores))]
 
 
+def test_the_mouth_moves_with_the_lips(utterances: list[Utterance]) -> None:
+    for utterance in utterances:
+        video = utterance.face()
+        seen = _change(video)
+        lips = np.maximum(sample(utterance.movement["lips"], RATE, (np.arange(len(video)) + 0.5) / 25), 0.0)
+        assert _best_shift(seen, lips) == 0
+        assert np.corrcoef(seen, lips)[0, 1] > 0.9
+
+
 @pytest.mark.parametrize("speaker", range(4))
-def test_the_mouth_moves_with_the_lips_and_with_the_sound(speaker: int) -> None:
+def test_the_mouth_moves_with_the_sound(speaker: int) -> None:
+    """Syllables that the lips alone open and close; elsewhere the sound has other reasons to fall."""
     utterance = speak(Speaker.sample(8, speaker), 8, 0, ("papaba", "mapama", "bapapa"))
     video = utterance.face()
-    seen = _change(video)
-    times = (np.arange(len(video)) + 0.5) / 25
-    lips = np.maximum(sample(utterance.movement["lips"], RATE, times), 0.0)
-    assert _best_shift(seen, lips) == 0
-    assert np.corrcoef(seen, lips)[0, 1] > 0.95
     power = (utterance.audio(16000).astype(float).reshape(len(video), 640) ** 2).mean(axis=1)
-    assert abs(_best_shift(seen, np.log(power + 1e-5))) <= 1
+    assert abs(_best_shift(_change(video), np.log(power + 1e-5))) <= 1
 
 
 def test_rounded_vowels_have_narrow_mouths() -> None:

@@ -13,6 +13,7 @@ from edge_training.phantom.movement import RATE, sample
 from edge_training.phantom.utterance import MRI_RATE
 
 LIPS = (slice(112, 146), slice(12, 46))  # rows, columns
+GAP = (slice(120, 146), slice(32, 36))  # behind the lips: protrusion does not reach it
 PORT = (slice(136, 146), slice(141, 149))  # between the tip of the soft palate and the pharynx
 AIR = 50  # grey level below which a pixel is air
 
@@ -33,16 +34,21 @@ def _times(frames: int) -> NDArray[np.float64]:
     return np.linspace(0.5, frames - 0.5, frames) / MRI_RATE
 
 
-def test_lips_in_the_picture_move_with_the_lips_and_with_the_sound(chewing: Utterance) -> None:
-    video = chewing.midsagittal()
-    seen = _air(video, LIPS)
-    lips = np.maximum(sample(chewing.movement["lips"], RATE, _times(len(video))), 0.0)
-    assert _best_shift(seen, lips) == 0
-    assert np.corrcoef(seen, lips)[0, 1] > 0.95
+def test_lips_in_the_picture_move_with_the_lips(utterances: list[Utterance]) -> None:
+    for utterance in utterances:
+        video = utterance.midsagittal()
+        lips = np.maximum(sample(utterance.movement["lips"], RATE, _times(len(video))), 0.0)
+        seen = _air(video, GAP)
+        assert _best_shift(seen, lips) == 0
+        assert np.corrcoef(seen, lips)[0, 1] > 0.95
 
+
+def test_lips_in_the_picture_move_with_the_sound(chewing: Utterance) -> None:
+    """Syllables that the lips alone open and close; elsewhere the sound has other reasons to fall."""
+    video = chewing.midsagittal()
     audio, hop = chewing.audio(11413).astype(float), 420
     power = (audio[: len(video) * hop].reshape(len(video), hop) ** 2).mean(axis=1)
-    assert abs(_best_shift(seen, np.log(power + 1e-5))) <= 1
+    assert abs(_best_shift(_air(video, GAP), np.log(power + 1e-5))) <= 1
 
 
 def test_the_tongue_is_as_far_from_the_pharynx_as_the_model_says() -> None:
