@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_runtime.bundle import Lengths
 from edge_runtime.errors import ConfigError
 
 MOST_BUCKETS = 128  # Core ML's limit for enumerated shapes
@@ -20,8 +21,10 @@ class Span:
     def smallest(self) -> int:
         return self.low
 
-    def __str__(self) -> str:
-        return f"{self.low} to {self.high}"
+    @property
+    def lengths(self) -> Lengths:
+        """As a manifest says it."""
+        return Lengths(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,10 @@ class Buckets:
     def smallest(self) -> int:
         return self.sizes[0]
 
-    def __str__(self) -> str:
-        return ", ".join(map(str, self.sizes))
+    @property
+    def lengths(self) -> Lengths:
+        """As a manifest says it."""
+        return Lengths(self.sizes[0], self.sizes[-1], self.sizes)
 
 
 Axis = Span | Buckets

@@ -334,13 +334,16 @@ def _write_artifact(
         from edge_export import to_onnx
 
         version = to_onnx.write_onnx(module, job.net, config, folder / name, precision)
-        shapes = to_onnx.flexible_axes(job.net, config)
+        axes, note = to_onnx.flexible_axes(job.net, config), ""
     else:
         from edge_export import to_coreml
 
         version = to_coreml.write_coreml(module, job.net, config, folder / name, precision, job.axes)
-        shapes = to_coreml.flexible_axes(job.net, config, job.axes)
-    return describe_artifact(folder, name, target=target, precision=precision, version=version, shapes=shapes)
+        axes = {name: axis.lengths for name, axis in job.axes.items()}
+        note = to_coreml.width_note(job.net, config, job.axes)
+    return describe_artifact(
+        folder, name, target=target, precision=precision, version=version, axes=axes, note=note
+    )
 
 
 def _versions(targets: tuple[Target, ...]) -> dict[str, str]:

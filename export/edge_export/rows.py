@@ -1,84 +1,81 @@
 # ruff: noqa: TID253  -- reached from building an ONNX file alone, where torch is imported anyhow
-"""HiFi-GAN in the form that onnxruntime runs fastest: 2-D convolutions, the late stages in rows of time.
+"""HiFi-GAN in the form that onnxruntime runs fastest on CPUs; the numbers stay those of the net.
 
-onnxruntime's blocked convolution kernels (NCHWc) exist for two dimensions only, so each 1-D convolution
-becomes a (1, k) one on (B, C, 1, N). They are handed to threads by groups of 64 channels and by rows: with
-one row, stages of 64 channels and fewer would run on one thread. So these stages get the signal as `ROWS`
-overlapping pieces, one below the other, and what the overlap spoils is dropped at the end. The numbers are
-those of the whole signal: a piece overlaps by the stages' receptive field, and the outer ends stay ends.
+Three changes, each for a reason that was measured (FIGURES):
 
-MEASURED
+* 1-D convolutions as 2-D ones with kernel (1, k): onnxruntime's blocked kernels (NCHWc) know no others.
+* Wide stages on even and odd samples apart (`polyphase`): those kernels run at the processor's peak, so only
+  fewer multiplications make them faster.
+* Narrow stages in rows: the kernels hand work to threads by groups of 64 channels and by rows, so with one
+  row, stages of 64 channels and fewer would run on one thread. They get the signal as `ROWS` pieces, one
+  below the other, which overlap by the stages' receptive field; what the overlap spoils is dropped at the
+  end. The outer ends stay ends.
+
+Transposed convolutions stay what they are: as convolutions with a reshape they took as long.
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge_training.nets.hifigan import LAST_SLOPE, SLOPE, HifiGan, HifiGanConfig
+from edge_export.polyphase import FAST_CHANNELS, Convolution, Signal, Upsampling, add, leaky
+from edge_training.nets.hifigan import LAST_SLOPE, SLOPE, HifiGan, HifiGanConfig, ResBlock1
 
 ROWS = 4
-BLOCKED_CHANNELS = 128  # from here on the kernels keep two threads busy without rows
+THREADED_CHANNELS = 128  # from here on the kernels keep two threads busy without rows
 
 
-class Wide(nn.Module):
-    """A 1-D convolution, plain or transposed, as a 2-D one with kernel (1, k)."""
+class Block(nn.Module):
+    """A residual block of either type: chains of convolutions, each chain around its input."""
 
-    def __init__(self, layer: nn.Conv1d | nn.ConvTranspose1d) -> None:
+    def __init__(self, block: nn.Module, phases: int) -> None:
         super().__init__()
-        self.pad: tuple[int, int] = getattr(layer, "pad", (0, 0))  # of the causal-tail wiring's layers
-        sizes = (layer.in_channels, layer.out_channels, (1, layer.kernel_size[0]), (1, layer.stride[0]))
-        assert layer.groups == 1
-        assert not isinstance(layer.padding, str)
-        padding, dilation = (0, layer.padding[0]), (1, layer.dilation[0])
-        self.layer: nn.Conv2d | nn.ConvTranspose2d
-        if isinstance(layer, nn.ConvTranspose1d):
-            extra = (0, layer.output_padding[0])
-            self.layer = nn.ConvTranspose2d(*sizes, padding, extra, dilation=dilation)
+        if isinstance(block, ResBlock1):
+            chains = [list(pair) for pair in zip(block.convs1, block.convs2, strict=True)]
         else:
-            self.layer = nn.Conv2d(*sizes, padding, dilation)
-        self.layer.weight = nn.Parameter(layer.weight.unsqueeze(2))
-        self.layer.bias = layer.bias
+            assert isinstance(block.convs, nn.ModuleList)
+            chains = [[layer] for layer in block.convs]
+        self.chains = nn.ModuleList(nn.ModuleList(_convolutions(chain, phases)) for chain in chains)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if not any(self.pad):
-            return self.layer(x)  # type: ignore[no-any-return]
-        layer = self.layer
-        assert layer.bias is not None
-        arguments = (x, layer.weight, layer.bias, self.pad, layer.dilation[1])
-        y: Tensor = _PaddedConvolution.apply(*arguments)  # type: ignore[no-untyped-call]
-        return y
-
-
-class _PaddedConvolution(torch.autograd.Function):
-    """A (1, k) convolution with (left, right) zeros; in ONNX one Conv, where F.pad would be a dozen nodes."""
-
-    @staticmethod
-    def forward(
-        _ctx: object, x: Tensor, weight: Tensor, bias: Tensor, pad: tuple[int, int], dilation: int
-    ) -> Tensor:
-        return F.conv2d(F.pad(x, pad), weight, bias, dilation=(1, dilation))
-
-    @staticmethod
-    def symbolic(g: Any, x: Any, weight: Any, bias: Any, pad: tuple[int, int], dilation: int) -> Any:
-        left, right = pad
-        return g.op("Conv", x, weight, bias, dilations_i=[1, dilation], pads_i=[0, left, 0, right])
+    def forward(self, x: Signal) -> Signal:
+        for chain in self.chains:
+            assert isinstance(chain, nn.ModuleList)
+            y = x
+            for convolution in chain:
+                y = convolution(leaky(y, SLOPE))
+            x = add(x, y)
+        return x
 
 
-def widened(module: nn.Module) -> nn.Module:
-    """A copy of a module whose 1-D convolutions take and give (B, C, rows, N)."""
-    module = copy.deepcopy(module)
-    for parent in list(module.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
-                setattr(parent, name, Wide(layer))
-    return module
+def _convolutions(layers: list[nn.Module], phases: int) -> list[Convolution]:
+    assert all(isinstance(layer, nn.Conv1d) for layer in layers)
+    return [Convolution(layer, phases) for layer in layers if isinstance(layer, nn.Conv1d)]
+
+
+class Stage(nn.Module):
+    """Upsampling, then the mean of the residual blocks; from one number of phases to another."""
+
+    def __init__(self, net: HifiGan, stage: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        up = net.ups[stage]
+        assert isinstance(up, nn.ConvTranspose1d)
+        self.up = Upsampling(up, inputs, outputs)
+        first = stage * net.blocks
+        self.blocks = nn.ModuleList(
+            Block(block, outputs) for block in net.resblocks[first : first + net.blocks]
+        )
+
+    def forward(self, x: Signal) -> Signal:
+        x = self.up(leaky(x, SLOPE))
+        first, *others = self.blocks
+        total: Signal = first(x)
+        for block in others:
+            total = add(total, block(x))
+        return tuple(phase / len(self.blocks) for phase in total)
 
 
 class HifiGanInRows(nn.Module):
@@ -86,32 +83,27 @@ class HifiGanInRows(nn.Module):
 
     def __init__(self, net: HifiGan) -> None:
         super().__init__()
-        self.net = widened(net)
-        self.first = _first_stage(net.config)
-        self.rate = prod(net.config.upsample_rates[self.first :])
-        self.overlap = _context(net.config, self.first)
+        config = net.config
+        phases = [1, *_phases(config)]
+        self.conv_pre = Convolution(net.conv_pre, 1)
+        self.stages = nn.ModuleList(
+            Stage(net, stage, phases[stage], phases[stage + 1]) for stage in range(len(net.ups))
+        )
+        self.conv_post = Convolution(net.conv_post, phases[-1])
+        self.first = _first_in_rows(config)
+        self.rate = phases[self.first] * prod(config.upsample_rates[self.first :])
+        self.overlap = -(-_context(config, self.first) // phases[self.first])
 
     def forward(self, mel: Tensor) -> Tensor:
-        net = self.net
-        assert isinstance(net, HifiGan)
-        x: Tensor = net.conv_pre(mel.unsqueeze(2))
-        for stage in range(self.first):
-            x = self._stage(net, stage, x)
-        rows = Rows(x.shape[-1], self.overlap)
-        x = rows.split(x)
-        for stage in range(self.first, len(net.ups)):
-            x = self._stage(net, stage, x)
-        x = net.conv_post(F.leaky_relu(x, LAST_SLOPE))
-        return rows.join(x, self.rate).tanh()
-
-    @staticmethod
-    def _stage(net: HifiGan, stage: int, x: Tensor) -> Tensor:
-        x = net.ups[stage](F.leaky_relu(x, SLOPE))
-        first = stage * net.blocks
-        total: Tensor = net.resblocks[first](x)
-        for block in range(first + 1, first + net.blocks):
-            total = total + net.resblocks[block](x)
-        return total / net.blocks
+        x: Signal = self.conv_pre((mel.unsqueeze(2),))
+        for stage in self.stages[: self.first]:
+            x = stage(x)
+        rows = Rows(x[0].shape[-1], self.overlap)
+        x = tuple(rows.split(phase) for phase in x)
+        for stage in self.stages[self.first :]:
+            x = stage(x)
+        (samples,) = self.conv_post(leaky(x, LAST_SLOPE))
+        return rows.join(samples, self.rate).tanh()
 
 
 class Rows:
@@ -146,17 +138,29 @@ def _arange(stop: Tensor) -> Tensor:
 
 
 def in_rows(net: HifiGan) -> nn.Module:
-    """The same net in rows."""
+    """The same net in this form."""
     return HifiGanInRows(net).eval().requires_grad_(requires_grad=False)
 
 
-def _first_stage(config: HifiGanConfig) -> int:
+def _channels(config: HifiGanConfig) -> list[int]:
+    return [config.upsample_initial_channel >> (stage + 1) for stage in range(len(config.upsample_rates))]
+
+
+def _phases(config: HifiGanConfig) -> list[int]:
+    """Phases after each stage: two while the channels are many; one in the last stage, which conv_post and
+    the samples follow, and everywhere if the first rate is odd (an odd number of frames has no halves)."""
+    if config.upsample_rates[0] % 2:
+        return [1 for _ in config.upsample_rates]
+    *others, _ = _channels(config)
+    return [*(2 if count >= FAST_CHANNELS else 1 for count in others), 1]
+
+
+def _first_in_rows(config: HifiGanConfig) -> int:
     """The first stage too narrow for the kernels' own division of work; never the first of all where there
     are more, as its receptive field is a large part of a short input."""
     stages = len(config.upsample_rates)
-    channels = [config.upsample_initial_channel >> (stage + 1) for stage in range(stages)]
-    narrow = next((stage for stage in range(stages) if channels[stage] < BLOCKED_CHANNELS), stages)
-    return min(max(1, narrow), stages - 1)
+    narrow = (stage for stage, count in enumerate(_channels(config)) if count < THREADED_CHANNELS)
+    return min(max(1, next(narrow, stages)), stages - 1)
 
 
 def _context(config: HifiGanConfig, first: int) -> int:

@@ -90,21 +90,16 @@ def write_coreml(
     return f"{TARGET}, specification {model.specificationVersion}"
 
 
-def flexible_axes(net: Net, config: Config, axes: Axes) -> str:
-    """What a manifest says about the artifact's shapes."""
-    phrase = "; ".join(f"{name}: {axis}" for name, axis in axes.items())
+def width_note(net: Net, config: Config, axes: Axes) -> str:
+    """From which length on the package leaves the Neural Engine; empty where it never does."""
     hop = net.geometry(config).hop_length
-    frames = axes.get("frames")
-    if hop is None or frames is None or _largest(frames) * hop <= NEURAL_ENGINE_WIDTH:
-        return phrase
+    longest = axes["frames"].lengths.high if "frames" in axes else None
+    if hop is None or longest is None or longest * hop <= NEURAL_ENGINE_WIDTH:
+        return ""
     return (
-        f"{phrase}; above {NEURAL_ENGINE_WIDTH // hop} frames ({NEURAL_ENGINE_WIDTH} samples, the Neural "
-        "Engine's widest tensor) on GPU or CPU"
+        f"above {NEURAL_ENGINE_WIDTH // hop} frames ({NEURAL_ENGINE_WIDTH} samples, the Neural Engine's "
+        "widest tensor) on GPU or CPU"
     )
-
-
-def _largest(axis: Axis) -> int:
-    return axis.high if isinstance(axis, Span) else axis.sizes[-1]
 
 
 # ---- the module -------------------------------------------------------------------------------------------

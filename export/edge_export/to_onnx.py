@@ -24,7 +24,7 @@ from torch import nn
 from edge_export.catalog import Config, Net
 from edge_export.folding import folded
 from edge_export.onnx_half import to_half
-from edge_runtime.bundle import Precision, Tensor
+from edge_runtime.bundle import Lengths, Precision, Tensor
 
 OPSET = 17
 IR_VERSION = 8  # the one of opset 17's time; newer ones only add types that nothing here uses
@@ -53,10 +53,10 @@ def write_onnx(
     return VERSION
 
 
-def flexible_axes(net: Net, config: Config) -> str:
-    """What a manifest says about the artifact's shapes."""
-    axes = [axis for tensor in net.inputs(config) for axis in tensor.shape if isinstance(axis, str)]
-    return f"{', '.join(dict.fromkeys(axes))}: any length"
+def flexible_axes(net: Net, config: Config) -> dict[str, Lengths]:
+    """The named axes of the inputs: each takes any length."""
+    axes = (axis for tensor in net.inputs(config) for axis in tensor.shape if isinstance(axis, str))
+    return {axis: Lengths() for axis in axes}
 
 
 def build_onnx(module: nn.Module, net: Net, config: Config) -> ModelProto:
@@ -91,6 +91,7 @@ def _traced(
             examples,
             buffer,  # type: ignore[arg-type]  # the stub forgets files that are open
             dynamo=False,
+            do_constant_folding=False,  # runtimes do it, and the file holds each weight once
             opset_version=OPSET,
             input_names=[tensor.name for tensor in inputs],
             output_names=[tensor.name for tensor in outputs],

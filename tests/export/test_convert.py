@@ -20,7 +20,7 @@ from tests import small_nets
 
 from edge_export.convert import export
 from edge_runtime.backends import get_backend
-from edge_runtime.bundle import Bundle, Geometry, open_bundle
+from edge_runtime.bundle import Bundle, Geometry, Lengths, open_bundle
 from edge_runtime.compare import compare
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError, TargetError
 from edge_runtime.files import sha256_tree
@@ -70,10 +70,9 @@ def test_a_bundle_has_all_that_was_asked_for(whole: Bundle) -> None:
     assert manifest.front_end == small_nets.CONFIG.mel
     assert (manifest.source.file, manifest.source.format) == ("random", "random seed 1")
     assert set(manifest.versions) == {"edge-export", "numpy", "torch", "onnx", "coremltools"}
-    assert {a.shapes for a in manifest.artifacts} == {
-        "batch, frames: any length",
-        "batch: 1; frames: 16, 24",
-    }
+    for artifact in manifest.artifacts:
+        frames = Lengths() if artifact.target == "onnx" else Lengths(16, 24, (16, 24))
+        assert artifact.axes["frames"] == frames
 
 
 def test_its_reference_arrays_are_the_pytorch_net(whole: Bundle) -> None:

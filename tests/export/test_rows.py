@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,13 +14,29 @@ from edge_export.rows import ROWS, Rows, in_rows
 from edge_training.nets.hifigan import HifiGanConfig
 
 
+# channels that begin in one phase, or in two and in the fast form
+@pytest.mark.parametrize("channels", [32, 256])
 @pytest.mark.parametrize("config", small_nets.CONFIGS.values(), ids=list(small_nets.CONFIGS))
-def test_rows_change_nothing(config: HifiGanConfig) -> None:
+def test_rows_change_nothing(config: HifiGanConfig, channels: int) -> None:
+    config = replace(config, upsample_initial_channel=channels)
     net = small_nets.small_hifigan(config)
     rows = in_rows(net)
     for frames in (1, 2, 5, 8, 33):
         mel = torch.randn(2, config.num_mels, frames)
         torch.testing.assert_close(rows(mel), net(mel), rtol=0, atol=2e-6)
+
+
+def test_an_odd_first_rate_stays_in_one_phase() -> None:
+    """An odd number of frames has no halves, so the rule must look at the rate alone."""
+    config = replace(
+        small_nets.CONFIG,
+        upsample_rates=(3, 4, 2),
+        upsample_kernel_sizes=(5, 8, 2),
+        upsample_initial_channel=256,
+    )
+    net = small_nets.small_hifigan(config)
+    mel = torch.randn(1, config.num_mels, 7)
+    torch.testing.assert_close(in_rows(net)(mel), net(mel), rtol=0, atol=2e-6)
 
 
 def test_a_net_of_one_stage_goes_too() -> None:
