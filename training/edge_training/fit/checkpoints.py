@@ -90,7 +90,7 @@ class Checkpoints(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module = _fit(pl_module)
-        if trainer.sanity_checking or (not trainer.training and trainer.global_step == 0):
+        if trainer.sanity_checking:
             return
         figure = float(trainer.callback_metrics[module.monitor])
         better = self.best is None or figure < self.best

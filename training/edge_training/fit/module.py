@@ -25,7 +25,6 @@ from edge_training.fit.config import FitConfig
 
 RECIPES: Mapping[str, str] = {
     "hifigan": "edge_training.fit.hifigan",
-    "audio-encoder": "edge_training.fit.audio_encoder",
 }
 
 Config = TypeVar("Config", bound=FitConfig)
@@ -94,7 +93,9 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         together = self.trainer.world_size > 1
         for name, value in figures.items():
             self.log(name, value.detach(), prog_bar=name in bar, sync_dist=together, batch_size=1)
-        self.log("step", float(self.step), batch_size=1)  # Lightning numbers rows by it, not by its own count
+        # Lightning numbers rows by this figure, where there is one; automatic optimisation steps after the log
+        ahead = self.automatic_optimization and self.trainer.training
+        self.log("step", float(self.step + ahead), batch_size=1)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
         words = np.random.SeedSequence((self.config.seed, self.step, self.global_rank)).generate_state(3)
