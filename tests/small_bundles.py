@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.bundle import (
     Geometry,
+    Lengths,
     Manifest,
     Source,
     Tensor,
@@ -56,7 +57,7 @@ def write_encoder(folder: Path, **changes: Any) -> Path:
         "front_end": PRESETS["talking-head"],
         "geometry": Geometry(None, None, None),
     }
-    return _write(folder, _model(nodes, mel, features), entries | changes)
+    return _write(folder, _model(nodes, mel, features), entries | changes, {"batch": Lengths()})
 
 
 def vocoder_front_end() -> MelConfig:
@@ -66,10 +67,13 @@ def vocoder_front_end() -> MelConfig:
     )
 
 
-def write_vocoder(folder: Path, frames: int | str = "frames", **changes: Any) -> Path:
+def write_vocoder(
+    folder: Path, frames: int | str = "frames", only: tuple[int, ...] = (), **changes: Any
+) -> Path:
     """A bundle of the net `hifigan`: convolution, transposed convolution by four, convolution, tanh.
 
-    ``frames``: the only length that the model itself takes, where it is a number.
+    ``frames``: the only length that the model itself takes, where it is a number. ``only``: the lengths that
+    the manifest admits, as a Core ML package's would.
     """
     rng = np.random.default_rng(4)
 
@@ -86,6 +90,7 @@ def write_vocoder(folder: Path, frames: int | str = "frames", **changes: Any) ->
     ]
     mel = Tensor("mel", "float32", (1, 5, "frames"), "log mel", "ln magnitude")
     wav = Tensor("wav", "float32", (1, 1, "samples"), "audio", "full scale 1")
+    lengths = Lengths(only[0], only[-1], only) if only else Lengths()
     entries = {
         "net": "hifigan",
         "inputs": (mel,),
@@ -93,14 +98,16 @@ def write_vocoder(folder: Path, frames: int | str = "frames", **changes: Any) ->
         "front_end": vocoder_front_end(),
         "geometry": Geometry(hop_length=HOP, receptive_field=2 * CONTEXT + 1, context_frames=CONTEXT),
     }
-    return _write(folder, _model(nodes, replace(mel, shape=(1, 5, frames)), wav), entries | changes)
+    return _write(
+        folder, _model(nodes, replace(mel, shape=(1, 5, frames)), wav), entries | changes, {"frames": lengths}
+    )
 
 
-def _write(folder: Path, model: onnx.ModelProto, entries: dict[str, Any]) -> Path:
+def _write(folder: Path, model: onnx.ModelProto, entries: dict[str, Any], axes: dict[str, Lengths]) -> Path:
     folder.mkdir(parents=True)
     onnx.save(model, str(folder / "model.onnx"))
     artifact = describe_artifact(
-        folder, "model.onnx", target="onnx", precision="fp32", version="opset 17, IR 8", shapes="any frames"
+        folder, "model.onnx", target="onnx", precision="fp32", version="opset 17, IR 8", axes=axes
     )
     common: dict[str, Any] = {
         "config": {},

@@ -70,6 +70,24 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Lengths:
+    """Which lengths an artifact takes on a named axis: every one from `low` to `high`, or `only` some."""
+
+    low: int = 1
+    high: int | None = None  # None: no limit
+    only: tuple[int, ...] = ()  # ascending; empty where none between is left out
+
+    def __post_init__(self) -> None:
+        ends = (self.low, self.high) if self.high is not None else (self.low,)
+        if min(ends) < 1 or list(ends) != sorted(ends):
+            raise ConfigError("lengths", met=f"{self.low} to {self.high}", expected="1 ≤ low ≤ high")
+        if self.only and (self.only[0], self.only[-1]) != (self.low, self.high):
+            raise ConfigError(
+                "lengths", met=f"only {self.only}", expected=f"{self.low} … {self.high}, ascending"
+            )
+
+
+@dataclass(frozen=True)
 class Artifact:
     """The net in one target's format and one precision."""
 
@@ -79,7 +97,8 @@ class Artifact:
     sha256: str  # of the file, or of the sorted tree of a folder
     bytes: int  # size of the file, or of all files in the folder
     version: str  # as "opset 17, IR 8" or "iOS16, specification 7"
-    shapes: str  # which axes are flexible, and how far
+    axes: dict[str, Lengths]  # by the names of axes in the shapes of inputs
+    note: str = ""  # what else a user of this artifact should know
 
     def __post_init__(self) -> None:
         if not _ARTIFACT_NAME.fullmatch(self.path):
@@ -281,7 +300,8 @@ def describe_artifact(
     target: Target,
     precision: Precision,
     version: str,
-    shapes: str,
+    axes: Mapping[str, Lengths],
+    note: str = "",
 ) -> Artifact:
     """The manifest's entry for an artifact that lies in a bundle's folder, a file or a folder itself."""
     place = Path(folder, path)
@@ -292,7 +312,8 @@ def describe_artifact(
         sha256=_hash(place),
         bytes=_size(place),
         version=version,
-        shapes=shapes,
+        axes=dict(axes),
+        note=note,
     )
 
 

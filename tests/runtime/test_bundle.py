@@ -20,6 +20,7 @@ from edge_runtime import bundle as bundles
 from edge_runtime.bundle import (
     Artifact,
     Geometry,
+    Lengths,
     Manifest,
     Source,
     Tensor,
@@ -68,7 +69,7 @@ def write(folder: Path, **changes: Any) -> Manifest:
                 target="onnx",
                 precision="fp32",
                 version="opset 17, IR 8",
-                shapes="any frames",
+                axes={"frames": Lengths()},
             ),
             describe_artifact(
                 folder,
@@ -76,7 +77,8 @@ def write(folder: Path, **changes: Any) -> Manifest:
                 target="coreml",
                 precision="fp16",
                 version="iOS16, specification 7",
-                shapes="frames 64, 128",
+                axes={"frames": Lengths(64, 128, (64, 128))},
+                note="above 64 frames on GPU or CPU",
             ),
         ),
         "source": Source("g_02500000", "0" * 64, "HiFi-GAN generator, weight norm"),
@@ -458,7 +460,7 @@ def test_a_case_that_is_not_there_lists_those_that_are(folder: Path) -> None:
 
 
 def test_two_artifacts_of_one_kind_are_refused(tmp_path: Path) -> None:
-    item = Artifact("model.onnx", "onnx", "fp32", "0" * 64, 3, "opset 17", "")
+    item = Artifact("model.onnx", "onnx", "fp32", "0" * 64, 3, "opset 17", {})
     with pytest.raises(ConfigError, match="artifacts: met onnx fp32 twice"):
         write(tmp_path / "bundle", artifacts=(item, replace(item, path="model.b.onnx")))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.backends import get_backend
 from edge_runtime.backends.base import Backend
-from edge_runtime.bundle import Bundle, Tensor, open_bundle
+from edge_runtime.bundle import Bundle, Lengths, Tensor, open_bundle
 from edge_runtime.errors import BundleError
 
 AnyBundle = str | os.PathLike[str] | Bundle
@@ -64,6 +64,13 @@ class BundleNet:
     def detail(self) -> str:
         """Library, device and threads that were chosen."""
         return self._session.detail
+
+    def lengths(self, axis: int) -> Lengths:
+        """Which lengths the artifact takes on an axis of its input."""
+        size = self.manifest.inputs[0].shape[axis]
+        if isinstance(size, int):
+            return Lengths(size, size, (size,))
+        return self.artifact.axes.get(size, Lengths())
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Run the net once; arrays of the shapes that its manifest gives."""

@@ -76,7 +76,7 @@ class TalkingHead:
         mode: what the renderer was trained with: "ave", "hubert" or "wenet".
         fps: video frames per second; the origin knows 25.
         backend, device, threads: what executes the net: a name in `edge_runtime.backends`, or a `Backend`.
-        batch_size: windows per run of the net.
+        batch_size: windows per run of the net, fewer where the artifact takes fewer.
         precision: of the artifact, "fp32" or "fp16".
         legacy_padding: let "hubert" and "wenet" run on AVE values filled up with zeros, as the origin's
             audio_pipeline did. Shapes are right; the content means nothing to a renderer.
@@ -204,8 +204,9 @@ class TalkingHead:
         assert self.net is not None  # the constructor refuses
         count = windows.frame_count(mel.shape[1], self.fps)
         features = np.empty((count, windows.MODES["ave"].features), np.float32)
-        for start in range(0, count, self.batch_size):
-            batch = windows.encoder_windows(mel, self.fps, start=start, stop=start + self.batch_size)
+        size = min(self.batch_size, self.net.lengths(0).high or self.batch_size)
+        for start in range(0, count, size):
+            batch = windows.encoder_windows(mel, self.fps, start=start, stop=start + size)
             inputs = batch.transpose(0, 2, 1)[:, None]  # (b, 16, 80) → (b, 1, 80, 16)
             features[start : start + len(batch)] = self.net(inputs)
         return features

@@ -13,7 +13,6 @@ then differ from a run of its own length.
 from __future__ import annotations
 
 import os
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -91,8 +90,7 @@ class Vocoder:
         bundle: of the `hifigan` net, a folder or an open bundle.
         backend, device, threads: what executes the net: a name in `edge_runtime.backends`, or a `Backend`.
         precision: of the artifact, "fp32" or "fp16".
-        chunk_frames: most frames per run where the artifact takes any number; memory grows with it.
-        frame_buckets: numbers of frames that the artifact takes; read from the manifest where None.
+        chunk_frames: most frames per run, where the artifact takes any number; memory grows with it.
 
     Raises:
         BundleError: a damaged bundle, or one of another net.
@@ -109,7 +107,6 @@ class Vocoder:
         threads: int | None = None,
         precision: str = "fp32",
         chunk_frames: int = CHUNK_FRAMES,
-        frame_buckets: Sequence[int] | None = None,
     ) -> None:
         self.net = BundleNet(
             bundle,
@@ -124,10 +121,10 @@ class Vocoder:
         self.threads = threads
         self.hop_length, self.context_frames = _geometry(self.net)
         self.n_mels = _n_mels(self.net)
-        if frame_buckets is None and self.net.artifact.target == "coreml":
-            frame_buckets = _buckets(self.net.artifact.shapes)
-        self.sizes: Sequence[int] = sorted(frame_buckets) if frame_buckets else range(1, chunk_frames + 1)
-        if not frame_buckets and chunk_frames <= 2 * self.context_frames:
+        admitted = self.net.lengths(2)
+        longest = min(chunk_frames, admitted.high or chunk_frames)
+        self.sizes: Sequence[int] = admitted.only or range(1, longest + 1)
+        if not admitted.only and longest <= 2 * self.context_frames:
             raise ConfigError(
                 "chunk_frames", met=str(chunk_frames), expected=f"more than {2 * self.context_frames}"
             )
@@ -288,12 +285,6 @@ def _n_mels(net: BundleNet) -> int:
             f"{net.bundle.path}: inputs", met=f"an axis {axis}", expected="a fixed number of mels"
         )
     return axis
-
-
-def _buckets(note: str) -> list[int]:
-    """Numbers of frames in an artifact's note on its shapes, as "batch 1; frames 64, 128, 256"."""
-    found = re.search(r"frames\D{0,20}(\d+(?:\s*(?:,|or|and)\s*(?:or |and )?\d+)*)", note)
-    return [int(number) for number in re.findall(r"\d+", found.group(1))] if found else []
 
 
 # the reference pack ----------------------------------------------------------------------------------------
