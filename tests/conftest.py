@@ -38,6 +38,8 @@ PARTS: Mapping[str, Part] = {
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
     "openvino": Part("runtime/backends/test_open_vino.py", ("onnx", "openvino")),
     "training": Part("training", ("torch",)),
+    "phantom": Part("training/phantom", ("scipy", "librosa", "cv2", "h5py")),
+    "fit": Part("training/fit", ("torch", "lightning", "matplotlib")),
     "export": Part("export", _EXPORT),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
 }

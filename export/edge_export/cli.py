@@ -21,6 +21,9 @@ app = typer.Typer(
     epilog="Exit status: 0 done or within tolerance, 1 a check failed, 2 refused. --debug shows tracebacks.",
 )
 
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
+app.add_typer(data_app, name="data")
+
 Bundles = Annotated[list[Path], typer.Option("--bundle", help="Bundle of a net; repeat for several.")]
 Out = Annotated[Path, typer.Option("--out", help="What to write; refused if it exists.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
@@ -177,6 +180,57 @@ def bench(
         )
     print(timing.table(rows))
     _write_json(json_file, [asdict(row) for row in rows])
+
+
+@app.command()
+def train(
+    net: Annotated[str, typer.Argument(help="Name of a net that has a recipe.")],
+    data: Annotated[Path, typer.Option(help="Folder of training data.")],
+    out: Annotated[Path, typer.Option("--out", help="RUN: logs, checkpoints, plots, the net as it stands.")],
+    config: Annotated[Path | None, typer.Option(help="A published config.json, or another run's.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A named configuration.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps of the whole run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+    devices: Annotated[str, typer.Option(help="Processes here; auto for all accelerators.")] = "auto",
+    nodes: Annotated[int, typer.Option(help="Machines, under torchrun or SLURM.")] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")] = "32-true",
+    export_to: Annotated[
+        Path | None, typer.Option("--export", help="Then export to this bundle and verify it.")
+    ] = None,
+) -> None:
+    """Train a net; resumes exactly; ends with export and verify where --export names a bundle."""
+    from edge_export.train import train_and_export
+
+    number = int(devices) if devices.isdigit() else devices
+    options = {"steps": steps, "resume": resume, "devices": number, "nodes": nodes, "precision": precision}
+    result, proof = train_and_export(net, data, out, export_to, config=config, preset=preset, **options)
+    print(f"{out}: {result.steps} steps, weights in {result.weights}")
+    if proof is not None:
+        from edge_export import parity
+
+        print(parity.table(proof.rows))
+        _finish(proof.passed, f"{export_to}: {proof.summary()}")
+
+
+@data_app.command()
+def phantom(
+    out: Out,
+    utterances: Annotated[int, typer.Option(help="How many, of each system.")] = 40,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    system: Annotated[list[str] | None, typer.Option(help="mri, sync, ecog, wavs; all if not given.")] = None,
+    speakers: Annotated[int | None, typer.Option(help="Speakers, taking turns.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write paired data of a synthetic speaker, in each system's own layout."""
+    from edge_export.progress import Progress
+    from edge_training.phantom import SYSTEMS, write_corpus
+
+    systems = system or SYSTEMS
+    with Progress(steps=utterances * len(systems)) as progress:
+        folder = write_corpus(
+            out, utterances, seed, systems=systems, speakers=speakers, overwrite=overwrite, progress=progress
+        )
+    print(f"{folder}: {utterances} utterances each of {', '.join(systems)}")
 
 
 @app.command()

@@ -29,7 +29,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    promised = {"nets", "export", "verify", "run", "mel", "reference", "check", "bench", "demo", "doctor"}
+    promised = set("nets export verify run mel reference check bench train demo doctor".split())
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == promised
     assert all(f"\n  {name} " in text for name in promised)
 

@@ -81,6 +81,7 @@ class TrainResult:
     best_weights: Path | None  # of the best validation
     steps: int
     metrics: Mapping[str, float]  # last logged figures
+    first_process: bool = True  # of a training on several devices or machines
 
 
 def train(
@@ -353,4 +354,5 @@ def _result(run: Path, module: FitModule[Any], trainer: lightning.Trainer) -> Tr
         best_weights=best if best.is_file() else None,
         steps=int(trainer.global_step),
         metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
+        first_process=trainer.is_global_zero,
     )

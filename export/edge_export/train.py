@@ -1,0 +1,49 @@
+"""Trains a net, and on request exports and proves the result: what ``edge-export train`` does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_export import convert, parity
+from edge_runtime.errors import BackendError, TargetError
+
+if TYPE_CHECKING:
+    from edge_training.fit.trainer import TrainResult
+
+AnyPath = str | os.PathLike[str]
+
+
+def train_and_export(
+    net: str, data: AnyPath, out: AnyPath, bundle: AnyPath | None = None, **options: Any
+) -> tuple[TrainResult, parity.Verification | None]:
+    """Train into the folder ``out``; then, where ``bundle`` is given, export there and verify it.
+
+    Args:
+        net, data, out, options: see `edge_training.fit.trainer.train`.
+        bundle: folder for the bundle of the last weights; refused beforehand if it exists.
+
+    Returns:
+        What the training left, and the proof: None without ``bundle``, and in all processes but the first of
+        a training on several devices.
+
+    Raises:
+        BackendError: the training libraries are missing.
+        EdgeError: whatever the training or the export refuse.
+    """
+    if bundle is not None and Path(bundle).exists():
+        raise TargetError(str(bundle), met="a folder that exists", expected="a name for a new bundle")
+    try:
+        from edge_training.fit.trainer import train
+    except ModuleNotFoundError as missing:
+        raise BackendError(
+            "training",
+            met=f"no module named {missing.name}",
+            expected="the training libraries",
+            cause="pip install 'edge-export[train]'",
+        ) from missing
+    result = train(net, data, out, **options)
+    if bundle is None or not result.first_process:
+        return result, None
+    return result, parity.verify(convert.export(net, bundle, checkpoint=result.weights))
