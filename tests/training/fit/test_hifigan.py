@@ -106,7 +106,8 @@ def test_fine_tuning_on_mels(corpus: Path, tmp_path: Path) -> None:
     result = fit(
         corpus,
         tmp_path / "run",
-        steps=30,
+        steps=15,
+        learning_rate=3e-3,
         mels_dir=str(mels),
         extra_mels_dir=str(mels),
         extra_mels_weight=0.5,

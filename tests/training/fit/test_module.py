@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -87,9 +89,7 @@ RECIPE = Recipe(
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module_file, "RECIPES", dict(RECIPES) | {"line": __name__})
-    monkeypatch.setitem(
-        __import__("sys").modules, __name__, __import__("types").SimpleNamespace(RECIPE=RECIPE)
-    )
+    monkeypatch.setitem(sys.modules, __name__, cast(ModuleType, SimpleNamespace(RECIPE=RECIPE)))
 
 
 def test_every_recipe_is_its_nets() -> None:

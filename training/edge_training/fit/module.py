@@ -89,11 +89,11 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         )
 
     def note(self, figures: Mapping[str, Tensor], *, bar: tuple[str, ...] = ()) -> None:
-        """Log figures of this step, averaged over processes; `bar` names those on the progress bar."""
+        """Log figures of this step, averaged over processes; `bar` names those on the bar."""
         together = self.trainer.world_size > 1
         for name, value in figures.items():
             self.log(name, value.detach(), prog_bar=name in bar, sync_dist=together, batch_size=1)
-        # Lightning numbers rows by this figure, where there is one; automatic optimisation steps after the log
+        # Lightning numbers rows by this figure; automatic optimisation steps after the log
         ahead = self.automatic_optimization and self.trainer.training
         self.log("step", float(self.step + ahead), batch_size=1)
 

@@ -28,17 +28,22 @@ class Plots(Callback):
     def __init__(self, run: Path, table: TableLog) -> None:
         self.folder = run / FOLDER
         self.table = table
+        self._drawn = -1  # step of the curves
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, FitModule)
         if trainer.is_global_zero and not trainer.sanity_checking:
             if pl_module.pictures:
                 draw_pictures(self.folder / f"validation-{trainer.global_step:08d}.png", pl_module.pictures)
-            draw_curves(self.folder / "losses.png", self.table.rows)
+            self._draw_curves(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        if trainer.is_global_zero:
-            draw_curves(self.folder / "losses.png", self.table.rows)
+        if trainer.is_global_zero and self._drawn != trainer.global_step:
+            self._draw_curves(trainer)
+
+    def _draw_curves(self, trainer: Trainer) -> None:
+        self._drawn = trainer.global_step
+        draw_curves(self.folder / "losses.png", self.table.rows)
 
 
 def draw_curves(path: Path, rows: Sequence[Row]) -> None:
@@ -87,7 +92,8 @@ def _figure(width: float, height: float) -> Any:
     except ImportError:
         warnings.warn(MISSING, stacklevel=2)
         return None
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height))  # a layout engine would take as long as all the drawing
+    figure.subplots_adjust(left=0.06, right=0.98, top=0.92, bottom=0.08, hspace=0.45, wspace=0.25)
     FigureCanvasAgg(figure)
     return figure
 
