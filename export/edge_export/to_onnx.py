@@ -3,6 +3,9 @@
 Opset 17 with IR version 8 is what onnxruntime reads since 1.12 (2022), and what web and mobile runtimes have
 caught up with. torch's tracing exporter writes it directly; the newer one (dynamo) begins at opset 18.
 
+float32 is for processors and takes the form of the net that onnxruntime runs fastest there (`Net.onnx_form`);
+float16 is for GPUs and phones and keeps the net's own layers.
+
 The graph is checked before it is written: full check, strict shape inference, no batch norm left. What says
 where and when it was made (producer's version, doc strings with stack traces) is removed, so that the same
 net gives the same bytes. Names, meanings and units of inputs and outputs lie in the metadata.
@@ -23,6 +26,7 @@ from torch import nn
 
 from edge_export.catalog import Config, Net
 from edge_export.folding import folded
+from edge_export.onnx_fold import folded_constants
 from edge_export.onnx_half import to_half
 from edge_runtime.bundle import Lengths, Precision, Tensor
 
@@ -46,9 +50,10 @@ def write_onnx(
     Returns:
         what a manifest says about the version.
     """
-    model = build_onnx(module, net, config)
-    if precision == "fp16":
-        model = _checked(to_half(model))
+    if precision == "fp32":
+        model = build_onnx(net.onnx_form(folded(module)), net, config)
+    else:
+        model = _checked(to_half(build_onnx(folded(module), net, config)))
     Path(path).write_bytes(model.SerializeToString(deterministic=True))
     return VERSION
 
@@ -60,11 +65,11 @@ def flexible_axes(net: Net, config: Config) -> dict[str, Lengths]:
 
 
 def build_onnx(module: nn.Module, net: Net, config: Config) -> ModelProto:
-    """The float32 model, checked."""
+    """The float32 model of a folded module, checked."""
     inputs, outputs = net.inputs(config), net.outputs(config)
     case = next(iter(net.cases(config, net.coreml_axes).values()))
     examples = tuple(torch.from_numpy(case[tensor.name]) for tensor in inputs)
-    model = _traced(net.onnx_form(folded(module)).eval(), examples, inputs, outputs)
+    model = _traced(module.eval(), examples, inputs, outputs)
     _strip(model)
     model.ir_version = IR_VERSION
     model.producer_name = PRODUCER
@@ -86,18 +91,20 @@ def _traced(
         # torch announces the end of this exporter, and of the tracing under it, on every call
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        # ... and what it cannot fold; onnx_fold can
+        warnings.filterwarnings("ignore", "Constant folding - Only steps=1")
         torch.onnx.export(
             module,
             examples,
             buffer,  # type: ignore[arg-type]  # the stub forgets files that are open
             dynamo=False,
-            do_constant_folding=False,  # runtimes do it, and the file holds each weight once
+            do_constant_folding=False,  # it would fold weights too; see onnx_fold
             opset_version=OPSET,
             input_names=[tensor.name for tensor in inputs],
             output_names=[tensor.name for tensor in outputs],
             dynamic_axes={tensor.name: _dynamic(tensor) for tensor in (*inputs, *outputs)},
         )
-    return onnx.load_from_string(buffer.getvalue())
+    return folded_constants(onnx.load_from_string(buffer.getvalue()))
 
 
 def _dynamic(tensor: Tensor) -> dict[int, str]:

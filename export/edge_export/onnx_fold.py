@@ -1,0 +1,85 @@
+# ruff: noqa: TID253  -- reached from to_onnx alone
+"""Shape arithmetic whose result is known: computed once, here, with onnx's reference evaluator.
+
+torch's tracing exporter writes a padding of (3, 0) as a dozen nodes that compute it from constants. Small
+constants alone are folded: sums of weights stay in the graph, so that a file holds each weight once.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+MOST_ELEMENTS = 64  # of a constant that is shape arithmetic
+
+Constants = dict[str, NDArray[np.generic]]
+
+
+def folded_constants(model: ModelProto) -> ModelProto:
+    """A copy of a model without nodes that only compute small constants; those become initializers."""
+    model = copy.deepcopy(model)
+    graph = model.graph
+    known: Constants = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if np.prod(tensor.dims) <= MOST_ELEMENTS
+    }
+    computed: Constants = {}
+    left = []
+    for node in graph.node:
+        values = _evaluated(node, known, model)
+        if values is None:
+            left.append(node)
+        else:
+            known.update(values)
+            computed.update(values)
+    del graph.node[:]
+    graph.node.extend(left)
+    needed = {name for node in left for name in _reads(node)} | {value.name for value in graph.output}
+    graph.initializer.extend(
+        numpy_helper.from_array(array, name) for name, array in computed.items() if name in needed
+    )
+    used = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(used)
+    return model
+
+
+def _evaluated(node: NodeProto, known: Constants, model: ModelProto) -> Constants | None:
+    """The outputs of a node that reads nothing but constants, None for others."""
+    if not all(name in known for name in node.input if name) or _has_graph(node):
+        return None
+    inputs = {name: known[name] for name in node.input if name}
+    graph = helper.make_graph(
+        [node],
+        "constant",
+        [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in inputs.items()
+        ],
+        [onnx.ValueInfoProto(name=name) for name in node.output],
+    )
+    single = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    results = [np.asarray(value) for value in ReferenceEvaluator(single).run(None, inputs)]
+    if any(value.size > MOST_ELEMENTS for value in results):
+        return None
+    return dict(zip(node.output, results, strict=True))
+
+
+def _has_graph(node: NodeProto) -> bool:
+    return any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute)
+
+
+def _reads(node: NodeProto) -> list[str]:
+    """What a node reads, the graphs inside it included."""
+    names = list(node.input)
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            names += [name for inner in attribute.g.node for name in _reads(inner)]
+            names += [value.name for value in attribute.g.output]
+    return names
