@@ -1,7 +1,7 @@
-"""Reading and writing at computed places. An index beyond the ends is refused, whatever the flag says.
+"""Reading and writing at computed places.
 
-Until iOS 16 an index may be negative and counts from the end; from iOS 17 on that is undefined, and read the
-same way here.
+An index beyond the ends is refused. A negative one counts from the end, as documented until iOS 16; from
+iOS 17 on (where `validate_indices` exists) that is undefined, and refused where the program asks for it.
 """
 
 # mypy: no-warn-return-any
@@ -22,7 +22,7 @@ from edge_export.mil.ops.registry import operation
 def gather(
     x: Array, indices: Array, axis: Any = 0, batch_dims: Any = 0, validate_indices: Any = False
 ) -> Array:
-    del validate_indices
+    _validate(indices, validate_indices)
     along, batch = int(axis) % x.ndim, int(batch_dims)
     places = indices.astype(np.int64)
     if batch == 0:
@@ -36,13 +36,13 @@ def gather(
 
 @operation("gather_along_axis")
 def gather_along_axis(x: Array, indices: Array, axis: Any = 0, validate_indices: Any = False) -> Array:
-    del validate_indices
+    _validate(indices, validate_indices)
     return x[_along(indices, int(axis) % x.ndim)]
 
 
 @operation("gather_nd")
 def gather_nd(x: Array, indices: Array, batch_dims: Any = 0, validate_indices: Any = False) -> Array:
-    del validate_indices
+    _validate(indices, validate_indices)
     batch = int(batch_dims)
     if batch == 0:
         return x[tuple(np.moveaxis(indices.astype(np.int64), -1, 0))]
@@ -62,7 +62,7 @@ def scatter(
     mode: str = "add",
     validate_indices: Any = False,
 ) -> Array:
-    del validate_indices
+    _validate(indices, validate_indices)
     along = int(axis) % data.ndim
     place = (*[slice(None)] * along, indices.astype(np.int64))
     return _write(data, place, updates, mode)
@@ -77,7 +77,7 @@ def scatter_along_axis(
     mode: str = "add",
     validate_indices: Any = False,
 ) -> Array:
-    del validate_indices
+    _validate(indices, validate_indices)
     return _write(data, _along(indices, int(axis) % data.ndim), updates, mode)
 
 
@@ -85,9 +85,14 @@ def scatter_along_axis(
 def scatter_nd(
     data: Array, indices: Array, updates: Array, mode: str = "add", validate_indices: Any = False
 ) -> Array:
-    del validate_indices
+    _validate(indices, validate_indices)
     place = tuple(np.moveaxis(indices.astype(np.int64), -1, 0))
     return _write(data, place, updates, mode)
+
+
+def _validate(indices: Array, wanted: Any) -> None:
+    if wanted and (indices < 0).any():
+        raise IndexError(f"the index {indices.min()}, which is negative")
 
 
 def _along(indices: Array, axis: int) -> tuple[Array, ...]:

@@ -59,3 +59,9 @@ def test_scatter_along_axis() -> None:
 def test_an_index_beyond_the_end_is_refused() -> None:
     with pytest.raises(IndexError, match="out of bounds"):
         g.gather(X, np.array([3]), 1)
+
+
+def test_a_negative_index_is_refused_where_the_program_asks_for_it() -> None:
+    assert g.gather(X, np.array([-1]), 1).tolist() == [[3], [6]]
+    with pytest.raises(IndexError, match="the index -1, which is negative"):
+        g.gather(X, np.array([-1]), 1, validate_indices=True)
