@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.training.fit.tiny_run import TINY, fit
 
-from edge_runtime.errors import CheckpointError
+from edge_runtime.errors import CheckpointError, ConfigError
 from edge_training.checkpoints import read_checkpoint
 from edge_training.fit.checkpoints import checkpoint_steps
 from edge_training.fit.logs import read_table
@@ -96,6 +96,14 @@ def test_foreign_pairs_are_refused(
     torch.save(spoil(load(pair.weights.parent / "do_00000006")), tmp_path / "do_00000006")
     with pytest.raises(CheckpointError, match=sentence):
         fit(corpus, tmp_path / "run", steps=1, start_from=str(tmp_path / "g_00000006"))
+
+
+def test_a_generator_of_another_wiring_is_refused(pair: TrainResult, corpus: Path, tmp_path: Path) -> None:
+    start = str(pair.weights.parent / "g_00000006")
+    with pytest.raises(
+        ConfigError, match=r"wiring: met 'causal-tail', expected 'stock', as the keys of .*g_00"
+    ):
+        fit(corpus, tmp_path / "run", steps=1, wiring="causal-tail", start_from=start)
 
 
 def test_a_generator_of_another_configuration_is_refused(

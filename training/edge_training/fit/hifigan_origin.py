@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from edge_runtime.errors import CheckpointError
-from edge_training.checkpoints import load_checkpoint, origin_state_dict, read_checkpoint
+from edge_runtime.errors import CheckpointError, ConfigError
+from edge_training.checkpoints import hifigan_wiring, load_checkpoint, origin_state_dict, read_checkpoint
 from edge_training.nets.hifigan_discriminators import load_stock_state, stock_state
 
 if TYPE_CHECKING:
@@ -46,9 +46,11 @@ class OriginPair:
 def read_pair(path: Path, module: HifiGanModule) -> OriginPair:
     """Load a `g_` file, and the `do_` file beside it where there is one, into a module.
 
-    Raises CheckpointError for files of another net or configuration.
+    Raises CheckpointError for files of another net or configuration, ConfigError for another wiring.
     """
-    load_checkpoint(module.generator, read_checkpoint(path), net="hifigan")
+    checkpoint = read_checkpoint(path)
+    _check_wiring(path, hifigan_wiring(checkpoint), module.config.net.wiring)
+    load_checkpoint(module.generator, checkpoint, net="hifigan")
     other = path.with_name(re.sub(r"^g_", "do_", path.name))
     if other == path or not other.is_file():
         return OriginPair(path.name, None, 0)
@@ -81,6 +83,17 @@ def writers(module: HifiGanModule) -> dict[str, Callable[[Path], None]]:
         )
 
     return {f"g_{module.step:08d}": save_generator, f"do_{module.step:08d}": save_rest}
+
+
+def _check_wiring(path: Path, told: str | None, configured: str | None) -> None:
+    """Both wirings have the same shapes once folded: loaded into the other one, a checkpoint is noise."""
+    if told is not None and told != configured:
+        raise ConfigError(
+            "wiring",
+            met=repr(configured),
+            expected=f"{told!r}, as the keys of {path} say",
+            cause=f'add "wiring": "{told}" to the configuration',
+        )
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from edge_training.fit.config import FitConfig
 
 RECIPES: Mapping[str, str] = {
     "hifigan": "edge_training.fit.hifigan",
+    "audio-encoder": "edge_training.fit.audio_encoder",
 }
 
 Config = TypeVar("Config", bound=FitConfig)
