@@ -22,7 +22,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from edge_export.mil import ops
 from edge_export.mil.blob import Array
 from edge_export.mil.features import Feature, read_feature
 from edge_export.mil.graph import (
@@ -41,8 +40,6 @@ from edge_export.mil.package import read_model
 from edge_export.mil.report import FP16_MAX, Event, RunReport
 from edge_export.mil.types import FLOATS, WORKING, ValueReader
 from edge_runtime.errors import BackendError, BundleError, ConfigError, EdgeError, InputError
-
-__all__ = ["Program", "ops"]  # importing `ops` is what fills the table of kernels
 
 ROUNDINGS = ("none", "fp16")
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edge_export.mil.blob import Array, unpack_bits
-from edge_export.mil.ops.registry import Call, operation
+from edge_export.mil.ops.registry import operation
 
 
 @operation("const")
@@ -94,8 +94,7 @@ def identity(x: Any) -> Any:
 
 
 @operation("fill")
-def fill(shape: Array, call: Call, value: Any = 0.0) -> Array:
-    del call
+def fill(shape: Array, value: Any = 0.0) -> Array:
     return np.full(tuple(int(length) for length in np.atleast_1d(shape)), value)
 
 
