@@ -15,7 +15,8 @@ from tests.training.fit.tiny_run import TINY, fit
 from edge_runtime.audio import read_audio
 from edge_runtime.errors import ConfigError
 from edge_runtime.mel import MelFrontEnd
-from edge_training.checkpoints import read_config
+from edge_training.checkpoints import read_checkpoint, read_config
+from edge_training.fit.checkpoints import checkpoint_steps
 from edge_training.fit.hifigan import PRESETS, HifiGanFit
 from edge_training.fit.logs import read_table
 from edge_training.nets.hifigan import HifiGanConfig
@@ -94,6 +95,26 @@ def test_warm_up_leaves_the_discriminators_alone(corpus: Path, tmp_path: Path) -
     before, warm, after = judges(begin, 1), judges(run, 2), judges(run, 4)
     assert all(torch.equal(before[key], warm[key]) for key in before)
     assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_the_average_of_weights_is_exported_and_resumed(corpus: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"average": 0.5, "checkpoint_every": 1, "keep_checkpoints": 9}
+    run = fit(corpus, tmp_path / "run", steps=4, **settings)
+    states = [
+        torch.load(path, weights_only=True)["state_dict"] for path in checkpoint_steps(run.run).values()
+    ]
+    key = "conv_post.bias"
+    mean = states[0][f"average.{key}"]
+    for step, state in enumerate(states[1:], start=2):
+        decay = min(0.5, (1 + step) / (10 + step))
+        mean = decay * mean + (1 - decay) * state[f"generator.{key}"]
+        torch.testing.assert_close(state[f"average.{key}"], mean)
+    assert torch.equal(read_checkpoint(run.weights).state[key], states[-1][f"average.{key}"])
+    assert not torch.equal(states[-1][f"average.{key}"], states[-1][f"generator.{key}"])
+    fit(corpus, tmp_path / "resumed", steps=2, **settings)
+    resumed = fit(corpus, tmp_path / "resumed", steps=4, resume=True, config=None)
+    again = torch.load(checkpoint_steps(resumed.run)[4], weights_only=True)["state_dict"]
+    assert all(torch.equal(again[name], tensor) for name, tensor in states[-1].items())
 
 
 def test_fine_tuning_on_mels(corpus: Path, tmp_path: Path) -> None:

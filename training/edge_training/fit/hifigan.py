@@ -8,12 +8,14 @@ generated audio; then the generator on
 The input mel ends at `fmax`, the mel of the loss at `fmax_for_loss`; both come from one short-time transform.
 Gradients of the generator's step never reach the discriminators' weights, nor the features of real audio.
 
-Not in the paper, and off by default: `warm_up_steps` of the generator alone (discriminators rest), and
-λ_stft. A generator that starts this way is intelligible after a tenth of the time on a small machine.
+Not in the paper, and off by default: `warm_up_steps` of the generator alone (discriminators rest); λ_stft;
+and `average`, the decay of a running mean of the generator's weights, which is then what is validated and
+exported (`g_` files keep the weights themselves, to train on). They are for short runs on small machines.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -87,6 +89,7 @@ class HifiGanFit(FitConfig):
         (2048, 512, 2048),
     )
     warm_up_steps: int = 0  # ours: of the generator alone
+    average: float = 0.0  # ours: decay of the mean of weights, 0.999 say, that is exported; 0: none
 
     mpd: PeriodConfig = field(default_factory=PeriodConfig)
     msd: ScaleConfig | None = field(default_factory=ScaleConfig)  # null: none (ours)
@@ -116,7 +119,7 @@ class HifiGanFit(FitConfig):
             yield name, "a positive number", is_number(getattr(self, name), least=1e-30)
         for name in ("weight_decay", "lambda_mel", "lambda_feature", "lambda_adversarial", "lambda_stft"):
             yield name, "a number, 0 or more", is_number(getattr(self, name), least=0)
-        for name in ("adam_b1", "adam_b2", "extra_mels_weight", "lr_decay", "plateau_factor"):
+        for name in ("adam_b1", "adam_b2", "extra_mels_weight", "lr_decay", "plateau_factor", "average"):
             yield name, "a number in 0 … 1", is_number(getattr(self, name), least=0, most=1)
         for name in ("warm_up_steps", "plateau_patience"):
             yield name, "a whole number, 0 or more", is_whole(getattr(self, name), least=0)
@@ -197,6 +200,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
         if config.start_from is not None:
             self.origin = read_pair(Path(config.start_from), self)
         self.began_epoch = 0 if self.origin is None else self.origin.epoch  # passes behind the pair
+        self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.average else None
 
     def configure_optimizers(self) -> Any:
         config = self.config
@@ -233,6 +237,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
         if playing:
             figures["loss/discriminator"] = self._improve_judges(real, fake.detach(), judges, batch)
         figures |= self._improve_generator(real, fake, true_mel, generator, batch, playing=playing)
+        self._update_average()
         self.note(figures, bar=("loss/generator", "loss/mel", "loss/discriminator"))
 
     def _improve_judges(self, real: Tensor, fake: Tensor, optimizer: Any, batch: Item) -> Tensor:
@@ -283,6 +288,19 @@ class HifiGanModule(FitModule[HifiGanFit]):
             for parameter in judges:
                 parameter.requires_grad_(True)
 
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if self.average is not None:
+            # a short mean at first, so that the initial weights are soon forgotten
+            decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+            for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+                mean.lerp_(now, 1 - decay)
+
+    @property
+    def result(self) -> HifiGan:
+        """The generator that is validated and exported."""
+        return self.generator if self.average is None else self.average
+
     def _set_rate(self) -> None:
         """The exponential schedule follows passes over the clips."""
         config = self.config
@@ -298,7 +316,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
         real = batch["wav"].unsqueeze(1)
         input_mel, true_mel = (mel.squeeze(1) for mel in self.mels(real))
         with parametrize.cached():
-            fake = self.generator(batch.get("mel", input_mel)).float()
+            fake = self.result(batch.get("mel", input_mel)).float()
         mel = self.mels(fake)[1].squeeze(1)
         self.note({self.monitor: mel_loss(true_mel, mel)}, bar=(self.monitor,))
         if batch_idx == 0:
@@ -320,7 +338,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
         self.began_epoch = checkpoint["began_epoch"]
 
     def weights(self) -> dict[str, Tensor]:
-        state = {key: tensor.detach().cpu() for key, tensor in self.generator.state_dict().items()}
+        state = {key: tensor.detach().cpu() for key, tensor in self.result.state_dict().items()}
         return {key: tensor.float() for key, tensor in fold_weight_norm(state).items()}
 
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
