@@ -32,7 +32,8 @@ lint: setup
 	$(BIN)/python -m mypy
 
 test: lint
-	EDGE_TEST_PARTS=$(PARTS) $(BIN)/python -m pytest
+	@# two processes of one thread each: more threads than cores only wait for each other
+	EDGE_TEST_PARTS=$(PARTS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 # every operation test of the coremltools wheel against our executor (several minutes)
 test-operations: setup

@@ -194,15 +194,20 @@ def train(
     devices: Annotated[str, typer.Option(help="Processes here; auto for all accelerators.")] = "auto",
     nodes: Annotated[int, typer.Option(help="Machines, under torchrun or SLURM.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")] = "32-true",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An entry of the configuration, as JSON; repeat."),
+    ] = None,
     export_to: Annotated[
         Path | None, typer.Option("--export", help="Then export to this bundle and verify it.")
     ] = None,
 ) -> None:
     """Train a net; resumes exactly; ends with export and verify where --export names a bundle."""
-    from edge_export.train import train_and_export
+    from edge_export.train import parse_settings, train_and_export
 
     number = int(devices) if devices.isdigit() else devices
-    options = {"steps": steps, "resume": resume, "devices": number, "nodes": nodes, "precision": precision}
+    options = parse_settings(settings or [])
+    options |= {"steps": steps, "resume": resume, "devices": number, "nodes": nodes, "precision": precision}
     result, proof = train_and_export(net, data, out, export_to, config=config, preset=preset, **options)
     print(f"{out}: {result.steps} steps, weights in {result.weights}")
     if proof is not None:

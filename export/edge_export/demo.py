@@ -1,9 +1,9 @@
 """The whole way on one spoken sentence: export, proof, both pipelines, the reference pack, a table.
 
 The nets have random weights, so what the vocoder says is noise: the demo shows that the numbers agree on
-every backend of this machine, from the sentence to the last sample. As an app on a phone would, a second run
-of the talking head takes its mel in float32 and its features from the Core ML program (in our executor); it
-is checked against the reference pack, which has its mel in float64 and its features from onnxruntime.
+every backend of this machine, from the sentence to the last sample. The reference pack has its features from
+onnxruntime; a second pack, in the place of an app, has them from the Core ML program in our executor, and is
+checked against the first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WRITTEN = {
     "vocoder/": "the sentence → mel → HiFi-GAN (random weights: noise of the right length)",
     "hifigan-22k.npy": "the vocoder's mel spectrogram alone",
     "reference/": "every stage as .npy, with instructions, for developers of an app",
-    "port/": "the same files as an app would compute them, checked against reference/",
+    "port/": "the same from the Core ML program in our executor, checked against reference/",
 }
 
 

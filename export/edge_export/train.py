@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_export import convert, parity
-from edge_runtime.errors import BackendError, TargetError
+from edge_runtime.errors import BackendError, ConfigError, TargetError
 
 if TYPE_CHECKING:
     from edge_training.fit.trainer import TrainResult
 
 AnyPath = str | os.PathLike[str]
+
+
+def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` as on the command line: values are JSON, or text where they are none.
+
+    Raises:
+        ConfigError: no name, or no equals sign.
+    """
+    settings = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not name.isidentifier() or not equals:
+            raise ConfigError("--set", met=repr(entry), expected="NAME=VALUE, as learning_rate=1e-4")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
 
 
 def train_and_export(
