@@ -35,9 +35,9 @@ test: lint
 	@# two processes of one thread each: more threads than cores only wait for each other
 	EDGE_TEST_PARTS=$(PARTS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
-# every operation test of the coremltools wheel against our executor (several minutes)
+# every operation test of the coremltools wheel against our executor (a sample of them is in the suite)
 test-operations: setup
-	$(BIN)/python -m edge_export.mil.operation_tests
+	$(BIN)/python tests/export/mil/operations/run.py --jobs 2
 
 # golden arrays are remade by hand only, and the change reviewed
 goldens: setup

@@ -260,9 +260,9 @@ def demo(
 def doctor() -> None:
     """Say what this machine can do: libraries, backends, cores."""
     from edge_export.doctor import doctor as examine
+    from edge_export.parity import align
 
-    for finding in examine():
-        print(f"{finding.subject:22} {finding.state:40} {finding.purpose}")
+    print(align([(finding.subject, finding.purpose, finding.state) for finding in examine()]))
 
 
 def _list_files(folder: Path) -> None:
