@@ -196,18 +196,16 @@ def open_data(config: AudioEncoderFit, folder: Path) -> SyncData:
 PRESETS: Mapping[str, AudioEncoderFit] = MappingProxyType(
     {
         "infonce": AudioEncoderFit(warm_up_steps=500),
-        # a narrow face tower and a short schedule: half an hour on two cores
+        # a narrow face tower and a short schedule: under half an hour on two cores
         "phantom": AudioEncoderFit(
             face=SyncNetFaceConfig(width=8),
-            steps=2000,
-            batch_size=12,
-            windows=8,
+            steps=1300,
             learning_rate=1e-3,
             warm_up_steps=100,
-            decay_steps=2000,
-            log_every=25,
-            validate_every=250,
-            checkpoint_every=250,
+            decay_steps=1300,
+            log_every=20,
+            validate_every=200,
+            checkpoint_every=100,
         ),
         # two moments of a clip: the right one and the wrong one
         "origin": AudioEncoderFit(
