@@ -55,6 +55,7 @@ class Convolution(nn.Module):
         self.split = phases == 2 and self.dilation % 2 == 1 and self.taps > 1
         # counted here: while a module is traced, a shape is no number
         self.even_taps, self.odd_taps = (self.taps + 1) // 2, self.taps // 2
+        self.channels = int(weight.shape[1])
         self.fast = min(weight.shape[:2]) >= FAST_CHANNELS and self.taps >= FAST_KERNEL
         if self.split:
             self.even = nn.Parameter(weight[..., 0::2].contiguous())
@@ -90,18 +91,21 @@ class Convolution(nn.Module):
         (a, at_u), (b, at_v) = _at(-self.left, 2), _at(self.dilation - self.left, 2)
         before, after = at_v - at_u, at_u + self.dilation - at_v  # of v: how far u lies back, and z ahead
         shift = self.dilation // 2  # y(n + d) of an even n is the odd phase, so much later
-        u_v = _padded(x[a], before, 0) - _padded(x[b], 0, before)  # on 0 … N + before
-        z_v = _padded(x[a], 0, after) - _padded(x[b], after, 0)  # on -after … N
+        channels = self.channels
+        u_v = _moved(x[a], channels, left=before) + _moved(x[b], channels, gain=-1, right=before)
+        z_v = _moved(x[a], channels, right=after) + _moved(x[b], channels, gain=-1, left=after)
         even, odd = self._halves()
         both = Taps(
             even.weight + _padded(odd.weight, 0, even.number - odd.number), even.number, even.dilation
         )
         common = _correlate(x[b], both, None, at_v, first=-shift)  # on -shift … N
+        # u_v lies on 0 … N + before, z_v on -after … N
         y_even = _correlate(u_v, even, self.bias, at_v, end=before)
         y_odd = _correlate(z_v, odd, self.bias, at_v, start=-after, first=-shift, last=-shift)
-        if not shift:
-            return y_even + common, y_odd + common
-        return y_even + common[..., shift:], y_odd + common[..., :-shift]
+        return (
+            y_even + _moved(common, channels, left=-shift),
+            y_odd + _moved(common, channels, right=-shift),
+        )
 
 
 class Cut(NamedTuple):
@@ -159,6 +163,12 @@ def leaky(x: Signal, slope: float) -> Signal:
     return tuple(F.leaky_relu(phase, slope) for phase in x)
 
 
+def blocked_leaky(x: Signal, slope: float, channels: int) -> Signal:
+    """Leaky ReLU without leaving the blocked kernels: fused into a depthwise convolution; see `_moved`."""
+    moved = [_Moved.apply(phase, channels, 1.0, 0, 0) for phase in x]  # type: ignore[no-untyped-call]
+    return tuple(F.leaky_relu(phase, slope) for phase in moved)
+
+
 def add(x: Signal, y: Signal) -> Signal:
     return tuple(a + b for a, b in zip(x, y, strict=True))
 
@@ -205,6 +215,19 @@ def _upsample(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, cut: 
     return y
 
 
+def _moved(x: Tensor, channels: int, *, gain: float = 1.0, left: int = 0, right: int = 0) -> Tensor:
+    """gain · x with zeros added on the left and right, or with samples cut off where they are negative.
+
+    As a depthwise convolution: that is an operation of the blocked kernels, which run it on all threads and
+    add its result to the next operand on the way, while Pad, Slice, Sub and LeakyRelu would have the signal
+    reordered before and after.
+    """
+    if gain == 1 and not left and not right:
+        return x
+    y: Tensor = _Moved.apply(x, channels, gain, left, right)  # type: ignore[no-untyped-call]
+    return y
+
+
 def _padded(x: Tensor, left: int, right: int) -> Tensor:
     if not left and not right:
         return x
@@ -246,6 +269,20 @@ class _Transposed(torch.autograd.Function):
             pads_i=[0, cut.before, 0, max(cut.after, 0)],
             output_padding_i=[0, max(-cut.after, 0)],
         )
+
+
+class _Moved(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: object, x: Tensor, _channels: int, gain: float, left: int, right: int) -> Tensor:
+        return gain * F.pad(x, (left, right))
+
+    @staticmethod
+    def symbolic(g: Any, x: Any, channels: int, gain: float, left: int, right: int) -> Any:
+        first, last = max(-left, 0), max(-right, 0)
+        weight = torch.zeros(channels, 1, 1, first + 1 + last)
+        weight[..., first] = gain
+        tensor = g.op("Constant", value_t=weight)
+        return g.op("Conv", x, tensor, group_i=channels, pads_i=[0, max(left, 0), 0, max(right, 0)])
 
 
 class _ZeroPad(torch.autograd.Function):
