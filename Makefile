@@ -35,7 +35,7 @@ test: lint
 	@# two processes of one thread each: more threads than cores only wait for each other
 	EDGE_TEST_PARTS=$(PARTS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
-# every operation test of the coremltools wheel against our executor (a sample of them is in the suite)
+# every operation test of the coremltools wheel against our executor (10 to 25 minutes; a sample is in the suite)
 test-operations: setup
 	$(BIN)/python tests/export/mil/operations/run.py --jobs 2
 

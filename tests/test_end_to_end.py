@@ -18,7 +18,7 @@ from tests import small_nets
 from edge_export import demo
 from edge_export.demo import SENTENCE
 from edge_runtime.audio import read_audio
-from edge_runtime.errors import TargetError
+from edge_runtime.errors import InputError, TargetError
 from edge_training.checkpoints import origin_state_dict
 from edge_training.nets.hifigan import HifiGan
 
@@ -89,3 +89,11 @@ def test_the_demo_proves_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert str(tmp_path / "demo" / "port") in text
     with pytest.raises(TargetError, match="demo"):
         demo.demo(tmp_path / "demo")
+
+
+def test_a_sentence_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    begun: list[str] = []
+    with pytest.raises(InputError, match="no such file"):
+        demo.demo(tmp_path / "demo", sentence=tmp_path / "none.wav", progress=begun.append)
+    assert begun == []
+    assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as failure:
         # permissions, a full disk, a vanished file: the user's to mend, not a bug of ours
-        if debug or isinstance(failure, BrokenPipeError):
+        if debug:
             raise
         print(
             f"edge-export: {failure.filename or 'the system'}: {failure.strerror or failure}", file=sys.stderr
@@ -42,14 +42,18 @@ def run(arguments: list[str]) -> int:
     except ModuleNotFoundError as missing:
         if missing.name != "typer":
             raise
-        print("edge-export: the command line needs typer: pip install 'edge-export[export]'", file=sys.stderr)
+        print("edge-export: the command line needs typer: pip install 'edge-export[cli]'", file=sys.stderr)
         return 2
     os.environ.setdefault("COLUMNS", "110")
     command = typer.main.get_command(app)
     try:
         result = command.main(arguments or ["--help"], prog_name="edge-export", standalone_mode=False)
+    except SystemExit:
+        return 141  # the reader of our output has gone: click ends the program; the shell's status for it
     except Exception as error:
         # typer's own usage errors, whichever click it carries
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return run([*arguments, "--help"])
         if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
             raise
         message = " ".join(error.format_message().split())

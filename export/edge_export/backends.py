@@ -2,7 +2,7 @@
 
     onnxruntime      ONNX     the runtime that most people deploy with
     openvino         ONNX     where installed
-    onnx-reference   ONNX     the ONNX project's own reference evaluator: slow, and independent
+    onnx-reference   ONNX     the ONNX project's reference evaluator, its slowest two operators replaced
     mil              Core ML  our executor of the saved program, on any machine
     coreml           Core ML  Core ML itself, on a Mac
 
@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from edge_runtime.backends import BACKENDS as RUNTIME_BACKENDS
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import BackendError
 
 if TYPE_CHECKING:
     from edge_runtime.backends.base import Backend
@@ -38,8 +38,8 @@ def get_backend(name: str) -> Backend:
     """The backend of a name in `BACKENDS`; importing it imports no library.
 
     Raises:
-        ConfigError: no backend has this name.
+        BackendError: no backend has this name.
     """
     if name not in BACKENDS:
-        raise ConfigError("--backend", met=repr(name), expected=f"one of {', '.join(BACKENDS)}")
+        raise BackendError("--backend", met=repr(name), expected=f"one of {', '.join(BACKENDS)}")
     return cast("Backend", import_module(BACKENDS[name]))

@@ -13,6 +13,7 @@ fixed when they load.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import statistics
@@ -35,7 +36,7 @@ PEERS = ("torch", "librosa")
 ROUNDS = 9
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
-# what is timed for each net: the number on its first named axis besides the fixed ones
+# lengths of the named axes that a net is timed at; one that is not listed: its last reference case
 TIMED_SHAPES: Mapping[str, dict[str, int]] = {
     "audio-encoder": {"batch": 64},
     "hifigan": {"batch": 1, "frames": 172},
@@ -80,6 +81,13 @@ def bench(
     unknown = set(against) - set(PEERS)
     if unknown:
         raise ConfigError("--against", met=", ".join(sorted(unknown)), expected=f"some of {', '.join(PEERS)}")
+    if min(threads, default=0) < 1:
+        raise ConfigError("--threads", met=str(list(threads)), expected="numbers of at least 1")
+    for peer in against:
+        if importlib.util.find_spec(peer) is None:
+            raise BackendError(
+                f"--against {peer}", met=f"no module named {peer}", expected=peer, cause=f"pip install {peer}"
+            )
     contests = [("startup", "", 1)]
     for path in bundles:
         manifest = open_bundle(path).manifest
@@ -87,6 +95,13 @@ def bench(
             contests += [("mel-60s", "", count) for count in threads]
         if "torch" in against:
             contests += [("net", str(path), count) for count in threads]
+    if bundles and len(contests) == 1:
+        raise ConfigError(
+            "--against",
+            met=", ".join(against),
+            expected="torch, which races every net",
+            cause="librosa has a mel only",
+        )
     timings: list[Timing] = []
     for name, bundle, count in dict.fromkeys(contests):
         if progress:
@@ -195,14 +210,8 @@ def _net_contest(bundle: Bundle, threads: int) -> list[Timing]:
     torch.set_num_threads(threads)
     manifest = bundle.manifest
     net = NETS[manifest.net]
-    sizes = TIMED_SHAPES[manifest.net]
-    rng = np.random.default_rng(0)
-    inputs = {
-        tensor.name: rng.standard_normal(
-            [a if isinstance(a, int) else sizes[a] for a in tensor.shape]
-        ).astype("f4")
-        for tensor in manifest.inputs
-    }
+    inputs = _timed_inputs(bundle)
+    sizes = TIMED_SHAPES.get(manifest.net, {"case": bundle.cases[-1]})
     module = net.build(net.config_from_json(manifest.config)).eval()
     tensors = [torch.from_numpy(array) for array in inputs.values()]
     session = get_backend("onnxruntime").open(bundle.artifact("onnx", "fp32"), threads=threads)
@@ -214,6 +223,20 @@ def _net_contest(bundle: Bundle, threads: int) -> list[Timing]:
     ours_ms, peer_ms, ratio = race(lambda: session.run(inputs), eager)
     what = f"{manifest.net}, {', '.join(f'{axis} {size}' for axis, size in sizes.items())}"
     return [Timing(what, threads, "onnxruntime fp32", ours_ms, "PyTorch eager", peer_ms, ratio)]
+
+
+def _timed_inputs(bundle: Bundle) -> dict[str, NDArray[Any]]:
+    """Inputs of a net at its timed lengths: noise, whose values cost what any others do."""
+    manifest = bundle.manifest
+    if manifest.net not in TIMED_SHAPES:
+        return bundle.reference(bundle.cases[-1])[0]
+    lengths, rng = TIMED_SHAPES[manifest.net], np.random.default_rng(0)
+    return {
+        tensor.name: rng.standard_normal(
+            [axis if isinstance(axis, int) else lengths[axis] for axis in tensor.shape]
+        ).astype(np.float32)
+        for tensor in manifest.inputs
+    }
 
 
 def _startup_contest() -> list[Timing]:

@@ -92,8 +92,8 @@ def verify(
 
     with Progress() as progress:
         result = parity.verify(bundle, tolerance=tolerance, backends=backend, progress=progress)
-    print(parity.table(result.rows))
-    _write_json(json_file, result.to_json())
+    print(parity.table(result.rows), parity.notes(result.rows), sep="\n\n")
+    _write_json(json_file, result.to_json(), bundle)
     _finish(result.passed, f"{bundle}: {result.summary()}")
 
 
@@ -104,7 +104,7 @@ def run(
     bundle: Bundles,
     out: Out,
     backend: Annotated[str, typer.Option(help="What executes the net.")] = "onnxruntime",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda; coreml also gpu, ane, all.")] = "cpu",
     precision: Annotated[str, typer.Option(help="fp32 or fp16 artifact.")] = "fp32",
     overwrite: Overwrite = False,
 ) -> None:
@@ -157,7 +157,7 @@ def check(
 
     report = check_reference(reference_dir, candidate_dir, tolerance=tolerance)
     print(report.table())
-    _write_json(json_file, report.to_json())
+    _write_json(json_file, report.to_json(), reference_dir)
     _finish(report.passed, f"{candidate_dir}: {report.summary()}")
 
 
@@ -179,7 +179,7 @@ def bench(
             bundle or [], against=against or timing.PEERS, threads=threads or (1, 2), progress=progress
         )
     print(timing.table(rows))
-    _write_json(json_file, [asdict(row) for row in rows])
+    _write_json(json_file, [asdict(row) for row in rows], *bundle or [])
 
 
 @app.command()
@@ -276,11 +276,14 @@ def _list_files(folder: Path) -> None:
             print(f"{path}  {path.stat().st_size} bytes")
 
 
-def _write_json(path: Path | None, value: Any) -> None:
+def _write_json(path: Path | None, value: Any, *inputs: Path) -> None:
+    """``--json``: anywhere but inside of what was examined."""
     if path is None:
         return
+    from edge_export.run import check_apart
     from edge_runtime.files import replace_file
 
+    check_apart(path, *inputs)
     with replace_file(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 

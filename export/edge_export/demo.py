@@ -15,8 +15,12 @@ from pathlib import Path
 from edge_export import convert, parity
 from edge_export.reference import CheckReport, check_reference, write_reference
 from edge_export.run import mel, run
+from edge_runtime.audio import read_audio
 from edge_runtime.bundle import is_bundle
 from edge_runtime.files import replace_directory
+from edge_runtime.mel import PRESETS, MelFrontEnd
+from edge_runtime.pipelines import pack
+from edge_runtime.windows import encoder_windows
 
 # spoken by espeak-ng; reference_data/manifest.json holds the command line
 SENTENCE = Path(__file__).parent / "assets" / "sentence.wav"
@@ -68,6 +72,7 @@ def demo(
         TargetError: ``out`` exists and is no earlier demo, or ``overwrite`` is not given.
         InputError: the sentence is not audio, or too short.
     """
+    _check(sentence)
     with replace_directory(out, overwrite=overwrite, ours=_is_demo) as folder:
         for net, preset in BUNDLES.items():
             progress(f"{net}: exporting")
@@ -80,6 +85,13 @@ def demo(
         progress("writing the reference pack, and checking a port against it")
         port = _check_port(sentence, folder)
     return Demonstration(Path(out), proofs, port)
+
+
+def _check(sentence: str | Path) -> None:
+    """Refuse a sentence that the pipelines would refuse, before minutes of exporting."""
+    audio = read_audio(sentence, PRESETS["talking-head"].sample_rate)
+    with pack.naming(sentence):
+        encoder_windows(MelFrontEnd(PRESETS["talking-head"])(audio.samples))
 
 
 def _check_port(sentence: str | Path, folder: Path) -> CheckReport:

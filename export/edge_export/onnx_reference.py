@@ -61,7 +61,9 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
         evaluator = ReferenceEvaluator(str(path), new_ops=_operators())
     except Exception as error:  # a damaged file fails in many ways
         raise refused(name, path, error, doing="opening") from error
-    return ReferenceSession(evaluator, path, f"onnx {onnx.__version__} reference evaluator")
+    return ReferenceSession(
+        evaluator, path, f"onnx {onnx.__version__} reference evaluator, convolutions ours"
+    )
 
 
 def _operators() -> list[Any]:

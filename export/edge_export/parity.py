@@ -4,8 +4,8 @@ The truth is stored in the bundle: inputs and outputs of the net in float32, run
 artifact is executed on them by every backend that this machine has (`edge_export.backends`), and compared
 with `edge_runtime.compare` under the manifest's tolerance of its precision.
 
-A backend that is missing is listed as absent and never counts as passed; a bundle of which nothing could be
-executed is not proved.
+A backend that is missing is listed as absent and never counts as passed; an artifact that no backend of this
+machine could execute is not proved, and neither is its bundle.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Row:
     """
 
     net: str
+    artifact: str
     backend: str
     precision: str
     status: Status
@@ -61,9 +62,15 @@ class Verification:
         return sum(row.status == status for row in self.rows)
 
     @property
+    def unproved(self) -> tuple[str, ...]:
+        """Artifacts that passed on no backend."""
+        passed = {row.artifact for row in self.rows if row.status == "PASS"}
+        return tuple(dict.fromkeys(row.artifact for row in self.rows if row.artifact not in passed))
+
+    @property
     def passed(self) -> bool:
-        """Something ran, and nothing that ran failed."""
-        return self.count("PASS") > 0 and self.count("FAIL") == 0
+        """Every artifact passed somewhere, and nothing that ran failed."""
+        return self.count("PASS") > 0 and self.count("FAIL") == 0 and not self.unproved
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -72,6 +79,8 @@ class Verification:
     def summary(self) -> str:
         """How many rows passed and failed, and which backends this machine lacks."""
         words = f"{self.count('PASS')} passed, {self.count('FAIL')} failed"
+        if self.unproved:
+            words += f"; not proved: {', '.join(self.unproved)}"
         lacking = sorted({row.backend for row in self.rows if row.status == "absent"})
         return f"{words}; not on this machine: {', '.join(lacking)}" if lacking else words
 
@@ -96,8 +105,8 @@ def verify(
         ConfigError: an unknown backend, one that none of the artifacts is for, or a negative tolerance.
         BackendError: a backend that was asked for by name is missing here.
     """
-    if tolerance is not None and not tolerance >= 0:
-        raise ConfigError("--tolerance", met=str(tolerance), expected="a number of at least 0")
+    if tolerance is not None and not 0 <= tolerance < math.inf:
+        raise ConfigError("--tolerance", met=str(tolerance), expected="a finite number of at least 0")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     chosen = _required(backends, opened) if backends else [get_backend(name) for name in BACKENDS]
     rows: list[Row] = []
@@ -130,7 +139,7 @@ def _prove(
     bundle: Bundle, artifact: Artifact, backend: Backend, allowed: Tolerance, progress: Callable[[str], None]
 ) -> Iterator[Row]:
     """Rows of one artifact on one backend; a backend that cannot run it gives a failed row, not a crash."""
-    what = (bundle.manifest.net, backend.name, artifact.precision)
+    what = (bundle.manifest.net, artifact.path, backend.name, artifact.precision)
     if reason := backend.unavailable():
         yield Row(*what, "absent", reason)
         return
@@ -145,7 +154,7 @@ def _prove(
 
 
 def _compared(
-    bundle: Bundle, case: str, session: Session, allowed: Tolerance, what: tuple[str, str, str]
+    bundle: Bundle, case: str, session: Session, allowed: Tolerance, what: tuple[str, str, str, str]
 ) -> Iterator[Row]:
     """Rows of one case: every output that the net has."""
     inputs, expected = bundle.reference(case)
@@ -175,6 +184,15 @@ def table(rows: Sequence[Row]) -> str:
         verdict = row.status if row.status == "PASS" else f"{row.status}: {row.detail}"
         lines.append((row.net, row.backend, row.precision, row.case or "-", *figures, verdict))
     return align(lines)
+
+
+def notes(rows: Sequence[Row]) -> str:
+    """What ran, a line for each setting: versions, device, threads; what the executor met in the program."""
+    met: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row.comparison:
+            met.setdefault((row.net, row.backend, row.precision), []).append(row.detail)
+    return align([(*what, max(details, key=len)) for what, details in met.items()] or [("",)])
 
 
 def rounded_up(tolerance: float) -> str:

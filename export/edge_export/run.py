@@ -13,7 +13,7 @@ import numpy as np
 from edge_export.backends import get_backend
 from edge_runtime.audio import read_audio, write_wav
 from edge_runtime.bundle import Bundle
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, TargetError
 from edge_runtime.files import replace_directory, replace_file
 from edge_runtime.mel import PRESETS, MelFrontEnd
 from edge_runtime.pipelines import pack
@@ -27,6 +27,19 @@ PIPELINES: Mapping[str, Callable[..., TalkingHead | Vocoder]] = {
     "talking-head": TalkingHead,
     "vocoder": Vocoder,
 }
+
+
+def check_apart(target: AnyPath, *inputs: AnyPath | Bundle) -> None:
+    """Refuse a target that is one of the inputs, or lies inside of one: writing there would damage it.
+
+    Raises:
+        TargetError: with the input that would be damaged.
+    """
+    place = Path(target).resolve()
+    for given in inputs:
+        path = given.path if isinstance(given, Bundle) else given
+        if Path(path).resolve() in (place, *place.parents):
+            raise TargetError(str(target), met=f"a place in the input {path}", expected="one outside of it")
 
 
 def open_pipeline(
@@ -73,6 +86,7 @@ def run(
     Raises:
         EdgeError: whatever pipeline, source, bundles, backend or target are refused for.
     """
+    check_apart(out, source, *bundles)
     opened = open_pipeline(pipeline, bundles, **options)
     with replace_directory(out, overwrite=overwrite, ours=_is_result) as folder:
         if isinstance(opened, TalkingHead):
@@ -124,6 +138,7 @@ def mel(
     """
     if preset not in PRESETS:
         raise ConfigError("--preset", met=repr(preset), expected=f"one of {', '.join(PRESETS)}")
+    check_apart(out, source)
     front_end = MelFrontEnd(PRESETS[preset], dtype)
     audio = read_audio(source, PRESETS[preset].sample_rate)
     with pack.naming(source):

@@ -64,6 +64,31 @@ def test_an_absent_backend_is_listed_and_not_counted(small_hifigan: Path) -> Non
     assert not only_absent.passed
 
 
+def test_an_artifact_that_nothing_could_execute_is_not_proved(
+    small_hifigan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_backend("mil"), "unavailable", lambda device="cpu": f"not on this {device}")
+    result = parity.verify(small_hifigan)
+    if not get_backend("coreml").unavailable():
+        pytest.skip("Core ML itself executes the packages on a Mac")
+    assert result.count("FAIL") == 0
+    assert not result.passed
+    assert result.unproved == ("model.mlpackage", "model.fp16.mlpackage")
+    assert "not proved: model.mlpackage, model.fp16.mlpackage" in result.summary()
+
+
+def test_notes_say_what_ran_and_what_the_executor_met(small_hifigan: Path) -> None:
+    notes = parity.notes(parity.verify(small_hifigan, backends=["onnxruntime", "mil"]).rows).splitlines()
+    assert [line.split()[1:3] for line in notes] == [
+        ["onnxruntime", "fp32"],
+        ["onnxruntime", "fp16"],
+        ["mil", "fp32"],
+        ["mil", "fp16"],
+    ]
+    assert "CPUExecutionProvider" in notes[0]
+    assert "largest magnitude" in notes[3]
+
+
 def test_one_wrong_sample_fails_every_row_of_its_case(copy: Path) -> None:
     first, second = open_bundle(copy).cases
     rewrite_reference(copy, first, 2e-3)
@@ -116,14 +141,15 @@ def test_a_damaged_bundle_is_refused_before_anything_runs(copy: Path) -> None:
 
 
 def test_a_negative_tolerance_is_refused(small_hifigan: Path) -> None:
-    with pytest.raises(ConfigError, match="--tolerance: met -1, expected a number of at least 0"):
+    with pytest.raises(ConfigError, match="--tolerance: met -1, expected a finite number"):
         parity.verify(small_hifigan, tolerance=-1)
-    with pytest.raises(ConfigError, match="--tolerance: met nan"):
-        parity.verify(small_hifigan, tolerance=float("nan"))
+    for nonsense in (float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"--tolerance: met {nonsense}"):
+            parity.verify(small_hifigan, tolerance=nonsense)
 
 
 def test_an_unknown_backend_is_refused(small_hifigan: Path) -> None:
-    with pytest.raises(ConfigError, match="--backend: met 'onnx', expected one of onnxruntime"):
+    with pytest.raises(BackendError, match="--backend: met 'onnx', expected one of onnxruntime"):
         parity.verify(small_hifigan, backends=["onnx"])
 
 

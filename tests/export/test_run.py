@@ -11,7 +11,7 @@ import pytest
 from edge_export.demo import SENTENCE
 from edge_export.run import mel, run
 from edge_runtime.audio import read_audio, write_wav
-from edge_runtime.errors import ConfigError, InputError, TargetError
+from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
 from edge_runtime.mel import PRESETS
 
 
@@ -74,7 +74,7 @@ def test_unknown_pipelines_and_missing_bundles_are_refused(small_hifigan: Path, 
         run("talkinghead", SENTENCE, [small_hifigan], tmp_path / "out")
     with pytest.raises(ConfigError, match="bundles of vocoder: met 2, expected exactly one"):
         run("vocoder", SENTENCE, [small_hifigan] * 2, tmp_path / "out")
-    with pytest.raises(ConfigError, match="--backend: met 'tensorrt'"):
+    with pytest.raises(BackendError, match="--backend: met 'tensorrt'"):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", backend="tensorrt")
 
 
@@ -95,3 +95,13 @@ def test_mel_refuses(tmp_path: Path) -> None:
     mel(SENTENCE, "hifigan-22k", tmp_path / "mel.npy")
     with pytest.raises(TargetError, match=r"mel\.npy"):
         mel(SENTENCE, "hifigan-22k", tmp_path / "mel.npy")
+
+
+def test_nothing_is_written_into_an_input(small_hifigan: Path, tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=r"met a place in the input .*hifigan, expected one outside of it"):
+        run("vocoder", SENTENCE, [small_hifigan], small_hifigan / "out")
+    recording = tmp_path / "speech.wav"
+    recording.write_bytes(SENTENCE.read_bytes())
+    with pytest.raises(TargetError, match="met a place in the input"):
+        mel(recording, "hifigan-22k", recording, overwrite=True)
+    assert recording.read_bytes() == SENTENCE.read_bytes()
