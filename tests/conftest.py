@@ -39,7 +39,8 @@ PARTS: Mapping[str, Part] = {
     "openvino": Part("runtime/backends/test_open_vino.py", ("onnx", "openvino")),
     "training": Part("training", ("torch",)),
     "phantom": Part("training/phantom", ("scipy", "librosa", "cv2", "h5py")),
-    "fit": Part("training/fit", ("torch", "lightning", "matplotlib")),
+    "fit": Part("training/fit", ("torch", "lightning", "matplotlib", "cv2")),
+    "sync": Part("training/data/test_sync.py", ("torch", "cv2")),
     "export": Part("export", _EXPORT),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
 }
