@@ -527,6 +527,27 @@ def test_contents_that_are_no_weights(tmp_path: Path, saved: object, sentence: s
         read_checkpoint(save(tmp_path / "x.pth", saved))
 
 
+@pytest.mark.parametrize("place", range(0, 64, 5))
+def test_a_changed_weight_in_a_torch_zip_is_refused(tmp_path: Path, place: int) -> None:
+    """Each byte of a float32, its lowest too, which no check of the values would notice."""
+    weight = torch.linspace(-1, 1, 16)
+    content = bytearray(save(tmp_path / "g", {"conv.weight": weight, "bias": torch.ones(3)}).read_bytes())
+    content[content.index(weight.numpy().tobytes()) + place] ^= 1
+    (tmp_path / "g").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"g: checkpoint: met \d+ bytes, damaged: entry g/data/\d"):
+        read_checkpoint(tmp_path / "g")
+
+
+def test_a_torch_zip_saved_without_checksums_is_read(tmp_path: Path) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = save(tmp_path / "g", {"conv.weight": torch.ones(3)})
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(read_checkpoint(path).state["conv.weight"], torch.ones(3))
+
+
 @settings(max_examples=150, deadline=None)
 @given(container=st.sampled_from([*CONTAINERS, "safetensors"]), data=st.data())
 def test_damage_is_a_sentence_or_harmless(

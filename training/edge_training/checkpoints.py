@@ -8,8 +8,10 @@
                 folded in float64; every floating type → float32
 
 Pickles are read with torch's `weights_only=True` alone: what is not a tensor or a plain container is refused
-before anything of it runs. Spectral norm (`weight_orig`, `weight_u`, `weight_v`) is another thing than weight
-norm and stays as it is.
+before anything of it runs. Every entry of a zip must have the CRC-32 that is written beside it, which torch
+itself does not check; a file saved under `set_crc32_options(False)` has zero in all of them and is taken as
+it is, as are the containers without checksums (legacy pickle, safetensors). Spectral norm (`weight_orig`,
+`weight_u`, `weight_v`) is another thing than weight norm and stays as it is.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ _OLD_NORM = ("weight_g", "weight_v")
 _NEW_NORM = ("parametrizations.weight.original0", "parametrizations.weight.original1")
 _SPELLINGS: Mapping[str, tuple[str, str]] = {"weight_g, weight_v": _OLD_NORM, "parametrizations": _NEW_NORM}
 _OPTIONAL = "num_batches_tracked"  # batch norm's counter, which inference does not read
+_BLOCK = 2**20  # bytes read at once
 _NAMED = 3  # keys that a sentence names before it counts the rest
 
 
@@ -237,6 +240,7 @@ def _check_zip(path: Path, size: int) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.partition("/")[2] for name in archive.namelist()}
+            damaged = _damaged_entry(archive)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise _refusal(
             f"{size} bytes of a zip archive without its end", "the file is truncated; fetch it again"
@@ -245,6 +249,22 @@ def _check_zip(path: Path, size: int) -> None:
         raise _refusal("a TorchScript archive, a program", "save the module's state_dict() where it was made")
     if "data.pkl" not in names:
         raise _refusal("a zip archive without torch weights", "unpack it; the checkpoint may lie inside")
+    if damaged:
+        raise _refusal(f"{size} bytes, damaged: entry {damaged}", "fetch the file again")
+
+
+def _damaged_entry(archive: zipfile.ZipFile) -> str:
+    """The first entry whose bytes are not those of its checksum; "" if all are, or if none has a checksum."""
+    if not any(entry.CRC for entry in archive.infolist()):
+        return ""  # torch writes zeros when it is told not to compute them
+    for entry in archive.infolist():
+        try:
+            with archive.open(entry) as file:
+                while file.read(_BLOCK):
+                    pass
+        except Exception:  # damaged headers make zipfile raise nearly anything
+            return entry.filename
+    return ""
 
 
 def _foreign(head: bytes, size: int) -> CheckpointError:
