@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError
 from edge_runtime.files import replace_file
 from edge_runtime.resampling import resample
+from edge_runtime.spectral import LARGEST_SAMPLE, too_large
 
 __all__ = ["Audio", "Subtype", "read_audio", "resample", "write_wav"]
 
@@ -67,7 +68,8 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int | None = None) -> 
     """Read a file as one channel, resampled to ``sample_rate`` (Hz) if given.
 
     Raises:
-        InputError: the file is missing, empty, truncated, no audio, without samples, or not finite.
+        InputError: the file is missing, empty, truncated, no audio, without samples, not finite or far
+            beyond full scale.
         BackendError: the format needs soundfile and this machine lacks it.
     """
     path = Path(path)
@@ -230,10 +232,12 @@ def _read_wave(file: BinaryIO, wave: _Wave) -> NDArray[np.float32]:
 
 
 def _average(frames: NDArray[np.float32], out: NDArray[np.float32], start: int) -> None:
-    """Mean of the channels (frames, channels) → (frames,), refusing what is not finite."""
-    bad = ~np.isfinite(frames)
+    """Mean of the channels (frames, channels) → (frames,), refusing what is no sound."""
+    bad = ~(np.abs(frames) <= LARGEST_SAMPLE)  # true for NaN too
     if bad.any():
         frame, channel = (int(index) for index in np.argwhere(bad)[0])
+        if np.isfinite(frames[frame, channel]):
+            raise too_large(float(frames[frame, channel]), "audio")
         raise InputError(
             "audio",
             met=f"{frames[frame, channel]} at sample {start + frame}",

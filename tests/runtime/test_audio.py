@@ -171,6 +171,10 @@ REFUSED = {
         wave_bytes(np.array([1e300], np.float64).tobytes(), encoding=3, bits=64),
         "inf at sample 0",
     ),
+    "far beyond full scale": (
+        wave_bytes(np.array([0, 0.5, -3e38], np.float32).tobytes(), encoding=3, bits=32),
+        r"met a sample of -3e\+38, expected samples with full scale at ±1; are these integers",
+    ),
 }
 
 

@@ -273,6 +273,11 @@ def test_config_refuses_reflection_of_less_than_nothing() -> None:
         (np.zeros(32), "audio: met 32 samples, expected at least 33 samples.*too short"),
         (np.where(np.arange(99999) == 70001, np.nan, 0.5), "NaN or infinite, the first at index 70001"),
         (np.where(np.arange(500) == 3, -np.inf, 0.5), "NaN or infinite, the first at index 3"),
+        (
+            np.array([0.0, 3e38, -1.0] * 30, np.float32),
+            r"met a sample of 3e\+38, expected .* scale at ±1",
+        ),
+        (np.full(99, -2147483648.0), r"met a sample of -2\.14748e\+09, .*are these integers"),
     ],
 )
 def test_signal_refused(x: Array, sentence: str) -> None:
@@ -285,3 +290,7 @@ def test_options_refused() -> None:
         Stft(CENTRED, "float16")
     with pytest.raises(ConfigError, match="workers: met 0"):
         Stft(CENTRED, workers=0)
+
+
+def test_sixteen_bit_integers_in_floats_are_taken() -> None:
+    assert np.isfinite(Stft(CENTRED).forward(np.full(99, -32768.0, np.float32))).all()

@@ -65,7 +65,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_audio(path: Path, audio: Audio) -> None:
     """The very samples that the arrays were made from: PCM 16 where that loses nothing, else float32."""
-    steps = audio.samples * np.float32(32768)
+    steps = audio.samples.astype(np.float64) * 32768
     exact = bool(np.all(steps == np.rint(steps)) and steps.min() >= -32768 and steps.max() <= 32767)
     write_wav(path, audio.samples, audio.sample_rate, "pcm16" if exact else "float32")
 
