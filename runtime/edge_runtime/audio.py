@@ -31,6 +31,7 @@ __all__ = ["Audio", "Subtype", "read_audio", "resample", "write_wav"]
 Subtype = Literal["pcm16", "pcm24", "pcm32", "float32"]
 
 BLOCK = 1 << 18  # frames decoded or encoded at a time
+RATES = range(1_000, 1_000_001)  # Hz; no recording has another rate, but damaged headers do
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 # the last fourteen bytes of the sub-format of WAVE_FORMAT_EXTENSIBLE; the first two are the format itself
 EXTENSIBLE_GUID = bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71")
@@ -68,8 +69,8 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int | None = None) -> 
     """Read a file as one channel, resampled to ``sample_rate`` (Hz) if given.
 
     Raises:
-        InputError: the file is missing, empty, truncated, no audio, without samples, not finite or far
-            beyond full scale.
+        InputError: the file is missing, empty, truncated, no audio, without samples, or its header is damaged
+            (sample rates: `RATES`); samples are not finite or far beyond full scale.
         BackendError: the format needs soundfile and this machine lacks it.
     """
     path = Path(path)
@@ -196,6 +197,7 @@ def _locate_samples(form: tuple[int, ...] | None, offset: int, length: int, rema
             expected="at least 1 of each",
             cause="the header is damaged",
         )
+    _check_rate(rate)
     wave = _Wave(encoding, bits, channels, rate, offset, frames=0)
     if wave.decode is None:
         return wave  # another reader judges the rest
@@ -213,6 +215,16 @@ def _locate_samples(form: tuple[int, ...] | None, offset: int, length: int, rema
     if length < frame_bytes:
         raise _no_samples()
     return _Wave(encoding, bits, channels, rate, offset, length // frame_bytes)
+
+
+def _check_rate(rate: int) -> None:
+    if rate not in RATES:
+        raise InputError(
+            "sample rate",
+            met=f"{rate} Hz",
+            expected=f"{RATES[0]} … {RATES[-1]} Hz",
+            cause="the header is damaged",
+        )
 
 
 def _no_samples() -> InputError:
@@ -279,6 +291,7 @@ def _read_foreign(path: Path, format_name: str) -> Audio:
         ) from error
     try:
         with soundfile.SoundFile(path) as file:
+            _check_rate(int(file.samplerate))
             return Audio(_drain(file), int(file.samplerate))
     except soundfile.SoundFileError as error:
         raise not_audio from error

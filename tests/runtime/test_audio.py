@@ -155,6 +155,12 @@ REFUSED = {
     "zero length": (wave_bytes(b""), "met no samples, expected at least 1"),
     "no channels": (wave_bytes(b"\0\0", channels=0), "0 channels"),
     "rate zero": (wave_bytes(b"\0\0", rate=0), "1 channels at 0 Hz"),
+    "rate of 1 Hz": (
+        wave_bytes(b"\0\0", rate=1),
+        "sample rate: met 1 Hz, expected 1000 … 1000000 Hz; the header is damaged",
+    ),
+    "rate of 2 GHz": (wave_bytes(b"\0\0", rate=2**31 - 1), "sample rate: met 2147483647 Hz"),
+    "foreign rate": (wave_bytes(bytes(64), encoding=6, bits=8, rate=999), "sample rate: met 999 Hz"),
     "text": (b"hello world, this is no audio at all", "bytes that no reader recognises.*not audio"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not audio"),
     "unknown encoding": (
@@ -229,6 +235,17 @@ def test_foreign_files_of_no_samples_are_refused(tmp_path: Path) -> None:
     soundfile.write(path, np.zeros(0), 16000)
     with pytest.raises(InputError, match="no samples"):
         read_audio(path)
+
+
+def test_foreign_files_of_impossible_rates_are_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.aiff", SPEECH, 7)
+    with pytest.raises(InputError, match=r"a\.aiff: sample rate: met 7 Hz.*header is damaged"):
+        read_audio(tmp_path / "a.aiff")
+
+
+@pytest.mark.parametrize("rate", [1_000, 1_000_000])
+def test_the_lowest_and_highest_rates_are_read(tmp_path: Path, rate: int) -> None:
+    assert read_audio(write(tmp_path / "a.wav", wave_bytes(b"\0\0", rate=rate))).sample_rate == rate
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
