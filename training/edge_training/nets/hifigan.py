@@ -43,6 +43,25 @@ END_KERNEL = 7  # of conv_pre and conv_post
 SLOPE = 0.1
 LAST_SLOPE = 0.01  # before conv_post: torch's default, and what every published checkpoint was trained with
 CONVOLUTIONS = MappingProxyType({1: 3, 2: 2})  # residual block type → dilations that it uses
+# far above every published config (512 channels, 4 stages, 256 samples a hop); what lies above is a slip of
+# the pen that would end in a lack of memory
+MOST_CHANNELS = 8192
+MOST_WEIGHTS = 2**29  # 2 GB as float32
+MOST_ENTRIES = 16  # stages, or residual blocks of a stage
+LARGEST: Mapping[str, int] = MappingProxyType(
+    {
+        "upsample_initial_channel": MOST_CHANNELS,
+        "num_mels": 1024,
+        "n_fft": 65536,
+        "hop_size": 16384,
+        "win_size": 65536,
+        "sampling_rate": 384_000,
+        "upsample_rates": 1024,
+        "upsample_kernel_sizes": 1024,
+        "resblock_kernel_sizes": 1024,
+        "resblock_dilation_sizes": 1024,
+    }
+)
 # in stock config.json and the rtMRI system's; the net does not depend on them
 TRAINING_ENTRIES = frozenset(
     {"num_gpus", "batch_size", "learning_rate", "adam_b1", "adam_b2", "lr_decay", "seed", "num_workers"}
@@ -78,8 +97,10 @@ class HifiGanConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
+        _check_sizes(self)
         _check_stages(self)
         _check_blocks(self)
+        _check_weights(self)
         _check_mel(self)
         _ = self.mel  # checks the framing
 
@@ -212,6 +233,19 @@ def _check_types(config: HifiGanConfig) -> None:
             raise ConfigError(name, met=repr(_listed(value)), expected=expected)
 
 
+def _check_sizes(config: HifiGanConfig) -> None:
+    for name, largest in LARGEST.items():
+        value = getattr(config, name)
+        rows = value if isinstance(value, tuple) else (value,)
+        if len(rows) > MOST_ENTRIES:
+            raise ConfigError(name, met=f"{len(rows)} entries", expected=f"at most {MOST_ENTRIES}")
+        met = max(max(row) if isinstance(row, tuple) else row for row in rows)
+        if met > largest:
+            raise ConfigError(
+                name, met=str(met), expected=f"at most {largest}", cause="no such net fits into memory"
+            )
+
+
 def _check_stages(config: HifiGanConfig) -> None:
     """Lengths, product of rates, kernels against rates, channels."""
     rates, kernels = config.upsample_rates, config.upsample_kernel_sizes
@@ -285,6 +319,26 @@ def _check_blocks(config: HifiGanConfig) -> None:
                 expected=f"{needed} dilations in each list",
                 cause=f"residual block {config.resblock} has {needed} of them; stock code ignores any more",
             )
+
+
+def _check_weights(config: HifiGanConfig) -> None:
+    channels = config.upsample_initial_channel
+    weights = config.num_mels * channels * END_KERNEL
+    for kernel in config.upsample_kernel_sizes:
+        weights += channels * (channels // 2) * kernel
+        channels //= 2
+        block_taps = sum(
+            size * len(row) * (2 if config.resblock == 1 else 1)
+            for size, row in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
+        )
+        weights += channels * channels * block_taps
+    if weights > MOST_WEIGHTS:
+        raise ConfigError(
+            "upsample_initial_channel",
+            met=f"{config.upsample_initial_channel}, with these kernels {weights} weights",
+            expected=f"at most {MOST_WEIGHTS} weights",
+            cause="no such net fits into memory",
+        )
 
 
 def _check_mel(config: HifiGanConfig) -> None:
