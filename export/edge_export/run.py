@@ -113,11 +113,8 @@ def _run_talking_head(pipeline: TalkingHead, source: Path, folder: Path) -> dict
 
 
 def _run_vocoder(pipeline: Vocoder, source: Path, folder: Path) -> dict[str, Any]:
+    mel, _ = pipeline.read_mel(source)
     with pack.naming(source):
-        if source.suffix == ".npy":
-            mel = pack.load_array(source)
-        else:
-            mel = pipeline.mel(read_audio(source, pipeline.sample_rate).samples)
         samples = pipeline.synthesize(mel)
     np.save(folder / "mel.npy", mel)
     write_wav(folder / f"{source.stem}_generated.wav", samples, pipeline.sample_rate)

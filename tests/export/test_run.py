@@ -46,11 +46,13 @@ def test_vocoder_from_audio_and_from_its_mel(small_hifigan: Path, tmp_path: Path
 
 def test_a_result_is_replaced_on_request_only(small_hifigan: Path, tmp_path: Path) -> None:
     run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out")
-    with pytest.raises(TargetError, match="out"):
+    with pytest.raises(
+        TargetError, match="/out: met an existing folder, expected a path that does not exist"
+    ):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out")
     run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", overwrite=True)
     (tmp_path / "out" / "thesis.tex").write_text("mine")
-    with pytest.raises(TargetError, match="out"):
+    with pytest.raises(TargetError, match="/out: met a folder with files that edge-export did not write"):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
 
@@ -65,6 +67,14 @@ def test_a_refused_source_leaves_nothing(small_hifigan: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"other\.npy: mel: met shape \(7, 30\)"):
         run("vocoder", tmp_path / "other.npy", [small_hifigan], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["gone.wav", "folder", "gone.npy"])
+def test_what_cannot_be_read_is_named_once(small_hifigan: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=r"met (no such file|a directory)") as refusal:
+        run("vocoder", tmp_path / name, [small_hifigan], tmp_path / "out")
+    assert str(refusal.value).count(str(tmp_path / name)) == 1
 
 
 def test_unknown_pipelines_and_missing_bundles_are_refused(small_hifigan: Path, tmp_path: Path) -> None:

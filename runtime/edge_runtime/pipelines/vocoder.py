@@ -188,18 +188,26 @@ class Vocoder:
             TargetError: ``out`` exists or cannot be written.
             InputError: the file is refused, by its name.
         """
-        audio, mel = None, np.empty(0)
-        if Path(path).suffix == ".npy":
-            mel = pack.load_array(path)
-        else:
-            audio = read_audio(path, self.sample_rate)
+        mel, audio = self.read_mel(path, "float64")
         with pack.naming(path):
-            if audio is not None:
-                mel = self._mel(audio.samples, "float64")
             samples = self.synthesize(mel)
         with pack.replace_pack(out, overwrite) as folder:
             _write_pack(folder, Path(path).name, audio, mel.astype(np.float32), samples, self)
         return Path(out)
+
+    def read_mel(
+        self, path: str | os.PathLike[str], dtype: str = "float32"
+    ) -> tuple[NDArray[Any], Audio | None]:
+        """The mel in a .npy file as it stands, or the mel of an audio file in ``dtype`` and that audio.
+
+        Raises:
+            InputError: the file is refused, by its name.
+        """
+        if Path(path).suffix.lower() == ".npy":
+            return pack.load_array(path), None
+        audio = read_audio(path, self.sample_rate)
+        with pack.naming(path):
+            return self._mel(audio.samples, dtype), audio
 
     def _mel(self, audio: NDArray[Any], dtype: str) -> NDArray[Any]:
         return MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)

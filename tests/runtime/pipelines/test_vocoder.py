@@ -246,3 +246,13 @@ def test_refusals_name_the_file_once(bundle: Path, tmp_path: Path) -> None:
         Vocoder(bundle).save_reference(tmp_path / "cut.npy", tmp_path / "out")
     assert str(refusal.value).count("cut.npy") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mel_is_known_by_its_suffix_in_any_case(bundle: Path, tmp_path: Path) -> None:
+    mel = random_mel(30)
+    with (tmp_path / "MEL.NPY").open("wb") as stream:
+        np.save(stream, mel)
+    read, audio = Vocoder(bundle).read_mel(tmp_path / "MEL.NPY")
+    np.testing.assert_array_equal(read, mel)
+    assert audio is None
+    assert (Vocoder(bundle).save_reference(tmp_path / "MEL.NPY", tmp_path / "pack") / "wav.npy").exists()
