@@ -8,6 +8,7 @@ from edge_runtime.bundle import Lengths
 from edge_runtime.errors import ConfigError
 
 MOST_BUCKETS = 128  # Core ML's limit for enumerated shapes
+LONGEST_BUCKET = 16384  # more needs gigabytes for one pass; longer input runs in chunks
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Buckets:
-    """These lengths and no other, smallest first; ConfigError unless they are whole numbers above 0."""
+    """These lengths and no other, smallest first; whole numbers from 1 to 16384, else ConfigError."""
 
     sizes: tuple[int, ...]
 
@@ -40,6 +41,13 @@ class Buckets:
         if len(self.sizes) > MOST_BUCKETS:
             raise ConfigError(
                 "buckets", met=f"{len(self.sizes)} of them", expected=f"at most {MOST_BUCKETS} (Core ML)"
+            )
+        if self.sizes[-1] > LONGEST_BUCKET:
+            raise ConfigError(
+                "buckets",
+                met=str(self.sizes[-1]),
+                expected=f"at most {LONGEST_BUCKET}",
+                cause="one pass would need gigabytes; longer input runs in chunks",
             )
 
     @property

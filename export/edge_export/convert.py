@@ -90,7 +90,8 @@ def export(
         config: … or a config.json, or its entries. Without both: the config.json beside the checkpoint; for
             random weights and nets with one config, the net's first preset.
         targets, precisions: which artifacts.
-        frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis.
+        frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis and with
+            coreml among the targets; the longest has to leave something between two contexts.
         overwrite: replace a bundle that is there.
         progress: called with a line of text when something begins.
 
@@ -110,6 +111,12 @@ def export(
         axes=_axes(get_net(net), frame_buckets),
         progress=progress or (lambda _: None),
     )
+    if frame_buckets is not None and "coreml" not in job.targets:
+        raise ConfigError(
+            "frames", met="buckets without target coreml", expected="none", cause="ONNX takes any length"
+        )
+    if preset is not None and preset not in job.net.presets:
+        raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
     _check_source(checkpoint, random, preset, config)
     _check_libraries(job.targets)
     with replace_directory(out, overwrite, ours=is_bundle) as folder, _one_thread():
@@ -208,6 +215,7 @@ def _from_checkpoint(
     job.progress(f"reading {path.name}")
     checkpoint = read_checkpoint(path)
     settings = _config(job.net, preset, config, path, checkpoint)
+    _check_context(job, settings)
     module = job.net.build(settings)
     load_checkpoint(module, checkpoint, net=job.net.name)
     return module.eval(), settings, Source(checkpoint.file, checkpoint.sha256, checkpoint.format)
@@ -223,6 +231,7 @@ def _from_seed(
     job.progress(f"random weights from seed {seed}")
     net = job.net
     settings = _config(net, preset, config, None, None)
+    _check_context(job, settings)
     *_, case = net.cases(settings, job.axes).values()
     example = tuple(torch.from_numpy(case[tensor.name]) for tensor in net.inputs(settings))
     module = random_module(lambda: net.build(settings), seed, example, rms=net.random_rms)
@@ -239,8 +248,6 @@ def _config(
     """The net's config from wherever it is said, with what only the checkpoint's keys tell."""
     from edge_training.checkpoints import find_config
 
-    if preset is not None and preset not in net.presets:
-        raise unknown(f"preset of {net.name}", preset, net.presets)
     one_shape = len(net.presets) == 1
     if preset is None and config is None and path is not None and not one_shape:
         config = find_config(path)
@@ -272,6 +279,20 @@ def _no_config(net: Net, path: Path, checkpoint: Checkpoint | None) -> ConfigErr
         expected=f"--config FILE, or --preset with one of {', '.join(net.presets)}",
         cause=resemblance(checkpoint.state, net.name) if checkpoint is not None else "",
     )
+
+
+def _check_context(job: _Job, config: Config) -> None:
+    """ConfigError if the longest bucket leaves nothing between two contexts: no pipeline could use it."""
+    frames, context = job.axes.get("frames"), job.net.geometry(config).context_frames
+    if "coreml" not in job.targets or not isinstance(frames, Buckets) or context is None:
+        return
+    if frames.sizes[-1] <= 2 * context:
+        raise ConfigError(
+            "frames",
+            met=f"a longest bucket of {frames.sizes[-1]}",
+            expected=f"at least {2 * context + 1}",
+            cause=f"{context} frames of context on each side of a chunk would leave nothing",
+        )
 
 
 # ---- the bundle -------------------------------------------------------------------------------------------

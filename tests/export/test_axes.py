@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_export.axes import MOST_BUCKETS, Buckets, Span
+from edge_export.axes import LONGEST_BUCKET, MOST_BUCKETS, Buckets, Span
 from edge_runtime.bundle import Lengths
 from edge_runtime.errors import ConfigError
 
@@ -19,6 +19,12 @@ def test_buckets_have_core_mls_limit() -> None:
     Buckets(tuple(range(1, MOST_BUCKETS + 1)))
     with pytest.raises(ConfigError, match=f"129 of them, expected at most {MOST_BUCKETS}"):
         Buckets(tuple(range(1, MOST_BUCKETS + 2)))
+
+
+def test_buckets_are_no_longer_than_memory_holds() -> None:
+    Buckets((32, LONGEST_BUCKET))
+    with pytest.raises(ConfigError, match=r"buckets: met 100000000, expected at most 16384; .* in chunks"):
+        Buckets((32, 100_000_000))
 
 
 def test_axes_read_as_in_a_manifest() -> None:

@@ -187,6 +187,21 @@ SEED: dict[str, Any] = {"random": 1, **ONNX_ONLY}
             r"frames: buckets: met \[0\], expected growing whole numbers",
         ),
         (
+            "hifigan",
+            SEED | {"frame_buckets": [64]},
+            r"frames: met buckets without target coreml, expected none; ONNX takes any length",
+        ),
+        (
+            "hifigan",
+            {"random": 1, "preset": "v3", "frame_buckets": [8, 20]},
+            r"frames: met a longest bucket of 20, expected at least 23; 11 frames of context on each side",
+        ),
+        (
+            "hifigan",
+            {"random": 1, "preset": "v3", "frame_buckets": [100_000_000]},
+            r"frames: buckets: met 100000000, expected at most 16384",
+        ),
+        (
             "audio-encoder",
             SEED | {"frame_buckets": [8]},
             r"frames: met buckets for audio-encoder, expected none",
@@ -205,6 +220,13 @@ def test_options_are_refused_in_a_sentence(
     with pytest.raises(ConfigError, match=sentence):
         export(net, tmp_path / "out", **options)
     assert not list(tmp_path.iterdir()), "nothing is left"
+
+
+def test_an_unknown_preset_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    lines: list[str] = []
+    with pytest.raises(ConfigError, match="preset of hifigan: met v9"):
+        export("hifigan", tmp_path / "out", random=1, preset="v9", progress=lines.append)
+    assert lines == []
 
 
 def test_a_checkpoint_without_a_config_says_what_it_looks_like(tmp_path: Path) -> None:
@@ -288,7 +310,7 @@ for line in sys.stdin:
     if child == 0:
         signal.setitimer(signal.ITIMER_REAL, float(line))
         config = small_nets.BLOCKS_2.to_json()
-        export("hifigan", sys.argv[1], random=1, frame_buckets=[4, 5], config=config, precisions=["fp16"])
+        export("hifigan", sys.argv[1], random=1, frame_buckets=[4, 21], config=config, precisions=["fp16"])
         os._exit(0)
     _, status = os.waitpid(child, 0)
     print(os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, time.monotonic() - started, flush=True)
