@@ -4,7 +4,6 @@ Folded are weight norm (torch's parametrization) and every batch norm that follo
 layer directly inside an `nn.Sequential`. A batch norm elsewhere stays; the exporters refuse graphs that still
 hold one.
 """
-# ruff: noqa: TID253  -- convert imports it once torch is needed
 
 from __future__ import annotations
 

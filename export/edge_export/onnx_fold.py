@@ -1,4 +1,3 @@
-# ruff: noqa: TID253  -- reached from to_onnx alone
 """Shape arithmetic whose result is known: computed once, here, with onnx's reference evaluator.
 
 torch's tracing exporter writes a padding of (3, 0) as a dozen nodes that compute it from constants. Small

@@ -1,4 +1,3 @@
-# ruff: noqa: TID253  -- reached from to_onnx alone
 """A float32 ONNX graph → the same graph in float16, with float32 inputs and outputs.
 
 Weights, constants and every intermediate tensor become float16; a Cast stands behind each input and before

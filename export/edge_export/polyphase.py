@@ -1,4 +1,3 @@
-# ruff: noqa: TID253  -- reached from building an ONNX file alone, where torch is imported anyhow
 """1-D convolutions as 2-D ones, on signals in one phase or two; in two, with fewer multiplications.
 
 A signal is a tuple of phases, (x,) or (even, odd) samples; each (B, C, rows, N / phases), zero outside. In

@@ -5,7 +5,6 @@ hardly any variation, and a precision that passes there says nothing about a rea
 scaled one after the other, in the order in which they run on an example (Mishkin, Matas 2015, arXiv
 1511.06422); batch norm takes the example's own statistics; the last layer is scaled to a given range.
 """
-# ruff: noqa: TID253  -- convert imports it once torch is needed
 
 from __future__ import annotations
 

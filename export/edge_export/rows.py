@@ -1,4 +1,3 @@
-# ruff: noqa: TID253  -- reached from building an ONNX file alone, where torch is imported anyhow
 """HiFi-GAN in the form that onnxruntime runs fastest on CPUs; the numbers stay those of the net.
 
 Three changes, each for a reason that was measured:
