@@ -62,6 +62,7 @@ class _Job:
     targets: tuple[Target, ...]
     precisions: tuple[Precision, ...]
     axes: Axes  # of Core ML
+    weights: str  # what sentences call them: the checkpoint as it was given
     progress: Progress
 
 
@@ -109,6 +110,7 @@ def export(
         targets=_chosen("target", targets, TARGETS),
         precisions=_chosen("precision", precisions, PRECISIONS),
         axes=_axes(get_net(net), frame_buckets),
+        weights="random" if checkpoint is None else str(checkpoint),
         progress=progress or (lambda _: None),
     )
     if frame_buckets is not None and "coreml" not in job.targets:
@@ -303,9 +305,7 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: Config, source: S
     reference = {}
     for name, inputs in net.cases(config, job.axes).items():
         job.progress(f"reference case {name}")
-        reference[name] = write_reference(
-            folder, name, inputs | _outputs(net, module, config, inputs, source)
-        )
+        reference[name] = write_reference(folder, name, inputs | _outputs(job, module, config, inputs))
     artifacts = [
         _write_artifact(job, folder, module, config, target, precision)
         for target in job.targets
@@ -326,9 +326,11 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: Config, source: S
     ).save(folder)
 
 
-def _outputs(net: Net, module: nn.Module, config: Config, inputs: Arrays, source: Source) -> Arrays:
+def _outputs(job: _Job, module: nn.Module, config: Config, inputs: Arrays) -> Arrays:
     """What the PyTorch net says to a case."""
     import torch
+
+    net = job.net
 
     with torch.inference_mode():
         values = module(*(torch.from_numpy(inputs[tensor.name]) for tensor in net.inputs(config)))
@@ -337,7 +339,7 @@ def _outputs(net: Net, module: nn.Module, config: Config, inputs: Arrays, source
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise CheckpointError(
-                source.file,
+                job.weights,
                 met=f"NaN or infinite {name} on speech",
                 expected="finite values",
                 cause="training diverged, or these weights belong to another configuration",

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from edge_runtime.errors import CheckpointError, ConfigError
+from edge_runtime.errors import BackendError, CheckpointError, ConfigError
 from edge_training.checkpoints import (
     Checkpoint,
     find_config,
@@ -342,7 +343,8 @@ def refusal(module: nn.Module, saved: object, net: str, tmp_path: Path) -> str:
 def test_hifigan_for_an_audio_encoder(tmp_path: Path) -> None:
     sentence = refusal(AudioEncoder(), origin_state_dict(tiny()), "audio-encoder", tmp_path)
     assert sentence == (
-        "weights.pth: met missing audio_encoder.0.conv_block.0.weight, audio_encoder.0.conv_block.0.bias, "
+        f"{tmp_path}/weights.pth: met missing audio_encoder.0.conv_block.0.weight, "
+        "audio_encoder.0.conv_block.0.bias, "
         "audio_encoder.0.conv_block.1.weight and 75 more; unexpected conv_post.bias, conv_post.weight, "
         "conv_pre.bias and 43 more, expected the 91 tensors of audio-encoder; it looks like hifigan"
     )
@@ -443,9 +445,13 @@ def test_a_file_that_would_run_code_is_refused_and_runs_nothing(
     ) as e:
         read_checkpoint(path)
     assert not target.exists()
-    if container in CONTAINERS:  # other pickles end before the trap, on what torch never writes
+    if container in CONTAINERS:
         assert "met a pickle that calls posix.mkdir" in str(e.value)
         assert "could run any code" in str(e.value)
+    else:  # the first that it calls; weights that lie before the trap begin with a plain container
+        called = "posix.mkdir" if where == "weights" else "collections.OrderedDict"
+        assert f"met a plain pickle that calls {called}, " in str(e.value)
+        assert "it holds code or objects" in str(e.value)
     pickle.loads(pickle.dumps(trap))
     assert target.exists()  # so it was a trap indeed
 
@@ -461,6 +467,13 @@ def zipped(names: list[str]) -> bytes:
         for name in names:
             archive.writestr(name, b"x")
     return file.getvalue()
+
+
+def test_missing_safetensors_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file({"bias": torch.ones(3)}, tmp_path / "g.safetensors")
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    with pytest.raises(BackendError, match=r"met no module .*; pip install 'edge-export\[export\]'"):
+        read_checkpoint(tmp_path / "g.safetensors")
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickletools
 import re
 import string
 import warnings
@@ -58,6 +59,7 @@ class Checkpoint:
         format: the recognised format, a phrase as «torch zip, level generator, float16».
         sha256: of the file.
         file: its name.
+        path: as it was given, for sentences; never written into a bundle.
         normed: layers whose weights were stored with weight norm.
     """
 
@@ -66,6 +68,7 @@ class Checkpoint:
     sha256: str
     file: str
     normed: frozenset[str] = frozenset()
+    path: str = ""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -80,7 +83,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         notes.append(" and ".join(dtypes))
         single = {key: _single(tensor) for key, tensor in folded.items()}
         _check_finite(single)
-        return Checkpoint(single, ", ".join(notes), sha256_file(path), path.name, normed)
+        return Checkpoint(single, ", ".join(notes), sha256_file(path), path.name, normed, str(path))
     except CheckpointError as error:
         raise error.within(str(path)) from error.__cause__
 
@@ -106,7 +109,7 @@ def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, *, net: str) -> N
     differences = _differences(wanted, state)
     if differences:
         raise CheckpointError(
-            checkpoint.file,
+            checkpoint.path or checkpoint.file,
             met="; ".join(differences),
             expected=f"the {len(wanted)} tensors of {net}",
             cause=resemblance(checkpoint.state, net),
@@ -193,6 +196,7 @@ def _open(path: Path) -> tuple[str, object]:
         _check_zip(path, size)
         return "torch zip", _guarded(lambda: _load_torch(path), size)
     if head.startswith(b"\x80"):
+        _check_pickle(path)
         return "torch legacy pickle", _guarded(lambda: _load_torch(path), size)
     raise _foreign(head, size)
 
@@ -211,7 +215,7 @@ def _load_safetensors(path: Path) -> object:
             "reading safetensors",
             met="no module named safetensors",
             expected="safetensors",
-            cause="pip install 'edge-export[train]'",
+            cause="pip install 'edge-export[export]'",
         ) from error
     return load_file(path)
 
@@ -265,6 +269,31 @@ def _damaged_entry(archive: zipfile.ZipFile) -> str:
         except Exception:  # damaged headers make zipfile raise nearly anything
             return entry.filename
     return ""
+
+
+def _check_pickle(path: Path) -> None:
+    """Refuse a pickle that calls something at once; torch's own begins with a pickled number.
+
+    Its operations are listed, none is executed.
+    """
+    texts: list[str] = []
+    with path.open("rb") as file:
+        try:
+            for operation, argument, _ in pickletools.genops(file):
+                if operation.name in ("GLOBAL", "STACK_GLOBAL", "INST"):
+                    called = ".".join(texts[-2:]) if argument is None else argument.replace(" ", ".")
+                    break
+                if isinstance(argument, str):
+                    texts.append(argument)
+            else:
+                return
+        except Exception:  # damaged bytes make pickletools raise nearly anything; reading will refuse them
+            return
+    raise _refusal(
+        f"a plain pickle that calls {called}",
+        "it holds code or objects, not tensors alone, and was not opened; save the state_dict() with "
+        "torch.save where it was made",
+    )
 
 
 def _foreign(head: bytes, size: int) -> CheckpointError:
