@@ -5,9 +5,10 @@ which). `check_reference` plays the origin's validator on the folder that a port
 every array of the pack is compared, not two files and ten frames; what is missing or superfluous is named.
 
     PASS      same shape, finite, largest absolute difference within the tolerance
-    FAIL      compared and not within it, or not comparable; the reason says why
+    FAIL      compared and not within it, or not comparable, or no readable array; the reason says why
     MISSING   the port wrote no such file; counts as failed
 
+Superfluous are arrays alone: what else a port leaves in its folder (logs, notes, JSON, audio) is its own.
 Another dtype is no failure (a phone computes in float32 what the pack holds in float64) but is said.
 """
 
@@ -66,7 +67,7 @@ class Row:
 
     file: str  # relative POSIX path
     status: str  # PASS, FAIL or MISSING
-    comparison: Comparison | None  # None where a file is missing
+    comparison: Comparison | None  # None where a file is missing or unreadable
     remark: str  # why it failed, and what else should be known
 
     def to_json(self) -> dict[str, Any]:
@@ -130,7 +131,8 @@ def check_reference(reference_dir: AnyPath, candidate_dir: AnyPath, tolerance: f
         tolerance: largest absolute difference that passes, in the unit of each array.
 
     Raises:
-        InputError: a folder is missing, the pack holds no arrays, or a file is no readable .npy.
+        InputError: a folder is missing, the pack holds no arrays, or one of its files is no readable .npy
+            (where one of the port's is not, that is a failed row).
         ConfigError: both folders are one, or the tolerance is negative.
     """
     reference, candidate = Path(reference_dir), Path(candidate_dir)
@@ -161,9 +163,14 @@ def _arrays(folder: Path) -> list[str]:
 
 def _row(reference: Path, candidate: Path, name: str, tolerance: float) -> Row:
     truth = load_array(reference / name)
-    if not (candidate / name).is_file():
+    if not (candidate / name).exists():
         return Row(name, "MISSING", None, "the candidate has no such file")
-    judged = load_array(candidate / name)
+    if (candidate / name).is_dir():
+        return Row(name, "FAIL", None, "a folder where the reference has a file")
+    try:
+        judged = load_array(candidate / name)
+    except InputError as error:
+        return Row(name, "FAIL", None, "; ".join(part for part in (error.met, error.cause) if part))
     result = compare(truth, judged, tolerance=tolerance)
     remarks = [result.reason, _explain_shape(truth, judged)]
     if judged.dtype != truth.dtype:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
             array = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
     except FileNotFoundError as error:
         raise InputError(str(path), met="no such file", expected="a .npy array") from error
-    except (ValueError, EOFError, OSError, MemoryError, SyntaxError, UnicodeError) as error:
+    except (ValueError, EOFError, OSError, MemoryError, SyntaxError, TokenError) as error:
         reason = " ".join(str(error).split())[:120] or "no content"
         raise InputError(
             str(path),
