@@ -191,6 +191,12 @@ def _workspace(final: Path) -> Iterator[Path]:
         (work / "new").mkdir()
         yield work
         done = True
+    except TargetError as error:
+        if work is not None and str(work) in error.what:  # of a target inside of this one
+            raise TargetError(
+                str(final), met=error.met, expected=error.expected, cause=error.cause
+            ) from error
+        raise
     except EdgeError:
         raise
     except Exception as error:
@@ -316,7 +322,7 @@ def _sync(path: Path) -> None:
 
 def _is_refusal(error: Exception, final: Path, work: Path | None) -> bool:
     """Whether an exception says that the target cannot be written, not that something else went wrong."""
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:  # numpy and shutil raise some without
         if work is None or error.errno in _UNWRITABLE:
             return True
         named = [os.fspath(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
@@ -332,8 +338,8 @@ def _is_full(folder: Path) -> bool:
 
 
 def _refusal(final: Path, error: Exception) -> TargetError:
-    code = (error.errno if isinstance(error, OSError) else errno.ENOSPC) or 0
-    met = _UNWRITABLE.get(code, "") or f"«{os.strerror(code) if code else error}»"
+    code = (error.errno if isinstance(error, OSError) else None) or errno.ENOSPC
+    met = _UNWRITABLE.get(code, "") or f"«{os.strerror(code)}»"
     place = error.filename if isinstance(error, OSError) else None
     if isinstance(place, str) and _PREFIX not in place and place != str(final):
         met = f"{met} at {place}"

@@ -10,9 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_runtime.errors import TargetError
@@ -413,6 +414,50 @@ def test_a_full_disk_is_recognised_behind_a_librarys_own_words(full_disk: Path) 
     with pytest.raises(TargetError, match="no space left"), replace_file(full_disk / "out.pt") as new:
         write_as_a_library_does(new)
     assert os.listdir(full_disk) == []
+
+
+def save_array(folder: Path) -> None:
+    np.save(folder / "large.npy", np.zeros(25_000))
+
+
+def save_stream(folder: Path) -> None:
+    with (folder / "large.npy").open("wb") as stream:
+        np.save(stream, np.zeros(25_000))
+
+
+def copy_tree(folder: Path) -> None:
+    source = folder.parents[3] / "source"  # beside the disk
+    source.mkdir()
+    for name in "abc":
+        (source / name).write_bytes(bytes(60_000))
+    shutil.copytree(source, folder / "copy")
+
+
+def replace_file_inside(folder: Path) -> None:
+    with replace_file(folder / "large") as new:
+        new.write_bytes(bytes(200_000))
+
+
+@pytest.mark.parametrize("fill", [save_array, save_stream, copy_tree, replace_file_inside])
+def test_a_full_disk_is_the_same_sentence_whoever_writes(
+    full_disk: Path, fill: Callable[[Path], None]
+) -> None:
+    def write() -> None:
+        with replace_directory(full_disk / "out") as new:
+            fill(new)
+
+    with pytest.raises(TargetError) as refusal:
+        write()
+    assert str(refusal.value) == (
+        f"{full_disk / 'out'}: met no space left on the disk, expected a place that can be written; "
+        "free some space, or choose another disk; nothing was left half-written"
+    )
+    assert os.listdir(full_disk) == []
+
+
+def test_an_error_without_a_number_is_not_blamed_on_a_disk_with_room(tmp_path: Path) -> None:
+    with pytest.raises(shutil.Error, match="same file"), replace_directory(tmp_path / "out"):
+        raise shutil.Error("same file")
 
 
 def test_a_librarys_fault_is_not_blamed_on_a_disk_with_room(tmp_path: Path) -> None:
