@@ -160,11 +160,15 @@ def _encoder_outputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _encoder_cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  every batch is in the span
-    audio = speech_like(_ENCODER_MEL.sample_rate, _ENCODER_MEL.sample_rate)
+def _encoder_cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  the encoder has one config
+    """One window, seven, and the largest batch that Core ML admits."""
+    most = axes["batch"].lengths.high
+    assert most is not None
+    seconds = 1 + most // 8  # of 25 windows a second more than 8 are taken
+    audio = speech_like(seconds * _ENCODER_MEL.sample_rate, _ENCODER_MEL.sample_rate)
     windows = encoder_windows(MelFrontEnd(_ENCODER_MEL)(audio))[::3]  # (n, 16, 80)
     mel = np.ascontiguousarray(windows.transpose(0, 2, 1)[:, None], np.float32)  # (n, 1, 80, 16)
-    return {"batch-1": {"mel": mel[:1]}, "batch-7": {"mel": mel[:7]}}
+    return {f"batch-{size}": {"mel": mel[:size]} for size in (1, 7, most)}
 
 
 # ---- hifigan ----------------------------------------------------------------------------------------------
@@ -231,7 +235,11 @@ def _hifigan_outputs(config: Config) -> tuple[Tensor, ...]:
 
 
 def _hifigan_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
-    """The shortest bucket and the next: what every target takes, and two lengths of the dynamic axis."""
+    """The shortest bucket and the next: what every target takes, and two lengths of the dynamic axis.
+
+    Longer buckets are the same program with another shape and have no case of their own: the slow executors
+    take about 0.3 s a frame of V1. Where a single bucket is admitted there is one case, and one length.
+    """
     frames = axes["frames"]
     sizes = frames.sizes[:2] if isinstance(frames, Buckets) else (frames.low, frames.low + 1)
     front_end: MelConfig = config.mel

@@ -73,6 +73,18 @@ def test_cases_follow_the_buckets() -> None:
     }
 
 
+def test_the_encoder_has_a_case_of_its_largest_batch() -> None:
+    net = NETS["audio-encoder"]
+    cases = net.cases(net.preset("talking-head"), net.coreml_axes)
+    assert [case["mel"].shape[0] for case in cases.values()] == [1, 7, 64]
+    assert len(np.unique(cases["batch-64"]["mel"], axis=0)) == 64, "no window twice"
+
+
+def test_a_single_bucket_gives_a_single_case() -> None:
+    axes = {**small_nets.NET.coreml_axes, "frames": Buckets((24,))}
+    assert list(small_nets.NET.cases(small_nets.CONFIG, axes)) == ["frames-24"]
+
+
 @pytest.mark.parametrize(
     ("net", "config"),
     [(NETS["audio-encoder"], None), (NETS["hifigan"], small_nets.CONFIG)],
