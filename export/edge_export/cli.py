@@ -50,7 +50,7 @@ def export(
     target: Annotated[list[str] | None, typer.Option(help="onnx, coreml; both if not given.")] = None,
     precision: Annotated[list[str] | None, typer.Option(help="fp32, fp16; both if not given.")] = None,
     frames: Annotated[
-        list[int] | None, typer.Option(help="Core ML: a number of frames to admit (hifigan); repeat.")
+        list[int] | None, typer.Option(help="Core ML: a number of frames that hifigan admits; repeat.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
