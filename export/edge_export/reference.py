@@ -14,6 +14,7 @@ Another dtype is no failure (a phone computes in float32 what the pack holds in 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,8 +134,10 @@ def check_reference(reference_dir: AnyPath, candidate_dir: AnyPath, tolerance: f
     Raises:
         InputError: a folder is missing, the pack holds no arrays, or one of its files is no readable .npy
             (where one of the port's is not, that is a failed row).
-        ConfigError: both folders are one, or the tolerance is negative.
+        ConfigError: both folders are one, or the tolerance is negative or infinite.
     """
+    if not 0 <= tolerance < math.inf:
+        raise ConfigError("--tolerance", met=str(tolerance), expected="a finite number of at least 0")
     reference, candidate = Path(reference_dir), Path(candidate_dir)
     for folder in (reference, candidate):
         if not folder.is_dir():

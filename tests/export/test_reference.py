@@ -104,8 +104,9 @@ def test_the_tolerance_decides(reference: Path) -> None:
     changes = {"mel_spectrogram.npy": lambda mel: mel + 5e-3}
     assert not check(reference, changes).passed
     assert check(reference, changes, tolerance=1e-2).passed
-    with pytest.raises(ConfigError, match="tolerance"):
-        check(reference, changes, tolerance=-1)
+    for nonsense in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match=f"--tolerance: met {nonsense}, expected a finite number"):
+            check(reference, changes, tolerance=nonsense)
 
 
 def test_missing_and_extra_files_are_named(reference: Path) -> None:
