@@ -21,6 +21,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@# torch first and alone, so that nothing else chooses its build
 	$(BIN)/python -m pip install --quiet $(TORCH_INDEX) torch==2.13.0 "numpy<2.4"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quality]" || \
+	  echo "no C compiler for pesq: judging trained vocoders (extra quality) is left out" >&2
 	@touch $@
 
 demo: setup
