@@ -11,6 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_export.cli_data import data_app
+from edge_export.cli_options import Out, Overwrite
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -21,12 +24,9 @@ app = typer.Typer(
     epilog="Exit status: 0 done or within tolerance, 1 a check failed, 2 refused. --debug shows tracebacks.",
 )
 
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
 app.add_typer(data_app, name="data")
 
 Bundles = Annotated[list[Path], typer.Option("--bundle", help="Bundle of a net; repeat for several.")]
-Out = Annotated[Path, typer.Option("--out", help="What to write; refused if it exists.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON too.")]
 Tolerance = Annotated[float | None, typer.Option("--tolerance", help="Largest absolute error allowed.")]
 
@@ -215,27 +215,6 @@ def train(
 
         print(parity.table(proof.rows))
         _finish(proof.passed, f"{export_to}: {proof.summary()}")
-
-
-@data_app.command()
-def phantom(
-    out: Out,
-    utterances: Annotated[int, typer.Option(help="How many, of each system.")] = 40,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
-    system: Annotated[list[str] | None, typer.Option(help="mri, sync, ecog, wavs; all if not given.")] = None,
-    speakers: Annotated[int | None, typer.Option(help="Speakers, taking turns.")] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Write paired data of a synthetic speaker, in each system's own layout."""
-    from edge_export.progress import Progress
-    from edge_training.phantom import SYSTEMS, write_corpus
-
-    systems = system or SYSTEMS
-    with Progress(steps=utterances * len(systems)) as progress:
-        folder = write_corpus(
-            out, utterances, seed, systems=systems, speakers=speakers, overwrite=overwrite, progress=progress
-        )
-    print(f"{folder}: {utterances} utterances each of {', '.join(systems)}")
 
 
 @app.command()

@@ -1,0 +1,46 @@
+"""The nets that can be exported, one entry each: how to build it, what goes in and out, what it must keep.
+
+A net is added with one file `edge_training/nets/<net>.py`, one file here, and one line of `NETS`. Nothing
+here imports torch until a net is built or its config read: listing the nets is quick and works without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from edge_export.catalog import audio_encoder, hifigan
+from edge_export.catalog.net import Arrays, Axes, Config, Net, unknown
+
+__all__ = [
+    "NETS",
+    "NEURAL_ENGINE_WIDTH",
+    "Arrays",
+    "Axes",
+    "Config",
+    "Net",
+    "describe_nets",
+    "get_net",
+    "unknown",
+]
+
+# the Neural Engine takes no tensor wider than this; longer ones run on the GPU or the CPU
+NEURAL_ENGINE_WIDTH = 16384
+
+NETS: Mapping[str, Net] = MappingProxyType({net.name: net for net in (audio_encoder.NET, hifigan.NET)})
+
+
+def get_net(name: str) -> Net:
+    """The entry of a net; ConfigError with the nearest name where there is none."""
+    if name not in NETS:
+        raise unknown("net", name, NETS)
+    return NETS[name]
+
+
+def describe_nets() -> str:
+    """The catalogue as text: name, what it is, inputs and outputs, presets."""
+    paragraphs = (
+        f"{net.name}\n  {net.summary}\n  {net.signature}\n  presets: {', '.join(net.presets)}"
+        for net in NETS.values()
+    )
+    return "\n".join(paragraphs)

@@ -1,0 +1,89 @@
+"""audio-encoder in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_export.axes import Span
+from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.example_speech import speech_like
+from edge_runtime.bundle import Geometry, Tensor, Tolerance
+from edge_runtime.mel import PRESETS, MelFrontEnd
+from edge_runtime.windows import encoder_windows
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_ENCODER_MEL = PRESETS["talking-head"]
+
+
+def _encoder_config(entries: Mapping[str, Any]) -> Config:
+    try:
+        from edge_training.nets.audio_encoder import AudioEncoderConfig
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return AudioEncoderConfig.from_json(entries)
+
+
+def _build_encoder(config: Config) -> nn.Module:
+    from edge_training.nets.audio_encoder import AudioEncoder
+
+    return AudioEncoder(config)
+
+
+def _encoder_inputs(config: Config) -> tuple[Tensor, ...]:
+    return (
+        Tensor(
+            name="mel",
+            dtype="float32",
+            shape=("batch", 1, config.num_mels, config.window_frames),
+            meaning=f"log-mel windows of {config.window_frames} frames (200 ms), mel axis before time",
+            unit="12.5 dB, from -4 (-100 dB) to 4 (0 dB)",
+        ),
+    )
+
+
+def _encoder_outputs(config: Config) -> tuple[Tensor, ...]:
+    return (
+        Tensor(
+            name="features",
+            dtype="float32",
+            shape=("batch", config.features),
+            meaning="what the window says about the mouth",
+            unit="none, 0 to about 11",
+        ),
+    )
+
+
+def _encoder_cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  the encoder has one config
+    """One window, seven, and the largest batch that Core ML admits."""
+    most = axes["batch"].lengths.high
+    assert most is not None
+    seconds = 1 + most // 8  # of 25 windows a second more than 8 are taken
+    audio = speech_like(seconds * _ENCODER_MEL.sample_rate, _ENCODER_MEL.sample_rate)
+    windows = encoder_windows(MelFrontEnd(_ENCODER_MEL)(audio))[::3]  # (n, 16, 80)
+    mel = np.ascontiguousarray(windows.transpose(0, 2, 1)[:, None], np.float32)  # (n, 1, 80, 16)
+    return {f"batch-{size}": {"mel": mel[:size]} for size in (1, 7, most)}
+
+
+NET = Net(
+    name="audio-encoder",
+    summary="16 mel frames of speech to 512 features that move a talking head's mouth",
+    signature="mel (batch, 1, 80, 16) -> features (batch, 512)",
+    presets=("talking-head",),
+    preset=lambda _: _encoder_config({}),
+    config_from_json=_encoder_config,
+    build=_build_encoder,
+    inputs=_encoder_inputs,
+    outputs=_encoder_outputs,
+    front_end=lambda config: config.mel,
+    geometry=lambda config: Geometry(None, config.window_frames, None),
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 80.0), "fp16": Tolerance(0.1, 40.0)}),
+    cases=_encoder_cases,
+    coreml_axes=MappingProxyType({"batch": Span(1, 64)}),
+    random_rms=1.0,
+)

@@ -1,0 +1,118 @@
+"""hifigan in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_export.axes import Buckets
+from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.example_speech import speech_like
+from edge_runtime.bundle import Geometry, Tensor, Tolerance
+from edge_runtime.mel import MelConfig, MelFrontEnd
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_training.checkpoints import Checkpoint
+
+
+def _hifigan_preset(name: str) -> Config:
+    try:
+        from edge_training.nets.hifigan import HIFIGAN_PRESETS
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return HIFIGAN_PRESETS[name]
+
+
+def _hifigan_config(entries: Mapping[str, Any]) -> Config:
+    try:
+        from edge_training.nets.hifigan import HifiGanConfig
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return HifiGanConfig.from_json(entries)
+
+
+def _settle_hifigan(config: Config, checkpoint: Checkpoint | None) -> Config:
+    from edge_training.checkpoints import settle_wiring
+
+    return settle_wiring(config, checkpoint)
+
+
+def _build_hifigan(config: Config) -> nn.Module:
+    from edge_training.nets.hifigan import HifiGan
+
+    return HifiGan(config)
+
+
+def _hifigan_in_rows(module: nn.Module) -> nn.Module:
+    from edge_export.rows import in_rows
+    from edge_training.nets.hifigan import HifiGan
+
+    assert isinstance(module, HifiGan)
+    return in_rows(module)
+
+
+def _hifigan_inputs(config: Config) -> tuple[Tensor, ...]:
+    return (
+        Tensor(
+            name="mel",
+            dtype="float32",
+            shape=("batch", config.num_mels, "frames"),
+            meaning=f"log-mel spectrogram, {config.hop_length} samples a frame",
+            unit="natural logarithm of the mel magnitude, at least ln 1e-5",
+        ),
+    )
+
+
+def _hifigan_outputs(config: Config) -> tuple[Tensor, ...]:
+    return (
+        Tensor(
+            name="audio",
+            dtype="float32",
+            shape=("batch", 1, "samples"),
+            meaning=f"speech at {config.sampling_rate} Hz, {config.hop_length} samples a frame",
+            unit="full scale, -1 to 1",
+        ),
+    )
+
+
+def _hifigan_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+    """The shortest bucket and the next: what every target takes, and two lengths of the dynamic axis.
+
+    Longer buckets are the same program with another shape and have no case of their own: the slow executors
+    take about 0.3 s a frame of V1. Where a single bucket is admitted there is one case, and one length.
+    """
+    frames = axes["frames"]
+    sizes = frames.sizes[:2] if isinstance(frames, Buckets) else (frames.low, frames.low + 1)
+    front_end: MelConfig = config.mel
+    # from a third of a syllable on, so that the shortest case is not the silence before it
+    skip = front_end.sample_rate // 12
+    needed = max(front_end.min_samples, sizes[-1] * front_end.hop_length)
+    audio = speech_like(skip + needed, front_end.sample_rate)[skip:]
+    mel = np.asarray(MelFrontEnd(front_end)(audio), np.float32)
+    return {f"frames-{size}": {"mel": np.ascontiguousarray(mel[None, :, :size])} for size in sizes}
+
+
+NET = Net(
+    name="hifigan",
+    summary="mel spectrogram to waveform: HiFi-GAN V1, V2, V3 and any valid config.json",
+    signature="mel (batch, n_mels, frames) -> audio (batch, 1, samples)",
+    presets=("v1", "v2", "v3", "rtmri", "rtmri-origin"),
+    preset=_hifigan_preset,
+    config_from_json=_hifigan_config,
+    build=_build_hifigan,
+    inputs=_hifigan_inputs,
+    outputs=_hifigan_outputs,
+    front_end=lambda config: config.mel,
+    geometry=lambda config: Geometry(config.hop_length, config.receptive_field, config.context_frames),
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 80.0), "fp16": Tolerance(2e-2, 40.0)}),
+    cases=_hifigan_cases,
+    coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Buckets((32, 64, 128, 256, 512))}),
+    random_rms=0.15,
+    settle=_settle_hifigan,
+    onnx_form=_hifigan_in_rows,
+)

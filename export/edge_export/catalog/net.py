@@ -1,0 +1,90 @@
+"""What the catalogue knows of a net."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from edge_export.axes import Axis
+from edge_runtime.bundle import Geometry, Tensor, Tolerance
+from edge_runtime.errors import BackendError, ConfigError
+from edge_runtime.mel import MelConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_training.checkpoints import Checkpoint
+
+Config = Any  # a net's own frozen dataclass, with to_json()
+Axes = Mapping[str, Axis]  # axis name → how far it bends
+Arrays = dict[str, NDArray[Any]]  # input name → array
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _settled(config: Config, checkpoint: Checkpoint | None) -> Config:  # noqa: ARG001  the signature of `settle`
+    return config
+
+
+@dataclass(frozen=True)
+class Net:
+    """What is to be known of a net to export it.
+
+    Args:
+        name: as on the command line and in manifests.
+        summary: one line.
+        signature: its inputs and outputs with their axes, as they stand in every config.
+        presets: names of its configs, the first for random weights by default.
+        preset: name → config.
+        config_from_json: JSON entries → config; raises ConfigError that names the rule which is broken.
+        build: config → module in its initial state (torch).
+        inputs, outputs: config → tensors with shapes, meanings and units.
+        front_end: config → how audio becomes its mel.
+        geometry: config → hop, receptive field, context.
+        tolerance: precision → what every backend must keep.
+        cases: (config, Core ML axes) → case name → inputs, for the reference arrays.
+        coreml_axes: named axis → how far it bends in Core ML; ONNX takes any length.
+        random_rms: of the output's last layer where weights are random, in the range of real ones.
+        settle: (config, checkpoint) → config with what only the checkpoint's keys tell.
+        onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
+    """
+
+    name: str
+    summary: str
+    signature: str
+    presets: tuple[str, ...]
+    preset: Callable[[str], Config]
+    config_from_json: Callable[[Mapping[str, Any]], Config]
+    build: Callable[[Config], nn.Module]
+    inputs: Callable[[Config], tuple[Tensor, ...]]
+    outputs: Callable[[Config], tuple[Tensor, ...]]
+    front_end: Callable[[Config], MelConfig | None]
+    geometry: Callable[[Config], Geometry]
+    tolerance: Mapping[str, Tolerance]
+    cases: Callable[[Config, Axes], dict[str, Arrays]]
+    coreml_axes: Axes
+    random_rms: float
+    settle: Callable[[Config, Checkpoint | None], Config] = field(default=_settled)
+    onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
+
+
+def unknown(what: str, met: str, known: Mapping[str, object] | tuple[str, ...]) -> ConfigError:
+    """The refusal of a name, with the one that was probably meant."""
+    near = difflib.get_close_matches(met, list(known), n=1, cutoff=0.5)
+    cause = f"is {near[0]} meant?" if near else ""
+    return ConfigError(what, met=met, expected=f"one of {', '.join(known)}", cause=cause)
+
+
+def needs_torch(error: ImportError) -> BackendError:
+    return BackendError(
+        "building a net",
+        met=f"no module named {error.name}",
+        expected="torch",
+        cause="pip install 'edge-export[export]'",
+    )
