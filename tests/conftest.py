@@ -33,6 +33,7 @@ PARTS: Mapping[str, Part] = {
     "mel": Part("runtime/test_mel.py", ("librosa",)),
     "spectral": Part("runtime/test_spectral.py", ("scipy", "torch")),
     "audio": Part("runtime/test_audio.py", ("soundfile",)),
+    "pictures": Part("runtime/test_pictures.py", ("cv2",)),
     "resampling": Part("runtime/test_resampling.py", ("soxr",)),
     "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile")),
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
