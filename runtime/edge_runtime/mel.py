@@ -260,12 +260,7 @@ def filter_bank(config: MelConfig) -> Array:
     Raises:
         ConfigError: the configuration has no bank (``n_mels`` is None).
     """
-    if config.n_mels is None:
-        raise ConfigError("n_mels", met="null", expected="a number of bands")
-    to_hz = _slaney_to_hz if config.mel_scale == "slaney" else _htk_to_hz
-    to_mel = _hz_to_slaney if config.mel_scale == "slaney" else _hz_to_htk
-    low, high = to_mel(config.fmin), to_mel(config.upper_edge)
-    edges = to_hz(np.linspace(low, high, config.n_mels + 2))
+    edges = _band_edges(config)
     bins = config.stft.bins
     last_bin = (
         config.nyquist if config.bin_spacing == "linspace" else (bins - 1) * config.sample_rate / config.n_fft
@@ -278,6 +273,22 @@ def filter_bank(config: MelConfig) -> Array:
     if config.area_norm:
         triangles *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
     return triangles
+
+
+def band_centres(config: MelConfig) -> Array:
+    """Peaks of the triangles, ``(n_mels,)`` Hz; `ConfigError` as in `filter_bank`."""
+    centres: Array = _band_edges(config)[1:-1]
+    return centres
+
+
+def _band_edges(config: MelConfig) -> Array:
+    """``(n_mels + 2,)`` Hz: band k rises from edge k, peaks at k + 1 and ends at k + 2."""
+    if config.n_mels is None:
+        raise ConfigError("n_mels", met="null", expected="a number of bands")
+    to_hz = _slaney_to_hz if config.mel_scale == "slaney" else _htk_to_hz
+    to_mel = _hz_to_slaney if config.mel_scale == "slaney" else _hz_to_htk
+    low, high = to_mel(config.fmin), to_mel(config.upper_edge)
+    return to_hz(np.linspace(low, high, config.n_mels + 2))
 
 
 _SLANEY_BREAK = 15.0  # mels at 1 kHz
@@ -321,7 +332,7 @@ class MelFrontEnd:
         self.dtype = real_dtype(dtype)
         self.workers = check_workers(workers)
         self._stft = Stft(config.stft, "float64")
-        self._bank = None if config.n_mels is None else _BandedBank(filter_bank(config), self.dtype)
+        self._bank = None if config.n_mels is None else BandedBank(filter_bank(config), self.dtype)
         self._slope, self._offset = _affine(config)
 
     def frames(self, samples: int) -> int:
@@ -489,7 +500,7 @@ def _normalized_db(magnitude: Array, largest: float, range_db: float) -> None:
     magnitude += 1.0
 
 
-class _BandedBank:
+class BandedBank:
     """The filter bank as a few dense blocks along its diagonal.
 
     A triangle spans few bins: groups of about 20 bands each need a part of the bins only. Measured for 80 ×

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from edge_runtime import mel
 from edge_runtime.errors import ConfigError, InputError
-from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd, filter_bank
+from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd, band_centres, filter_bank
 from edge_runtime.spectral import BLOCK_FRAMES, Array, Padding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,6 +177,10 @@ def test_bank_equals_librosa(preset: str) -> None:
         dtype=np.float64,
     )
     np.testing.assert_allclose(filter_bank(config), expected, atol=1e-13)
+    librosas = librosa.mel_frequencies(
+        config.bands + 2, fmin=config.fmin, fmax=config.upper_edge, htk=config.mel_scale == "htk"
+    )
+    np.testing.assert_allclose(band_centres(config), librosas[1:-1])
 
 
 @pytest.mark.parametrize(
