@@ -1,9 +1,9 @@
-"""A net with one input and one output, opened from its bundle on a backend: what the pipelines compose."""
+"""A net with one output, opened from its bundle on a backend: what the pipelines compose."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from edge_runtime.bundle import Bundle, Lengths, Tensor, open_bundle
 from edge_runtime.errors import BundleError
 
 AnyBundle = str | os.PathLike[str] | Bundle
+Shape = Sequence[int | None]  # None where any length will do
 
 
 class BundleNet:
@@ -23,7 +24,7 @@ class BundleNet:
     Args:
         bundle: a folder, or a bundle that is open already.
         net: the name that its manifest must carry.
-        takes: axes of its input; None where any length will do.
+        takes: axes of its input, or of each of its inputs by name.
         gives: axes of its output.
         backend, device, threads: a name in `edge_runtime.backends`, or a `Backend`; see there.
         precision: "fp32" or "fp16".
@@ -38,8 +39,8 @@ class BundleNet:
         bundle: AnyBundle,
         net: str,
         *,
-        takes: Sequence[int | None],
-        gives: Sequence[int | None],
+        takes: Shape | Mapping[str, Shape],
+        gives: Shape,
         backend: str | Backend,
         device: str,
         threads: int | None,
@@ -66,31 +67,53 @@ class BundleNet:
         return self._session.detail
 
     def lengths(self, axis: int) -> Lengths:
-        """Which lengths the artifact takes on an axis of its input."""
+        """Which lengths the artifact takes on an axis of its (first) input."""
         size = self.manifest.inputs[0].shape[axis]
         if isinstance(size, int):
             return Lengths(size, size, (size,))
         return self.artifact.axes.get(size, Lengths())
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Run the net once; arrays of the shapes that its manifest gives."""
-        outputs = self._session.run({self._input: np.ascontiguousarray(values, np.float32)})
-        return np.asarray(outputs[self._output], np.float32)
+        """Run a net of one input once; an array of the shape that its manifest gives."""
+        return self.run({self._input: values})
 
-    def _check(self, net: str, takes: Sequence[int | None], gives: Sequence[int | None]) -> None:
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Run the net once; input name → array of the shape that its manifest gives."""
+        inputs = {name: np.ascontiguousarray(values, np.float32) for name, values in arrays.items()}
+        return np.asarray(self._session.run(inputs)[self._output], np.float32)
+
+    def _check(self, net: str, takes: Shape | Mapping[str, Shape], gives: Shape) -> None:
         if self.manifest.net != net:
             raise BundleError("net", met=self.manifest.net, expected=net, cause="is it the right bundle?")
-        for what, tensors, axes in (
+        for what, tensors, wanted in (
             ("inputs", self.manifest.inputs, takes),
             ("outputs", self.manifest.outputs, gives),
         ):
-            if len(tensors) != 1 or not _fits(tensors[0], axes):
-                shapes = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
-                wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
-                raise BundleError(what, met=shapes or "none", expected=f"one of shape ({wanted})")
+            if not _match(tensors, wanted):
+                met = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
+                raise BundleError(what, met=met or "none", expected=_listed(wanted))
 
 
-def _fits(tensor: Tensor, axes: Sequence[int | None]) -> bool:
+def _match(tensors: Sequence[Tensor], wanted: Shape | Mapping[str, Shape]) -> bool:
+    """Whether tensors have the axes that are wanted, and the names where those are given."""
+    if not isinstance(wanted, Mapping):
+        return len(tensors) == 1 and _fits(tensors[0], wanted)
+    return {tensor.name for tensor in tensors} == set(wanted) and all(
+        _fits(tensor, wanted[tensor.name]) for tensor in tensors
+    )
+
+
+def _listed(wanted: Shape | Mapping[str, Shape]) -> str:
+    if isinstance(wanted, Mapping):
+        return ", ".join(f"{name} {_axes(shape)}" for name, shape in wanted.items())
+    return f"one of shape {_axes(wanted)}"
+
+
+def _axes(shape: Shape) -> str:
+    return f"({', '.join('any' if axis is None else str(axis) for axis in shape)})"
+
+
+def _fits(tensor: Tensor, axes: Shape) -> bool:
     """Whether every axis that is fixed in both is the same; a named axis takes any length."""
     return len(tensor.shape) == len(axes) and all(
         wanted is None or isinstance(axis, str) or axis == wanted
