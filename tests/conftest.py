@@ -34,6 +34,7 @@ PARTS: Mapping[str, Part] = {
     "spectral": Part("runtime/test_spectral.py", ("scipy", "torch")),
     "audio": Part("runtime/test_audio.py", ("soundfile",)),
     "pictures": Part("runtime/test_pictures.py", ("cv2",)),
+    "video": Part("runtime/test_video.py", ("cv2", "hypothesis")),
     "resampling": Part("runtime/test_resampling.py", ("soxr",)),
     "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile")),
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
