@@ -74,6 +74,7 @@ def test_the_exported_config_is_a_stock_one() -> None:
         ({"start_from": 3}, "start_from: met 3, expected a path, or null"),
         ({"warm_up_steps": -1}, "warm_up_steps: met -1"),
         ({"validation_clips": -1}, "validation_clips: met -1"),
+        ({"channels_last": 1}, "channels_last: met 1, expected true or false"),
     ],
 )
 def test_config_rules(changes: dict[str, Any], sentence: str) -> None:
@@ -95,6 +96,12 @@ def test_warm_up_leaves_the_discriminators_alone(corpus: Path, tmp_path: Path) -
     before, warm, after = judges(begin, 1), judges(run, 2), judges(run, 4)
     assert all(torch.equal(before[key], warm[key]) for key in before)
     assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_channels_last_trains_the_same_net(corpus: Path, tmp_path: Path) -> None:
+    runs = [fit(corpus, tmp_path / f"{on}", steps=3, channels_last=on).run for on in (False, True)]
+    plain, ours = ([row["loss/generator"] for row in read_table(run / "metrics.csv")] for run in runs)
+    assert ours == pytest.approx(plain, rel=1e-4)
 
 
 def test_the_average_of_weights_is_exported_and_resumed(corpus: Path, tmp_path: Path) -> None:
