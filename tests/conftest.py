@@ -31,6 +31,8 @@ _EXPORT = ("torch", "onnx", "onnxruntime", "coremltools")
 PARTS: Mapping[str, Part] = {
     "runtime": Part("runtime", ("numpy",)),
     "mel": Part("runtime/test_mel.py", ("librosa",)),
+    "magnitude": Part("runtime/test_magnitude.py", ("librosa",)),
+    "griffin-lim": Part("runtime/test_griffin_lim.py", ("librosa", "scipy")),
     "spectral": Part("runtime/test_spectral.py", ("scipy", "torch")),
     "audio": Part("runtime/test_audio.py", ("soundfile",)),
     "pictures": Part("runtime/test_pictures.py", ("cv2",)),
