@@ -359,6 +359,12 @@ class MelFrontEnd:
         for_each_block(fill, result.shape[1], self._stft.block_frames, self.workers)
         return self._finish(result)
 
+    def compress(self, linear: Array) -> Array:
+        """Stages 5 and 6 alone: what the bank gave, ``(n_mels, frames)`` → the mel; the input is kept."""
+        bands = np.array(linear, self.dtype)
+        self._logarithm(bands)
+        return self._finish(bands)
+
     def _largest(self, signal: Signal) -> float:
         """Largest magnitude over the whole signal: the first of two passes."""
         found: list[float] = []
@@ -449,7 +455,7 @@ class _Conditioned:
         self.size: int = samples.size
         self._samples = samples
         self._pre_emphasis = config.pre_emphasis
-        self._mean, self._gain = _mean_and_gain(samples, config)
+        self._mean, self._gain = mean_and_gain(samples, config)
 
     def read(self, start: int, out: Array) -> None:
         self._read_scaled(start, out)
@@ -470,8 +476,8 @@ class _Conditioned:
             out *= self._gain
 
 
-def _mean_and_gain(samples: Array, config: MelConfig) -> tuple[float, float]:
-    """What standardising and scaling to a peak amount to: ``(x - mean) · gain``."""
+def mean_and_gain(samples: Array, config: MelConfig) -> tuple[float, float]:
+    """What standardising and scaling to a peak do to a signal: ``(x - mean) · gain``."""
     mean, gain = 0.0, 1.0
     if config.standardize:
         mean = float(np.mean(samples, dtype=np.float64))

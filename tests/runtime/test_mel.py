@@ -445,3 +445,17 @@ def test_presets_cannot_be_changed() -> None:
         mel.PRESETS["talking-head"] = PRESETS["rtmri"]  # type: ignore[index]
     with pytest.raises(AttributeError):
         PRESETS["rtmri"].power = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["talking-head", "hifigan-22k", "rtmri", "ecog-256"])
+def test_compression_is_what_the_front_end_does_last(name: str) -> None:
+    config = PRESETS[name]
+    audio = noise(config.min_samples * 4)
+    linear = MelFrontEnd(
+        replace(config, log="none", top_db=None, scale_from=None, clip=False, log_gain=1.0, reference=0.0),
+        "float64",
+    )(audio)
+    front_end = MelFrontEnd(config, "float64")
+    kept = linear.copy()
+    np.testing.assert_allclose(front_end.compress(linear), front_end(audio), rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(linear, kept)
