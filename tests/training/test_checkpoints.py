@@ -306,6 +306,9 @@ def test_config_beside_the_checkpoint(tmp_path: Path) -> None:
     found = find_config(tmp_path / "g_00000000")
     assert found == tmp_path / "config.json"
     assert HifiGanConfig.from_json(read_config(found)) == TINY
+    (tmp_path / "hifigan.json").write_text("{}")  # in a folder with weights of several nets
+    assert find_config(tmp_path / "hifigan.safetensors") == tmp_path / "hifigan.json"
+    assert find_config(tmp_path / "g_00000000") == tmp_path / "config.json"
 
 
 @pytest.mark.parametrize(

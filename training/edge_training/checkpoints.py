@@ -151,9 +151,14 @@ def settle_wiring(config: HifiGanConfig, checkpoint: Checkpoint | None) -> HifiG
 
 
 def find_config(checkpoint: str | os.PathLike[str]) -> Path | None:
-    """The `config.json` beside a checkpoint, where HiFi-GAN's training puts it; None if there is none."""
-    config = Path(checkpoint).parent / "config.json"
-    return config if config.is_file() else None
+    """The configuration beside a checkpoint: the file of its name that ends in `.json`, or `config.json`.
+
+    HiFi-GAN's training writes the latter; the former is for folders with weights of several nets. None if there
+    is neither.
+    """
+    path = Path(checkpoint)
+    found = (path.with_suffix(".json"), path.parent / "config.json")
+    return next((config for config in found if config != path and config.is_file()), None)
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
