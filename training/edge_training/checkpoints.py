@@ -153,8 +153,8 @@ def settle_wiring(config: HifiGanConfig, checkpoint: Checkpoint | None) -> HifiG
 def find_config(checkpoint: str | os.PathLike[str]) -> Path | None:
     """The configuration beside a checkpoint: the file of its name that ends in `.json`, or `config.json`.
 
-    HiFi-GAN's training writes the latter; the former is for folders with weights of several nets. None if there
-    is neither.
+    HiFi-GAN's training writes the latter; the former is for folders with weights of several nets. None where
+    there is neither.
     """
     path = Path(checkpoint)
     found = (path.with_suffix(".json"), path.parent / "config.json")
