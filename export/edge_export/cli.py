@@ -26,7 +26,9 @@ app = typer.Typer(
 
 app.add_typer(data_app, name="data")
 
-Bundles = Annotated[list[Path], typer.Option("--bundle", help="Bundle of a net; repeat for several.")]
+Bundles = Annotated[
+    list[Path] | None, typer.Option("--bundle", help="Bundle of a net; repeat for several, in any order.")
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON too.")]
 Tolerance = Annotated[float | None, typer.Option("--tolerance", help="Largest absolute error allowed.")]
 
@@ -101,8 +103,8 @@ def verify(
 def run(
     pipeline: Annotated[str, typer.Argument(help="talking-head or vocoder.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file, or mel .npy for vocoder.")],
-    bundle: Bundles,
     out: Out,
+    bundle: Bundles = None,
     backend: Annotated[str, typer.Option(help="What executes the net.")] = "onnxruntime",
     device: Annotated[str, typer.Option(help="cpu, cuda; coreml also gpu, ane, all.")] = "cpu",
     precision: Annotated[str, typer.Option(help="fp32 or fp16 artifact.")] = "fp32",
@@ -112,7 +114,7 @@ def run(
     from edge_export.run import run as run_pipeline
 
     options = {"backend": backend, "device": device, "precision": precision}
-    folder = run_pipeline(pipeline, source, bundle, out, overwrite=overwrite, **options)
+    folder = run_pipeline(pipeline, source, bundle or [], out, overwrite=overwrite, **options)
     _list_files(folder)
 
 
@@ -135,14 +137,14 @@ def mel(
 def reference(
     pipeline: Annotated[str, typer.Argument(help="talking-head or vocoder.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file.")],
-    bundle: Bundles,
     out: Out,
+    bundle: Bundles = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the reference pack: every stage as .npy, for developers of a port."""
     from edge_export.reference import write_reference
 
-    _list_files(write_reference(pipeline, source, bundle, out, overwrite=overwrite))
+    _list_files(write_reference(pipeline, source, bundle or [], out, overwrite=overwrite))
 
 
 @app.command()

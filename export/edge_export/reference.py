@@ -47,7 +47,7 @@ def write_reference(
     Args:
         pipeline: "talking-head" (audio file) or "vocoder" (audio file, or .npy of (n_mels, frames)).
         source: the file.
-        bundles: the one bundle of the pipeline's net.
+        bundles: the bundles of the pipeline's nets, in any order.
         out: folder to make.
         overwrite: replace an older pack.
         options: of the pipeline: backend, device, threads, precision, mode, fps …
@@ -56,10 +56,11 @@ def write_reference(
         The folder.
 
     Raises:
-        ConfigError: unknown pipeline, or not exactly one bundle.
+        ConfigError: unknown pipeline, or a bundle too many or too few.
         EdgeError: what the source, the bundle or the target is refused for.
     """
-    return open_pipeline(pipeline, bundles, **options).save_reference(source, out, overwrite=overwrite)
+    open_pipeline(pipeline, bundles, **options).save_reference(source, out, overwrite=overwrite)
+    return Path(out)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import numpy as np
 
 from edge_export.backends import get_backend
 from edge_runtime.audio import read_audio, write_wav
-from edge_runtime.bundle import Bundle
-from edge_runtime.errors import ConfigError, TargetError
+from edge_runtime.bundle import Bundle, open_bundle
+from edge_runtime.errors import BundleError, ConfigError, TargetError
 from edge_runtime.files import replace_directory, replace_file
 from edge_runtime.mel import PRESETS, MelFrontEnd
 from edge_runtime.pipelines import pack
@@ -23,10 +25,18 @@ from edge_runtime.pipelines.vocoder import Vocoder
 AnyPath = str | os.PathLike[str]
 RESULT = "metadata.json"  # in every result, written last; says what the folder is
 
-PIPELINES: Mapping[str, Callable[..., TalkingHead | Vocoder]] = {
-    "talking-head": TalkingHead,
-    "vocoder": Vocoder,
-}
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One pipeline of the command line."""
+
+    # its class: takes the bundles by the names in `nets`, the options by name, and has `save_reference`
+    build: Callable[..., Any]
+    # the net in a bundle's manifest → the argument of `build` that takes the bundle
+    nets: Mapping[str, str]
+    # (pipeline, source, folder) → writes the result into the folder, gives what metadata.json says of it
+    write: Callable[[Any, Path, Path], dict[str, Any]]
+    optional: tuple[str, ...] = ()  # nets that it can do without
 
 
 def check_apart(target: AnyPath, *inputs: AnyPath | Bundle) -> None:
@@ -44,18 +54,70 @@ def check_apart(target: AnyPath, *inputs: AnyPath | Bundle) -> None:
 
 def open_pipeline(
     name: str, bundles: Sequence[AnyPath | Bundle], *, backend: str = "onnxruntime", **options: Any
-) -> TalkingHead | Vocoder:
+) -> Any:
     """The pipeline of a name, on any backend of `edge_export.backends`.
 
+    Args:
+        name: in `PIPELINES`.
+        bundles: one for each of its nets, in any order: their manifests tell which is which.
+        backend: what executes the nets.
+        options: of the pipeline's class; None counts as not given.
+
     Raises:
-        ConfigError: unknown pipeline or backend, or not exactly the bundles that the pipeline needs.
-        EdgeError: what the bundle or the backend is refused for.
+        ConfigError: unknown pipeline or backend, a bundle too many or too few, an option of another pipeline.
+        EdgeError: what a bundle, an option or the backend is refused for.
     """
     if name not in PIPELINES:
         raise ConfigError("PIPELINE", met=repr(name), expected=f"one of {', '.join(PIPELINES)}")
-    if len(bundles) != 1:
-        raise ConfigError(f"bundles of {name}", met=f"{len(bundles)}", expected="exactly one")
-    return PIPELINES[name](bundles[0], backend=get_backend(backend), **options)
+    pipeline = PIPELINES[name]
+    given = {option: value for option, value in options.items() if value is not None}
+    _check_options(name, given)
+    library = get_backend(backend)
+    return pipeline.build(**_sort_bundles(name, bundles), backend=library, **given)
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that the pipeline's class does not take, and say which pipelines do."""
+    for option, value in options.items():
+        takers = [other for other, pipeline in PIPELINES.items() if option in _options(pipeline)]
+        if name not in takers:
+            raise ConfigError(
+                f"--{option.replace('_', '-')}",
+                met=f"{value} for {name}",
+                expected=f"it for {' or '.join(takers)} alone" if takers else "an option that exists",
+            )
+
+
+def _options(pipeline: Pipeline) -> set[str]:
+    return set(signature(pipeline.build).parameters) - {*pipeline.nets.values(), "backend"}
+
+
+def _sort_bundles(name: str, bundles: Sequence[AnyPath | Bundle]) -> dict[str, Bundle]:
+    """Argument of the pipeline's class → the bundle whose manifest names the net for it."""
+    pipeline = PIPELINES[name]
+    wanted = "exactly one" if len(pipeline.nets) == 1 else f"one each of {', '.join(pipeline.nets)}"
+    if len(bundles) > len(pipeline.nets):
+        raise ConfigError(f"bundles of {name}", met=f"{len(bundles)}", expected=wanted)
+    sorted_bundles: dict[str, Bundle] = {}
+    for given in bundles:
+        bundle = given if isinstance(given, Bundle) else open_bundle(given)
+        net = bundle.manifest.net
+        if net not in pipeline.nets:
+            raise BundleError(
+                f"{bundle.path}: net",
+                met=net,
+                expected=" or ".join(pipeline.nets),
+                cause="is it the right bundle?",
+            )
+        if pipeline.nets[net] in sorted_bundles:
+            raise ConfigError(f"bundles of {name}", met=f"two of {net}", expected=wanted)
+        sorted_bundles[pipeline.nets[net]] = bundle
+    for net, argument in pipeline.nets.items():
+        if argument not in sorted_bundles and net not in pipeline.optional:
+            raise ConfigError(
+                f"bundles of {name}", met=f"none of {net}", expected=wanted, cause="--bundle DIR names it"
+            )
+    return sorted_bundles
 
 
 def run(
@@ -89,36 +151,44 @@ def run(
     check_apart(out, source, *bundles)
     opened = open_pipeline(pipeline, bundles, **options)
     with replace_directory(out, overwrite=overwrite, ours=_is_result) as folder:
-        if isinstance(opened, TalkingHead):
-            facts = _run_talking_head(opened, Path(source), folder)
-        else:
-            facts = _run_vocoder(opened, Path(source), folder)
-        assert opened.net is not None  # `open_pipeline` gave it a bundle
-        described = {
-            "pipeline": pipeline,
-            "source": Path(source).name,
-            "executed_by": opened.net.detail,
-        } | facts
-        pack.write_json(folder / RESULT, described)
+        facts = PIPELINES[pipeline].write(opened, Path(source), folder)
+        pack.write_json(folder / RESULT, {"pipeline": pipeline, "source": Path(source).name} | facts)
     return Path(out)
 
 
-def _run_talking_head(pipeline: TalkingHead, source: Path, folder: Path) -> dict[str, Any]:
+def _write_talking_head(pipeline: TalkingHead, source: Path, folder: Path) -> dict[str, Any]:
     result = pipeline.process_file(source)
     assert result.mel is not None  # only features from elsewhere come without one
+    assert pipeline.net is not None
     np.save(folder / "mel_spectrogram.npy", result.mel)
     np.save(folder / "audio_features_raw.npy", result.features)
     np.save(folder / "audio_features_padded.npy", result.padded)
-    return {"mode": result.mode, "fps": result.fps, "n_frames": result.n_frames}
+    return {
+        "executed_by": pipeline.net.detail,
+        "mode": result.mode,
+        "fps": result.fps,
+        "n_frames": result.n_frames,
+    }
 
 
-def _run_vocoder(pipeline: Vocoder, source: Path, folder: Path) -> dict[str, Any]:
+def _write_vocoder(pipeline: Vocoder, source: Path, folder: Path) -> dict[str, Any]:
     mel, _ = pipeline.read_mel(source)
     with pack.naming(source):
         samples = pipeline.synthesize(mel)
     np.save(folder / "mel.npy", mel)
     write_wav(folder / f"{source.stem}_generated.wav", samples, pipeline.sample_rate)
-    return {"sample_rate": pipeline.sample_rate, "samples": samples.size, "frames": mel.shape[1]}
+    return {
+        "executed_by": pipeline.net.detail,
+        "sample_rate": pipeline.sample_rate,
+        "samples": samples.size,
+        "frames": mel.shape[1],
+    }
+
+
+PIPELINES: Mapping[str, Pipeline] = {
+    "talking-head": Pipeline(TalkingHead, {"audio-encoder": "bundle"}, _write_talking_head),
+    "vocoder": Pipeline(Vocoder, {"hifigan": "bundle"}, _write_vocoder),
+}
 
 
 def mel(
@@ -151,4 +221,4 @@ def _is_result(folder: Path) -> bool:
         known = json.loads((folder / RESULT).read_text(encoding="utf-8"))["pipeline"] in PIPELINES
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return known and all(entry.suffix in (".npy", ".wav", ".json") for entry in folder.iterdir())
+    return known and all(entry.suffix in (".npy", ".wav", ".json", ".png") for entry in folder.iterdir())

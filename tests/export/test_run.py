@@ -11,7 +11,7 @@ import pytest
 from edge_export.demo import SENTENCE
 from edge_export.run import mel, run
 from edge_runtime.audio import read_audio, write_wav
-from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
+from edge_runtime.errors import BackendError, BundleError, ConfigError, InputError, TargetError
 from edge_runtime.mel import PRESETS
 
 
@@ -84,8 +84,22 @@ def test_unknown_pipelines_and_missing_bundles_are_refused(small_hifigan: Path, 
         run("talkinghead", SENTENCE, [small_hifigan], tmp_path / "out")
     with pytest.raises(ConfigError, match="bundles of vocoder: met 2, expected exactly one"):
         run("vocoder", SENTENCE, [small_hifigan] * 2, tmp_path / "out")
+    with pytest.raises(
+        ConfigError, match=r"bundles of vocoder: met none of hifigan, expected .*; --bundle DIR"
+    ):
+        run("vocoder", SENTENCE, [], tmp_path / "out")
+    with pytest.raises(BundleError, match="net: met hifigan, expected audio-encoder; is it the right bundle"):
+        run("talking-head", SENTENCE, [small_hifigan], tmp_path / "out")
     with pytest.raises(BackendError, match="--backend: met 'tensorrt'"):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", backend="tensorrt")
+
+
+def test_options_of_another_pipeline_are_refused(small_hifigan: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--fps: met 30 for vocoder, expected it for talking-head alone"):
+        run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", fps=30)
+    with pytest.raises(ConfigError, match="--loudness: met 3 for vocoder, expected an option that exists"):
+        run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", loudness=3)
+    run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", fps=None, chunk_frames=100)
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
