@@ -63,7 +63,7 @@ class VocoderData:
 
     def __init__(self, source: VocoderSource) -> None:
         self.source = source
-        train, held = _split(source)
+        train, held = split_recordings(source.folder, source.validation_clips)
         self._train, self._held = train, held
         self.names = tuple(path.stem for path in train)
         self.validation_names = tuple(path.stem for path in held)
@@ -112,9 +112,11 @@ class VocoderData:
 # ---- files ------------------------------------------------------------------------------------------------
 
 
-def _split(source: VocoderSource) -> tuple[list[Path], list[Path]]:
-    """Recordings for training and for validation."""
-    folder = source.folder
+def split_recordings(folder: Path, validation_clips: int | None) -> tuple[list[Path], list[Path]]:
+    """Recordings for training and for validation: by the file lists, or the last ones by name held back.
+
+    Raises InputError for a folder without recordings, or with none left to train on.
+    """
     if not folder.is_dir():
         met = "a file" if folder.exists() else "no such folder"
         raise InputError(str(folder), met=met, expected="a folder of recordings")
@@ -127,7 +129,7 @@ def _split(source: VocoderSource) -> tuple[list[Path], list[Path]]:
     if (folder / "training.txt").is_file():
         return _listed(folder, "training.txt", found), _listed(folder, "validation.txt", found)
     paths = list(found.values())
-    held = max(1, len(paths) // 10) if source.validation_clips is None else source.validation_clips
+    held = max(1, len(paths) // 10) if validation_clips is None else validation_clips
     if held >= len(paths):
         raise InputError(
             str(place),

@@ -47,14 +47,14 @@ class TorchMel(nn.Module):
 
     def forward(self, samples: Tensor) -> tuple[Tensor, ...]:
         with torch.autocast(samples.device.type, enabled=False):  # half precision has no range for a power
-            spectrum = self._spectrum(samples.float())
+            spectrum = self.spectrum(samples.float())
             bands = [self.get_buffer(f"bank{index}") @ spectrum for index in range(len(self.configs))]
             return tuple(
                 torch.log(band.clamp(min=config.floor))
                 for band, config in zip(bands, self.configs, strict=True)
             )
 
-    def _spectrum(self, samples: Tensor) -> Tensor:
+    def spectrum(self, samples: Tensor) -> Tensor:
         """Magnitude or power (…, bins, frames)."""
         config = self.configs[0]
         flat = samples.reshape(-1, samples.shape[-1])
