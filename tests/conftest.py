@@ -37,6 +37,7 @@ PARTS: Mapping[str, Part] = {
     "audio": Part("runtime/test_audio.py", ("soundfile",)),
     "pictures": Part("runtime/test_pictures.py", ("cv2",)),
     "video": Part("runtime/test_video.py", ("cv2", "hypothesis")),
+    "masks": Part("runtime/test_masks.py", ("cv2", "hypothesis")),
     "resampling": Part("runtime/test_resampling.py", ("soxr",)),
     "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile")),
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
