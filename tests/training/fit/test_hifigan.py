@@ -64,7 +64,7 @@ def test_the_exported_config_is_a_stock_one() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"optimizer": "sgd"}, "optimizer: met 'sgd', expected 'adamw' or 'adabelief'"),
+        ({"optimizer": "sgd"}, "optimizer: met 'sgd', expected 'adamw', 'adabelief' or 'muon'"),
         ({"schedule": "cosine"}, "schedule: met 'cosine'"),
         ({"mpd": 3}, "mpd: met 3, expected an object"),
         ({"mpd": {"period": [2]}}, "entry 'period': .*is 'periods' meant"),
@@ -74,6 +74,7 @@ def test_the_exported_config_is_a_stock_one() -> None:
         ({"start_from": 3}, "start_from: met 3, expected a path, or null"),
         ({"warm_up_steps": -1}, "warm_up_steps: met -1"),
         ({"validation_clips": -1}, "validation_clips: met -1"),
+        ({"discriminator_rate": 0}, "discriminator_rate: met 0, expected a positive number, or null"),
         ({"channels_last": 1}, "channels_last: met 1, expected true or false"),
     ],
 )
@@ -102,6 +103,22 @@ def test_channels_last_trains_the_same_net(corpus: Path, tmp_path: Path) -> None
     runs = [fit(corpus, tmp_path / f"{on}", steps=3, channels_last=on).run for on in (False, True)]
     plain, ours = ([row["loss/generator"] for row in read_table(run / "metrics.csv")] for run in runs)
     assert ours == pytest.approx(plain, rel=1e-4)
+
+
+def test_muon_is_the_generators_and_rates_are_apart(corpus: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"optimizer": "muon", "discriminator_rate": 1e-4, "checkpoint_every": 3}
+    run = fit(corpus, tmp_path / "run", steps=6, **settings).run
+    generator, judges = torch.load(checkpoint_steps(run)[6], weights_only=True)["optimizer_states"]
+    passes = 5 * 4 // len(read_config(run / "config.json")["clips"])  # before step 6, 4 clips a step
+    assert passes > 0
+    assert generator["param_groups"][0]["lr"] == pytest.approx(1e-3 * 0.9**passes)
+    assert judges["param_groups"][0]["lr"] == pytest.approx(1e-4 * 0.9**passes)
+    assert any("exp_avg_sq" not in state for state in generator["state"].values())
+    assert all("exp_avg_sq" in state for state in judges["state"].values())
+    fit(corpus, tmp_path / "resumed", steps=3, **settings)
+    resumed = fit(corpus, tmp_path / "resumed", steps=6, resume=True, config=None).run
+    states = [torch.load(checkpoint_steps(r)[6], weights_only=True)["state_dict"] for r in (run, resumed)]
+    assert all(torch.equal(states[1][name], tensor) for name, tensor in states[0].items())
 
 
 def test_the_average_of_weights_is_exported_and_resumed(corpus: Path, tmp_path: Path) -> None:

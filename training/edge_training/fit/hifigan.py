@@ -9,9 +9,10 @@ The input mel ends at `fmax`, the mel of the loss at `fmax_for_loss`; both come 
 Gradients of the generator's step never reach the discriminators' weights, nor the features of real audio.
 
 Not in the paper, and off by default: `warm_up_steps` of the generator alone (discriminators rest); λ_stft;
-`channels_last`, a layout of the generator's tensors in which a CPU learns faster; and `average`, the decay of
-a running mean of the generator's weights, which is then what is validated and exported (`g_` files keep the
-weights themselves, to train on). They are for short runs on small machines.
+`channels_last`, a layout of the generator's tensors in which a CPU learns faster; the optimiser `muon`, with
+which the generator needs about a third of AdamW's steps at first; `discriminator_rate`; and `average`, the
+decay of a running mean of the generator's weights, which is then what is validated and exported (`g_` files
+keep the weights themselves, to train on). They are for short runs on small machines.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from edge_training.data.vocoder import VocoderData, VocoderSource
 from edge_training.fit.config import FitConfig, is_number, is_whole, listed, refuse_unknown, tupled
 from edge_training.fit.hifigan_origin import OriginPair, read_pair, writers
 from edge_training.fit.module import FitModule, Picture, Recipe
-from edge_training.fit.optim import AdaBelief
+from edge_training.fit.optim import AdaBelief, Muon
 from edge_training.losses.hifigan import (
     SpectralDistance,
     adversarial_loss,
@@ -71,8 +72,9 @@ class HifiGanFit(FitConfig):
     segment_size: int = 8192  # samples, a multiple of the hop
     peak: float = 0.95  # of each recording; unused when fine-tuning on mels
 
-    optimizer: Literal["adamw", "adabelief"] = "adamw"
+    optimizer: Literal["adamw", "adabelief", "muon"] = "adamw"  # muon: ours; discriminators take AdamW then
     learning_rate: float = 2e-4
+    discriminator_rate: float | None = None  # ours: the discriminators' own; null: the same
     adam_b1: float = 0.8
     adam_b2: float = 0.99
     weight_decay: float = 0.01  # AdaBelief: the rtMRI system takes 0
@@ -126,7 +128,10 @@ class HifiGanFit(FitConfig):
             yield name, "a number in 0 … 1", is_number(getattr(self, name), least=0, most=1)
         for name in ("warm_up_steps", "plateau_patience"):
             yield name, "a whole number, 0 or more", is_whole(getattr(self, name), least=0)
-        yield "optimizer", "'adamw' or 'adabelief'", self.optimizer in ("adamw", "adabelief")
+        known = ("adamw", "adabelief", "muon")
+        yield "optimizer", "'adamw', 'adabelief' or 'muon'", self.optimizer in known
+        rate = self.discriminator_rate
+        yield "discriminator_rate", "a positive number, or null", rate is None or is_number(rate, least=1e-30)
         yield "schedule", "'exponential' or 'plateau'", self.schedule in ("exponential", "plateau")
         yield "channels_last", "true or false", isinstance(self.channels_last, bool)
         for name in ("mels_dir", "extra_mels_dir"):
@@ -210,7 +215,11 @@ class HifiGanModule(FitModule[HifiGanFit]):
         config = self.config
         # the discriminators in the order of published `do_` files: MSD, then MPD
         judges = list(chain(self.msd.parameters() if self.msd else (), self.mpd.parameters()))
-        optimizers = [self._optimizer(list(self.generator.parameters())), self._optimizer(judges)]
+        generator, judge = self._kinds
+        optimizers = [
+            self._optimizer(generator, list(self.generator.parameters()), config.learning_rate),
+            self._optimizer(judge, judges, config.discriminator_rate or config.learning_rate),
+        ]
         if self.origin is not None:
             self.origin.restore(optimizers)
         if config.schedule == "exponential":
@@ -218,12 +227,20 @@ class HifiGanModule(FitModule[HifiGanFit]):
         factor, patience = config.plateau_factor, config.plateau_patience
         return optimizers, [ReduceLROnPlateau(o, factor=factor, patience=patience) for o in optimizers]
 
-    def _optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    @property
+    def _kinds(self) -> tuple[type[torch.optim.Optimizer], type[torch.optim.Optimizer]]:
+        """Optimisers of the generator and of the discriminators."""
+        if self.config.optimizer == "muon":
+            return Muon, torch.optim.AdamW
+        kind = AdaBelief if self.config.optimizer == "adabelief" else torch.optim.AdamW
+        return kind, kind
+
+    def _optimizer(
+        self, kind: type[torch.optim.Optimizer], parameters: list[nn.Parameter], rate: float
+    ) -> torch.optim.Optimizer:
         config = self.config
         betas = (config.adam_b1, config.adam_b2)
-        if config.optimizer == "adabelief":
-            return AdaBelief(parameters, config.learning_rate, betas, weight_decay=config.weight_decay)
-        return torch.optim.AdamW(parameters, config.learning_rate, betas, weight_decay=config.weight_decay)
+        return kind(parameters, lr=rate, betas=betas, weight_decay=config.weight_decay)  # type: ignore[call-arg]
 
     # ---- a step
 
@@ -316,9 +333,10 @@ class HifiGanModule(FitModule[HifiGanFit]):
         config = self.config
         if config.schedule == "exponential":
             passes = self.began_epoch + int(self.epoch)
-            for optimizer in self.trainer.optimizers:
+            rates = (config.learning_rate, config.discriminator_rate or config.learning_rate)
+            for optimizer, rate in zip(self.trainer.optimizers, rates, strict=True):
                 for group in optimizer.param_groups:
-                    group["lr"] = config.learning_rate * config.lr_decay**passes
+                    group["lr"] = rate * config.lr_decay**passes
 
     # ---- validation and results
 

@@ -1,4 +1,6 @@
-"""AdaBelief (Zhuang and others 2020, arXiv 2010.07468): Adam divided by the gradient's surprise.
+"""Optimisers that torch does not have, or not for convolutions.
+
+AdaBelief (Zhuang and others 2020, arXiv 2010.07468): Adam divided by the gradient's surprise.
 
     m ← β₁ m + (1 − β₁) g
     s ← β₂ s + (1 − β₂) (g − m)² + ε
@@ -6,6 +8,16 @@
 
 with decoupled weight decay (w ← w · (1 − η λ) first) and without rectification: the form that the rtMRI
 system trains its vocoder with (ε 1e-16, λ 0). As in the authors' code ε is added to the running s in place.
+
+Muon (Jordan and others 2024, "Muon: an optimizer for hidden layers in neural networks"; the size of steps is
+that of Liu and others 2025, arXiv 2502.16982): a weight (O, …) is a matrix M of O rows,
+
+    m ← β₁ m + (1 − β₁) g
+    w ← w − η · 0.2 √(larger side) · orthonormal((1 − β₁) g + β₁ m)
+
+and Adam for biases, norms and matrices of one row or column; decoupled weight decay for all. `orthonormal`
+is five steps of a Newton–Schulz iteration in bfloat16: a few products of small matrices. A step is about as
+large as Adam's, so that both share the rate.
 """
 
 from __future__ import annotations
@@ -17,19 +29,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+# of Jordan and others: singular values from 1e-3 to 1 come to 0.7 … 1.2 in five steps
+NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS = (3.4445, -4.7750, 2.0315), 5
+MUON_SIZE = 0.2  # root mean square of a step at rate 1: Adam's is about that (Liu and others 2025)
 
-class AdaBelief(Optimizer):
-    """Arguments as torch's AdamW."""
 
-    def __init__(
-        self,
-        params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-16,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+class _Stepper(Optimizer):
+    """An optimiser whose parameters are updated one after the other."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -42,6 +48,23 @@ class AdaBelief(Optimizer):
                 if parameter.grad is not None:
                     self._update(parameter, parameter.grad, group)
         return loss
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class AdaBelief(_Stepper):
+    """Arguments as torch's AdamW."""
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-16,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
@@ -58,3 +81,61 @@ class AdaBelief(Optimizer):
         denominator = (variance / (1 - beta2**step)).sqrt_().add_(group["eps"])
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.addcdiv_(mean, denominator, value=-group["lr"] / (1 - beta1**step))
+
+
+class Muon(_Stepper):
+    """Arguments as torch's AdamW; β₁ is the momentum of matrices too."""
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        rate = group["lr"]
+        parameter.mul_(1 - rate * group["weight_decay"])
+        matrix = gradient.ndim > 1 and min(gradient.flatten(1).shape) > 1
+        direction = (
+            self._turned(parameter, gradient, group) if matrix else self._adam(parameter, gradient, group)
+        )
+        parameter.add_(direction, alpha=-rate)
+
+    def _turned(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        state, beta = self.state[parameter], group["betas"][0]
+        if not state:
+            state["exp_avg"] = torch.zeros_like(parameter)
+        mean = state["exp_avg"].lerp_(gradient, 1 - beta)
+        matrix = orthonormal(gradient.lerp(mean, beta).flatten(1))
+        turned: Tensor = MUON_SIZE * max(matrix.shape) ** 0.5 * matrix
+        return turned.reshape(parameter.shape)
+
+    def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        state, (beta1, beta2) = self.state[parameter], group["betas"]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        state["step"] += 1
+        step = float(state["step"])
+        mean = state["exp_avg"].lerp_(gradient, 1 - beta1)
+        square = state["exp_avg_sq"].lerp_(gradient.square(), 1 - beta2)
+        direction: Tensor = mean / (1 - beta1**step) / ((square / (1 - beta2**step)).sqrt() + group["eps"])
+        return direction
+
+
+def orthonormal(matrix: Tensor) -> Tensor:
+    """Near U Vᵀ of a matrix U S Vᵀ: singular values of 0.7 … 1.2, whatever they were, but for tiny ones."""
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix.bfloat16() if wide else matrix.bfloat16().T
+    x = x / (torch.linalg.vector_norm(x) + 1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    result: Tensor = x if wide else x.T
+    return result.to(matrix.dtype)
