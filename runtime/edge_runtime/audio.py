@@ -14,8 +14,10 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -26,7 +28,7 @@ from edge_runtime.files import replace_file
 from edge_runtime.resampling import resample
 from edge_runtime.spectral import LARGEST_SAMPLE, too_large
 
-__all__ = ["Audio", "Subtype", "read_audio", "resample", "write_wav"]
+__all__ = ["Audio", "Subtype", "WavWriter", "read_audio", "resample", "write_wav"]
 
 Subtype = Literal["pcm16", "pcm24", "pcm32", "float32"]
 
@@ -385,6 +387,42 @@ def write_wav(
             file.write(b"\0")
 
 
+class WavWriter(AbstractContextManager["WavWriter"]):
+    """A WAV file, PCM 16, that grows block by block: ``with WavWriter(path, rate) as file: file.write(x)``.
+
+    The header is written at the end; a file that an exception left has none.
+
+    Args:
+        path: of the file to make.
+        sample_rate: Hz.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], sample_rate: int) -> None:
+        self.path = path
+        self.sample_rate = sample_rate
+        self.count = 0  # samples written
+        self._file = open(path, "wb")  # noqa: SIM115  closed by __exit__
+        self._file.write(bytes(len(_wave_header(0, sample_rate, "pcm16"))))
+
+    def write(self, samples: NDArray[Any]) -> None:
+        """Append (n,) floats, full scale ±1; InputError as `write_wav`."""
+        try:
+            _check_writable(samples, "pcm16")
+            _check_size(self.count + len(samples), "pcm16")
+        except InputError as error:
+            raise error.within(str(self.path)) from error
+        self._file.write(_encode(samples, "pcm16"))
+        self.count += len(samples)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if kind is None:
+                self._file.seek(0)
+                self._file.write(_wave_header(self.count, self.sample_rate, "pcm16"))
+
+
 def _check_writable(x: NDArray[Any], subtype: Subtype) -> None:
     if x.ndim != 1 or len(x) == 0:
         raise InputError(
@@ -397,11 +435,15 @@ def _check_writable(x: NDArray[Any], subtype: Subtype) -> None:
             expected="floats in [-1, 1]",
             cause="divide integers by their full scale",
         )
-    if len(x) * _BYTES[subtype] > 0xFFFFFFFF - 64:
-        raise InputError("samples", met=f"{len(x)}", expected="less than 4 GiB, the limit of WAV")
+    _check_size(len(x), subtype)
     for start in range(0, len(x), BLOCK):
         if not np.isfinite(x[start : start + BLOCK]).all():
             raise InputError("samples", met="NaN or infinity", expected="finite samples")
+
+
+def _check_size(samples: int, subtype: Subtype) -> None:
+    if samples * _BYTES[subtype] > 0xFFFFFFFF - 64:
+        raise InputError("samples", met=f"{samples}", expected="less than 4 GiB, the limit of WAV")
 
 
 def _wave_header(frames: int, sample_rate: int, subtype: Subtype) -> bytes:

@@ -14,7 +14,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.audio import Audio, Subtype, read_audio, write_wav
+from edge_runtime.audio import Audio, Subtype, WavWriter, read_audio, write_wav
 from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
 
 SPEECH = np.random.default_rng(7).uniform(-0.9, 0.9, 5000).astype(np.float32)
@@ -373,3 +373,29 @@ def test_options_that_do_not_exist_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"a\.wav: met an existing file"):
         write_wav(write(tmp_path / "a.wav", b"precious"), SPEECH, 16000, overwrite=False)
     assert (tmp_path / "a.wav").read_bytes() == b"precious"
+
+
+@given(pieces=st.lists(st.integers(1, 9), min_size=1, max_size=12))
+def test_a_file_that_grows_is_the_file_that_is_written_at_once(
+    pieces: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("wav")
+    samples = np.random.default_rng(0).uniform(-1.1, 1.1, sum(pieces)).astype(np.float32)
+    with WavWriter(folder / "pieces.wav", 11413) as file:
+        start = 0
+        for length in pieces:
+            file.write(samples[start : start + length])
+            start += length
+    write_wav(folder / "whole.wav", samples, 11413)
+    assert file.count == len(samples)
+    assert (folder / "pieces.wav").read_bytes() == (folder / "whole.wav").read_bytes()
+
+
+def test_a_growing_file_refuses_what_is_no_sound(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=r"a\.wav: samples: met NaN or infinity"),
+        WavWriter(tmp_path / "a.wav", 8000) as file,
+    ):
+        file.write(np.array([np.nan]))
+    with pytest.raises(InputError):
+        read_audio(tmp_path / "a.wav")

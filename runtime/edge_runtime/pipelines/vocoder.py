@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,10 +164,40 @@ class Vocoder:
         frames, hop = values.shape[1], self.hop_length
         samples = np.empty(frames * hop, np.float32)
         for chunk in plan_chunks(frames, self.context_frames, self.sizes):
-            audio = self._run(values, chunk)
-            kept = audio[(chunk.first - chunk.start) * hop : (chunk.last - chunk.start) * hop]
-            samples[chunk.first * hop : chunk.last * hop] = kept
+            samples[chunk.first * hop : chunk.last * hop] = self._chunk(values[:, chunk.start :], chunk)
         return samples
+
+    def stream(self, mels: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+        """Audio of a mel that comes in pieces, and need never be there as a whole.
+
+        Args:
+            mels: (n_mels, k) each, k of any size.
+
+        Yields:
+            Samples as soon as enough frames are known; joined, what `synthesize` gives of the joined mel.
+
+        Raises:
+            InputError: as `synthesize`; also where no frame comes at all.
+        """
+        longest = self.sizes[-1]
+        kept = np.empty((self.n_mels, 0), np.float32)  # frames that chunks to come may need
+        first = done = 0  # number of the first frame kept; frames whose audio was given
+        for piece in mels:
+            kept = np.concatenate([kept, self._check(np.asarray(piece))], axis=1)
+            known = first + kept.shape[1]
+            if known > longest:
+                next(plan_chunks(known, self.context_frames, self.sizes))  # refuses sizes that leave no room
+            # while more frames are known than the longest chunk holds, the plan is that of any longer mel
+            while known > (start := max(done - self.context_frames, 0)) + longest:
+                chunk = Chunk(start, start + longest, done, start + longest - self.context_frames)
+                yield self._chunk(kept[:, start - first :], chunk)
+                done = chunk.last
+                unused = max(done - self.context_frames - longest, 0) - first
+                kept, first = kept[:, unused:], first + unused
+        self._check(kept)
+        for chunk in plan_chunks(first + kept.shape[1], self.context_frames, self.sizes):
+            if chunk.last > done:
+                yield self._chunk(kept[:, chunk.start - first :], chunk)
 
     def copy_synthesis(self, audio: ArrayLike) -> NDArray[np.float32]:
         """Audio → mel → audio: (samples,) at `sample_rate` → (frames · hop_length,)."""
@@ -212,10 +242,15 @@ class Vocoder:
     def _mel(self, audio: NDArray[Any], dtype: str) -> NDArray[Any]:
         return MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)
 
-    def _run(self, mel: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
-        """(samples,) of one chunk; frames beyond the end of the mel are silence."""
-        frames = mel[None, :, chunk.start : chunk.stop]
-        length = chunk.stop - chunk.start
+    def _chunk(self, mel: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
+        """The samples that a chunk keeps; ``mel`` begins with its first frame."""
+        audio = self._run(mel, chunk.stop - chunk.start)
+        hop = self.hop_length
+        return audio[(chunk.first - chunk.start) * hop : (chunk.last - chunk.start) * hop]
+
+    def _run(self, mel: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+        """(samples,) of the first ``length`` frames; frames beyond the end of the mel are silence."""
+        frames = mel[None, :, :length]
         missing = length - frames.shape[2]
         if missing:
             frames = np.pad(frames, ((0, 0), (0, 0), (0, missing)), constant_values=self._silence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,39 @@ def test_shorter_than_the_shortest_length_is_filled_with_silence(
     np.testing.assert_allclose(samples, one_run(bundle, filled)[: frames * HOP], atol=SAME, rtol=0)
     same = max(frames - CONTEXT, 0) * HOP
     np.testing.assert_allclose(samples[:same], one_run(bundle, mel)[:same], atol=SAME, rtol=0)
+
+
+@settings(deadline=None, max_examples=80)
+@given(pieces=st.lists(st.integers(1, 40), min_size=1, max_size=8), fixed=st.booleans())
+def test_a_mel_in_pieces_gives_the_very_samples_of_the_whole(
+    bundle: Path, buckets: Path, pieces: list[int], fixed: bool
+) -> None:
+    vocoder = Vocoder(buckets, threads=1) if fixed else Vocoder(bundle, threads=1, chunk_frames=20)
+    mel = random_mel(sum(pieces))
+    parts = np.split(mel, np.cumsum(pieces)[:-1], axis=1)
+    np.testing.assert_array_equal(np.concatenate(list(vocoder.stream(parts))), vocoder.synthesize(mel))
+
+
+def test_audio_comes_before_the_mel_ends(bundle: Path) -> None:
+    taken = []
+
+    def pieces() -> Iterator[NDArray[np.float32]]:
+        for start in range(0, 200, 10):
+            taken.append(start)
+            yield random_mel(200)[:, start : start + 10]
+
+    next(iter(Vocoder(bundle, chunk_frames=20).stream(pieces())))
+    assert taken == [0, 10, 20]
+
+
+def test_a_mel_in_pieces_is_refused_as_a_whole_one_is(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"mel: met shape \(5, 0\), expected .* at least one frame"):
+        list(Vocoder(bundle).stream([]))
+    with pytest.raises(InputError, match="mel: met NaN or infinity"):
+        list(Vocoder(bundle).stream([random_mel(5), np.full((5, 1), np.nan)]))
+    narrow = small_bundles.write_vocoder(tmp_path / "narrow", only=(2 * CONTEXT,))
+    with pytest.raises(ConfigError, match="frames per run: met 8, expected more than 8"):
+        list(Vocoder(narrow).stream([random_mel(50)]))
 
 
 # audio -----------------------------------------------------------------------------------------------------
