@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 from tests.training.fit.sync_run import TINY, fit_sync
+from tests.training.fit.tiny_run import fit_elsewhere
 from tests.training.sync_clips import write_talkers
 
 from edge_runtime.errors import CheckpointError, ConfigError, EdgeError, InputError
 from edge_training.checkpoints import load_checkpoint, read_checkpoint
+from edge_training.data.items import training_loader
 from edge_training.fit.audio_encoder import PRESETS, AudioEncoderFit, AudioEncoderModule, open_data
 from edge_training.fit.checkpoints import checkpoint_steps
 from edge_training.fit.logs import read_table
@@ -121,6 +123,39 @@ def test_the_origins_preset() -> None:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_go_through_json(name: str) -> None:
     assert AudioEncoderFit.from_json(json.loads(json.dumps(PRESETS[name].to_json()))) == PRESETS[name]
+
+
+# ---- several processes ------------------------------------------------------------------------------------
+
+
+def test_two_processes_average_over_batches_of_their_own(data: Path, tmp_path: Path) -> None:
+    """Wrong pairs and batch norm stay inside a process; losses and gradients are averaged over both."""
+    settings = {"steps": "1", "devices": "2", "batch_size": "4", "checkpoint_every": "1"}
+    done = fit_elsewhere(data, tmp_path / "run", processes=2, run="sync_run.fit_sync", **settings)
+    assert done.returncode == 0, done.stderr
+    config = replace(AudioEncoderFit.from_json(TINY), batch_size=4)
+    clips = open_data(config, data)
+    torch.manual_seed(config.seed)
+    module = AudioEncoderModule(config, clips)
+    halves = [
+        next(iter(training_loader(clips, batch_size=4, seed=config.seed, step=0, rank=rank, world=2)))
+        for rank in (0, 1)
+    ]
+    assert {len(half["name"]) for half in halves} == {2}
+    losses = [module.loss(module.similarity(half), config.windows) for half in halves]
+    loss = torch.stack(losses).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.optim.Adam(module.parameters(), config.rate(0)).step()
+    logged = read_table(tmp_path / "run" / "metrics.csv")[0]["loss/sync"]
+    assert logged == pytest.approx(float(loss.detach()), rel=1e-4)
+    trained, compared = state_at(tmp_path / "run", 1)["state_dict"], 0
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None
+        # Adam's first step has the rate's size and the gradient's sign: rounding errors would have one too
+        told = parameter.grad.abs() > 1e-5
+        torch.testing.assert_close(trained[name][told], parameter.detach()[told], rtol=0, atol=1e-4)
+        compared += int(told.sum())
+    assert compared > 100_000
 
 
 # ---- refusals ---------------------------------------------------------------------------------------------

@@ -46,17 +46,24 @@ def fit(corpus: Path, out: Path, **settings: Any) -> TrainResult:
 
 
 def fit_elsewhere(
-    corpus: Path, out: Path, *, processes: int = 1, before: str = "", **settings: str
+    corpus: Path,
+    out: Path,
+    *,
+    processes: int = 1,
+    before: str = "",
+    run: str = "tiny_run.fit",
+    **settings: str,
 ) -> subprocess.CompletedProcess[str]:
     """Train the tiny net in new processes, started as torchrun starts them where there are several.
 
-    `settings` are Python expressions, which may use what `before` defines.
+    `settings` are Python expressions, which may use what `before` defines; `run` names a function like `fit`.
     """
+    module, function = run.split(".")
     arguments = ", ".join(f"{name}={value}" for name, value in settings.items())
     code = (
         "from pathlib import Path; import torch; torch.set_num_threads(1)\n"
-        f"from tests.training.fit.tiny_run import fit\n{before}\n"
-        f"fit(Path({str(corpus)!r}), Path({str(out)!r}), {arguments})\n"
+        f"from tests.training.fit.{module} import {function}\n{before}\n"
+        f"{function}(Path({str(corpus)!r}), Path({str(out)!r}), {arguments})\n"
     )
     command = ["-c", code]
     if processes > 1:
