@@ -46,6 +46,7 @@ PARTS: Mapping[str, Part] = {
     "phantom": Part("training/phantom", ("scipy", "librosa", "cv2", "h5py")),
     "fit": Part("training/fit", ("torch", "lightning", "matplotlib", "cv2")),
     "sync": Part("training/data/test_sync.py", ("torch", "cv2")),
+    "mri": Part("training/data/test_mri_preparation.py", ("cv2",)),
     "export": Part("export", _EXPORT),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
 }
