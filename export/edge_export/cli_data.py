@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -30,3 +32,53 @@ def phantom(
             out, utterances, seed, systems=systems, speakers=speakers, overwrite=overwrite, progress=progress
         )
     print(f"{folder}: {utterances} utterances each of {', '.join(systems)}")
+
+
+@data_app.command()
+def mri(
+    videos: Annotated[Path, typer.Option(help="Folder of videos, ID.mp4 or frames ID.npy.")],
+    wavs: Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")],
+    out: Out,
+    layout: Annotated[str, typer.Option(help="padded; or legacy: what the origin wrote.")] = "padded",
+    size: Annotated[int, typer.Option(help="Pixels of a side.")] = 256,
+    frame_scaling: Annotated[str, typer.Option(help="full-scale or min-max.")] = "full-scale",
+    sr: Annotated[int, typer.Option(help="Hz.")] = 11413,
+    n_mels: Annotated[int, typer.Option(help="Mel bands.")] = 64,
+    n_fft: Annotated[int, typer.Option(help="Samples.")] = 2048,
+    win_length: Annotated[int, typer.Option(help="Samples.")] = 2048,
+    hop_length: Annotated[int, typer.Option(help="Samples between mel frames.")] = 420,
+    preemph: Annotated[float, typer.Option(help="Pre-emphasis.")] = 0.97,
+    ref_frames: Annotated[int, typer.Option(help="Pictures of a training window.")] = 4,
+    valid_ratio: Annotated[float, typer.Option(help="Part of the clips kept for validation.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 42,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Prepare rtMRI videos and recordings for training; goes on where it was stopped."""
+    from edge_export.progress import Progress
+    from edge_training.data.mri_preparation import Preparation, prepare
+
+    preparation: Any = Preparation(
+        layout=layout,  # type: ignore[arg-type]
+        size=size,
+        frame_scaling=frame_scaling,  # type: ignore[arg-type]
+        sample_rate=sr,
+        n_mels=n_mels,
+        n_fft=n_fft,
+        win_length=win_length,
+        hop_length=hop_length,
+        pre_emphasis=preemph,
+        ref_frames=ref_frames,
+        valid_ratio=valid_ratio,
+        seed=seed,
+    )
+    with Progress() as progress:
+        made = prepare(
+            videos, wavs, out, preparation, workers=workers, overwrite=overwrite, progress=progress
+        )
+    for note in made.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    for name, reason in made.skipped.items():
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    skipped = f", {len(made.skipped)} skipped" if made.skipped else ""
+    print(f"{made.folder}: {len(made.clips)} clips, {made.frames} frames{skipped}")
