@@ -39,7 +39,7 @@ PARTS: Mapping[str, Part] = {
     "video": Part("runtime/test_video.py", ("cv2", "hypothesis")),
     "masks": Part("runtime/test_masks.py", ("cv2", "hypothesis")),
     "resampling": Part("runtime/test_resampling.py", ("soxr",)),
-    "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile")),
+    "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile", "cv2")),
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
     "openvino": Part("runtime/backends/test_open_vino.py", ("onnx", "openvino")),
     "training": Part("training", ("torch",)),

@@ -81,6 +81,34 @@ def spectrogram_picture(
     return np.ascontiguousarray(picture.repeat(down, axis=0).repeat(across, axis=1))
 
 
+class Preview:
+    """A spectrogram that comes in pieces, averaged along time: memory does not grow with it."""
+
+    def __init__(self, bands: int) -> None:
+        self._means = np.empty((0, bands))  # of groups of frames; at most 2 · WIDEST of them
+        self._rest = np.empty((0, bands))  # frames that fill no group yet
+        self._group = 1  # frames of a group
+
+    def add(self, frames: NDArray[Any]) -> None:
+        """The next frames, (n, bands)."""
+        rest = np.concatenate([self._rest, frames])
+        full = len(rest) // self._group
+        groups = rest[: full * self._group].reshape(full, self._group, -1)
+        self._means = np.concatenate([self._means, groups.mean(axis=1)])
+        self._rest = rest[full * self._group :]
+        while len(self._means) > 2 * WIDEST:
+            if len(self._means) % 2:
+                self._rest = np.concatenate([self._means[-1:].repeat(self._group, axis=0), self._rest])
+            pairs = len(self._means) // 2
+            self._means = self._means[: 2 * pairs].reshape(pairs, 2, -1).mean(axis=1)
+            self._group *= 2
+
+    def picture(self) -> NDArray[np.uint8]:
+        """As `spectrogram_picture` of all frames."""
+        rest = [self._rest.mean(axis=0, keepdims=True)] if len(self._rest) else []
+        return spectrogram_picture(np.concatenate([self._means, *rest]).T)
+
+
 def write_png(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     """Write an 8-bit PNG; an existing file is replaced, at once and whole.
 

@@ -93,3 +93,20 @@ def test_long_spectrograms_are_averaged() -> None:
 def test_what_is_no_spectrogram_is_refused() -> None:
     with pytest.raises(InputError, match=r"spectrogram: met shape \(4,\), expected \(bands, frames\)"):
         pictures.spectrogram_picture(np.zeros(4))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 100, 5000, 8192, 8193, 30001])
+def test_a_preview_is_the_picture_of_all_frames(frames: int) -> None:
+    values = np.cumsum(np.random.default_rng(0).normal(size=(frames, 4)), axis=0)
+    preview = pictures.Preview(4)
+    for start in range(0, frames, 700):
+        preview.add(values[start : start + 700])
+    picture, whole = preview.picture(), pictures.spectrogram_picture(values.T)
+    if frames <= 8192:
+        np.testing.assert_array_equal(picture, whole)
+        return
+    # 30001 frames are drawn in groups of 4, and groups of 7 or 8
+    columns = np.linspace(0, picture.shape[1] - 1, 200).astype(int)
+    same = np.linspace(0, whole.shape[1] - 1, 200).astype(int)
+    difference = np.abs(picture[:, columns].astype(int) - whole[:, same])
+    assert difference.mean() < 3

@@ -1,0 +1,70 @@
+"""A net over a long sequence, window by window, averaged where windows overlap; in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def average_windows(
+    items: Iterable[NDArray[Any]],
+    answer: Callable[[NDArray[Any]], NDArray[Any]],
+    values: int,
+    *,
+    window: int,
+    step: int = 1,
+    batch: int = 1,
+) -> Iterator[NDArray[np.float32]]:
+    """The mean of what all windows say of each item.
+
+    Windows begin at items 0, step, 2 step …; where the last of them does not reach the end, one more is laid
+    against it. A sequence shorter than a window is one window. At most window + batch · step items are held.
+
+    Args:
+        items: (…) each.
+        answer: (n, window, …) → (n, window, values), with n up to ``batch``.
+        values: what is said of each item.
+        window: items that a window holds.
+        step: items from one window to the next, at most ``window``.
+        batch: windows that are answered together.
+
+    Yields:
+        (m, values) for the next m items, as soon as no window to come can hold them.
+    """
+    source = iter(items)
+    held: list[NDArray[Any]] = []  # items from number `first` on
+    total: NDArray[Any] = np.zeros((0, values))  # sums of what windows said of them, float64
+    count: NDArray[Any] = np.zeros((0, 1))  # how many windows that were
+    first = start = reached = 0  # numbers of the first item held, of the next window, of the end of the last
+    ended = False
+    while not ended:
+        wanted = start + (batch - 1) * step + window - first
+        held += islice(source, wanted - len(held))
+        ended = len(held) < wanted
+        length = min(window, len(held))
+        places = [*range(start - first, len(held) - window + 1, step)][:batch]
+        start += len(places) * step
+        if places:
+            reached = first + places[-1] + window
+        if ended and first + len(held) > reached:
+            places.append(len(held) - length)
+        total, count = (_lengthened(sums, len(held)) for sums in (total, count))
+        for some in (places[:batch], places[batch:]):
+            if some:
+                answers = answer(np.stack([np.stack(held[place : place + length]) for place in some]))
+                for place, said in zip(some, answers, strict=True):
+                    total[place : place + length] += said
+                    count[place : place + length] += 1
+        # a window against the end begins after the last one at the earliest
+        done = len(held) if ended else places[-1] + 1
+        if done:
+            yield np.asarray(total[:done] / count[:done], np.float32)
+        first, held, total, count = first + done, held[done:], total[done:], count[done:]
+
+
+def _lengthened(sums: NDArray[Any], length: int) -> NDArray[Any]:
+    return np.pad(sums, ((0, length - len(sums)), (0, 0)))
