@@ -44,6 +44,9 @@ BLOCK_FRAMES = 128
 # of values that are far larger overflow.
 LARGEST_SAMPLE = 1e6
 
+# Where less than this is the sum of squared windows, overlap-add knows nothing of a sample.
+_SMALLEST_WEIGHT = 1e-10
+
 _NUMPY_FFT_HAS_OUT = int(np.__version__.split(".")[0]) >= 2
 
 
@@ -141,8 +144,8 @@ class Stft:
         dtype: ``"float32"`` (spectra are complex64) or ``"float64"`` (complex128).
         workers: threads of the forward transform; each owns one block of frames.
 
-    float32 goes through scipy.fft where it is installed (1.5 × numpy: it transforms several rows in one
-    vector register), float64 through numpy, which is as fast there and needs no temporary array.
+    float32 goes through scipy.fft where it is installed (numpy before 2 has no float32 transform), float64
+    through numpy, which is as fast there and needs no temporary array.
     """
 
     def __init__(self, config: StftConfig, dtype: str = "float32", workers: int = 1) -> None:
@@ -152,6 +155,7 @@ class Stft:
         self.workers = check_workers(workers)
         self.block_frames = BLOCK_FRAMES
         self.window = hann(config.win_length).astype(self.dtype)
+        self._scaled_window = (hann(config.win_length) * config.n_fft).astype(self.dtype)
         self._window_start = (config.n_fft - config.win_length) // 2
         self._fft = _scipy_fft() if self.dtype == np.float32 else None
 
@@ -201,8 +205,25 @@ class Stft:
         samples = workspace.samples[: (count - 1) * config.hop_length + config.win_length]
         position = first * config.hop_length + self._window_start - config.pad
         _read_padded(signal, position, samples, mirror="reflect" in config.padding)
-        np.multiply(workspace.overlapping[:count], self.window, out=workspace.windowed[:count])
-        self._rfft(workspace.frames[:count], out)
+        spectrum = self._rfft(workspace.overlapping[:count], workspace, out)
+        if spectrum is not out:
+            out[...] = spectrum
+
+    def transform_padded(self, rows: Array, first: int, workspace: _Workspace, out: Array) -> Array:
+        """The frames ``first … first + len(out)`` of a padded signal, contiguous, as `padded_rows` gives it.
+
+        Returns:
+            ``(frames, bins)``: ``out``, or a new array where that costs a copy less.
+        """
+        hop, step = self.config.hop_length, rows.itemsize
+        overlapping: Array = np.ndarray(
+            (len(out), self.config.win_length),
+            rows.dtype,
+            buffer=rows,
+            offset=(first * hop + self._window_start) * step,
+            strides=(hop * step, step),
+        )
+        return self._rfft(overlapping, workspace, out)
 
     def synthesize(self, spectrum: Array, length: int | None = None, out: Array | None = None) -> Array:
         """Least-squares inverse of a time-major spectrum.
@@ -242,58 +263,90 @@ class Stft:
             )
         return spectrum
 
+    def padded_rows(self, frames: int) -> Array:
+        """Zeros for the padded signal of so many frames, as rows of one hop: what `add_block` adds to."""
+        pieces = -(-self.config.n_fft // self.config.hop_length)
+        return np.zeros((frames + pieces - 1, self.config.hop_length), self.dtype)
+
+    def add_block(self, spectrum: Array, first: int, workspace: _Workspace, rows: Array) -> None:
+        """Adds the windowed inverse transforms of the frames ``first …`` to a padded signal.
+
+        Times the `inverse_weight`, once all frames are there, it is the least-squares inverse.
+        """
+        config, count = self.config, len(spectrum)
+        hop, start = config.hop_length, self._window_start
+        frames = self._irfft(spectrum, workspace.frames[:count])
+        frames[:, start : start + config.win_length] *= self.window
+        frames[:, :start] = 0
+        frames[:, start + config.win_length :] = 0
+        # last piece first: each sample then adds its frames in order of time, for any block size
+        for piece in reversed(range(-(-config.n_fft // hop))):
+            part = frames[:, piece * hop : (piece + 1) * hop]
+            rows[first + piece : first + piece + count, : part.shape[1]] += part
+
+    def inverse_weight(self, frames: int) -> Array:
+        """``1 / Σ w²`` of the padded signal's samples, as rows of one hop; 0 where no window reaches."""
+        rows = np.ones_like(self.padded_rows(frames))
+        self._divide_by_weight(rows, frames)
+        return rows
+
+    @property
+    def covers_every_sample(self) -> bool:
+        """Whether ``Σ w²`` is nowhere zero between two frames (nonzero overlap-add, NOLA)."""
+        return bool(self._square_window().sum(axis=0).min() > _SMALLEST_WEIGHT)
+
     def _overlap_add(self, spectrum: Array) -> Array:
         """Windowed frames, added where they overlap: the padded signal as rows of one hop."""
-        config, count = self.config, len(spectrum)
-        hop, n_fft, start = config.hop_length, config.n_fft, self._window_start
-        pieces = -(-n_fft // hop)
-        rows = np.zeros((count + pieces - 1, hop), self.dtype)
-        buffer = np.empty((min(self.block_frames, count), n_fft), self.dtype)
-        for first in range(0, count, self.block_frames):
-            block = spectrum[first : first + self.block_frames]
-            frames = self._irfft(block, buffer[: len(block)])
-            frames[:, start : start + config.win_length] *= self.window
-            frames[:, :start] = 0
-            frames[:, start + config.win_length :] = 0
-            # last piece first: each sample then adds its frames in order of time, for any block size
-            for piece in reversed(range(pieces)):
-                part = frames[:, piece * hop : (piece + 1) * hop]
-                rows[first + piece : first + piece + len(block), : part.shape[1]] += part
+        rows = self.padded_rows(len(spectrum))
+        workspace = self.workspace()
+        for first in range(0, len(spectrum), self.block_frames):
+            self.add_block(spectrum[first : first + self.block_frames], first, workspace, rows)
         return rows
 
     def _divide_by_weight(self, rows: Array, count: int) -> None:
         """Divides by ``Σ w²`` in place, 0 where no window reaches; all rows but the ends share one weight."""
-        config = self.config
-        hop, pieces = config.hop_length, -(-config.n_fft // config.hop_length)
-        window = np.zeros(pieces * hop)
-        window[self._window_start : self._window_start + config.win_length] = hann(config.win_length)
-        square = (window**2).reshape(pieces, hop)
+        square = self._square_window()
+        pieces = len(square)
         inner = slice(pieces - 1, max(count, pieces - 1))
         ends = [*range(pieces - 1), *range(inner.stop, len(rows))]
         rows[inner] *= self._inverse(square.sum(axis=0))
         for row in ends:
             rows[row] *= self._inverse(square[max(0, row - count + 1) : row + 1].sum(axis=0))
 
+    def _square_window(self) -> Array:
+        """``w²`` in float64 as rows of one hop, which overlap-add puts on top of each other."""
+        hop, pieces = self.config.hop_length, -(-self.config.n_fft // self.config.hop_length)
+        window = np.zeros(pieces * hop)
+        window[self._window_start : self._window_start + self.config.win_length] = hann(
+            self.config.win_length
+        )
+        return (window**2).reshape(pieces, hop)
+
     def _inverse(self, weight: Array) -> Array:
         inverse = np.zeros_like(weight)
-        np.divide(1.0, weight, out=inverse, where=weight > 1e-10)
+        np.divide(1.0, weight, out=inverse, where=weight > _SMALLEST_WEIGHT)
         return inverse.astype(self.dtype)
 
-    def _rfft(self, frames: Array, out: Array) -> None:
-        if self._fft is not None:
-            out[...] = self._fft.rfft(frames, axis=1)
-        elif _NUMPY_FFT_HAS_OUT:
-            np.fft.rfft(frames, axis=1, out=out)
-        else:
-            out[...] = np.fft.rfft(frames, axis=1)
+    def _rfft(self, overlapping: Array, workspace: _Workspace, out: Array) -> Array:
+        """Spectrum of frames ``(count, win_length)``, in ``out`` or new."""
+        count = len(overlapping)
+        # numpy's float32 transform goes through float64 and takes 6 times as long unless it divides by n_fft
+        scaled = self._fft is None and _NUMPY_FFT_HAS_OUT and self.dtype == np.float32
+        window = self._scaled_window if scaled else self.window
+        np.multiply(overlapping, window, out=workspace.windowed[:count])
+        frames = workspace.frames[:count]
+        if self._fft is not None or not _NUMPY_FFT_HAS_OUT:
+            spectrum: Array = (self._fft or np.fft).rfft(frames, axis=1)
+            return spectrum
+        np.fft.rfft(frames, axis=1, norm="forward" if scaled else "backward", out=out)
+        return out
 
     def _irfft(self, spectrum: Array, out: Array) -> Array:
-        if self._fft is not None:
-            out[...] = self._fft.irfft(spectrum, self.config.n_fft, axis=1)
-        elif _NUMPY_FFT_HAS_OUT:
-            np.fft.irfft(spectrum, self.config.n_fft, axis=1, out=out)
-        else:
-            out[...] = np.fft.irfft(spectrum, self.config.n_fft, axis=1)
+        """The frames, in ``out`` or new."""
+        if self._fft is not None or not _NUMPY_FFT_HAS_OUT:
+            frames: Array = (self._fft or np.fft).irfft(spectrum, self.config.n_fft, axis=1)
+            return frames
+        np.fft.irfft(spectrum, self.config.n_fft, axis=1, out=out)
         return out
 
 
