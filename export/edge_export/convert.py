@@ -86,7 +86,7 @@ def export(
         net: a name in the catalogue.
         out: the folder to write; refused if it exists.
         checkpoint: weights of any format that `edge_training.checkpoints` reads …
-        random: … or the seed of random ones; one of the two.
+        random: … or the seed of random ones; one of the two, and neither for a net without weights.
         preset: name of one of the net's configs …
         config: … or a config.json, or its entries. Without both: the config.json beside the checkpoint; for
             random weights and nets with one config, the net's first preset.
@@ -110,7 +110,7 @@ def export(
         targets=_chosen("target", targets, TARGETS),
         precisions=_chosen("precision", precisions, PRECISIONS),
         axes=_axes(get_net(net), frame_buckets),
-        weights="random" if checkpoint is None else str(checkpoint),
+        weights=("random" if get_net(net).has_weights else net) if checkpoint is None else str(checkpoint),
         progress=progress or (lambda _: None),
     )
     if frame_buckets is not None and "coreml" not in job.targets:
@@ -119,14 +119,15 @@ def export(
         )
     if preset is not None and preset not in job.net.presets:
         raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
-    _check_source(checkpoint, random, preset, config)
+    _check_source(job.net, checkpoint, random, preset, config)
     _check_libraries(job.targets)
     with replace_directory(out, overwrite, ours=is_bundle) as folder, _one_thread():
         if checkpoint is not None:
             built = _from_checkpoint(job, Path(checkpoint), preset, config)
-        else:
-            assert random is not None
+        elif random is not None:
             built = _from_seed(job, random, preset, config)
+        else:
+            built = _from_config(job, preset, config)
         _write(job, folder, *built)
     job.progress(f"checking {out}")
     return open_bundle(out)
@@ -164,12 +165,17 @@ def _axes(net: Net, frame_buckets: Sequence[int] | None) -> Axes:
 
 
 def _check_source(
+    net: Net,
     checkpoint: PathLike | None,
     random: int | None,
     preset: str | None,
     config: PathLike | Mapping[str, Any] | None,
 ) -> None:
-    if (checkpoint is None) == (random is None):
+    if not net.has_weights:
+        if checkpoint is not None or random is not None:
+            met = "a checkpoint" if checkpoint is not None else "a seed"
+            raise ConfigError("weights", met=met, expected=f"neither, {net.name} has no weights")
+    elif (checkpoint is None) == (random is None):
         met = "neither a checkpoint nor a seed" if checkpoint is None else "a checkpoint and a seed"
         raise ConfigError("weights", met=met, expected="one of --checkpoint FILE and --random SEED")
     if random is not None and (isinstance(random, bool) or not 0 <= random < SEEDS):
@@ -236,8 +242,18 @@ def _from_seed(
     _check_context(job, settings)
     *_, case = net.cases(settings, job.axes).values()
     example = tuple(torch.from_numpy(case[tensor.name]) for tensor in net.inputs(settings))
-    module = random_module(lambda: net.build(settings), seed, example, rms=net.random_rms)
+    module = random_module(
+        lambda: net.build(settings), seed, example, rms=net.random_rms, mean=net.random_mean
+    )
     return module, settings, Source("random", weights_sha256(module), f"random seed {seed}")
+
+
+def _from_config(job: _Job, preset: str | None, config: PathLike | Mapping[str, Any] | None) -> _Built:
+    from edge_export.random_weights import weights_sha256
+
+    settings = _config(job.net, preset, config, None, None)
+    module = job.net.build(settings).eval()
+    return module, settings, Source("none", weights_sha256(module), "no weights")
 
 
 def _config(
@@ -319,7 +335,7 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: Config, source: S
         outputs=net.outputs(config),
         artifacts=tuple(artifacts),
         source=source,
-        tolerance={precision: net.tolerance[precision] for precision in job.precisions},
+        tolerance={precision: net.allowed(config, precision) for precision in job.precisions},
         geometry=net.geometry(config),
         versions=_versions(job.targets),
         reference=reference,

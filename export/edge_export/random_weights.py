@@ -21,7 +21,7 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 def random_module(
-    build: Callable[[], nn.Module], seed: int, example: tuple[Tensor, ...], *, rms: float
+    build: Callable[[], nn.Module], seed: int, example: tuple[Tensor, ...], *, rms: float, mean: float = 0.0
 ) -> nn.Module:
     """A module in evaluation mode with weights from a seed.
 
@@ -29,6 +29,7 @@ def random_module(
         build: makes the module; its initial weights are drawn with the seed.
         example: inputs to scale with; several windows or frames, so that there is a deviation.
         rms: standard deviation that the output of the last layer (before its activation) shall have.
+        mean: what is added to the last layer's bias.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -47,13 +48,16 @@ def random_module(
         for hook in hooks:
             hook.remove()
         _scale(last[-1], rms)
+        if mean:
+            assert isinstance(last[-1].bias, nn.Parameter)
+            last[-1].bias.add_(mean)
     return module
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """SHA-256 of a module's tensors: names and bytes, sorted by name."""
+    """SHA-256 of a module's tensors, its constants included: names and bytes, sorted by name."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted((module.state_dict() | dict(module.named_buffers())).items()):
         digest.update(name.encode())
         digest.update(tensor.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()

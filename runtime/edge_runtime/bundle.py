@@ -128,9 +128,9 @@ class Geometry:
 class Source:
     """Where the weights came from."""
 
-    file: str  # its name, "random" for weights from a seed
+    file: str  # its name, "random" for weights from a seed, "none" for a net without weights
     sha256: str
-    format: str  # as recognised; "random seed 7" for weights from a seed
+    format: str  # as recognised; "random seed 7" for weights from a seed, "no weights"
 
 
 @dataclass(frozen=True)

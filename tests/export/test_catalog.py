@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests import small_nets
+from tests import small_nets, small_spectral_nets
 
 from edge_export.axes import Buckets
 from edge_export.catalog import NETS, Net, describe_nets, get_net
 from edge_runtime.bundle import check_inputs
 from edge_runtime.errors import ConfigError
+from edge_training.nets.degli import DEGLI_PRESETS
 from edge_training.nets.hifigan import HIFIGAN_PRESETS
+from edge_training.nets.mel_inversion import MEL_INVERSION_PRESETS
+from edge_training.nets.spectral import SPECTRAL_PRESETS
 
 ENTRIES = [(net, preset) for net in NETS.values() for preset in net.presets]
 
@@ -31,8 +35,18 @@ def test_it_is_read_without_torch_onnx_and_coremltools() -> None:
     assert heavy == "[]"
 
 
-def test_the_presets_of_hifigan_are_those_of_the_net() -> None:
-    assert NETS["hifigan"].presets == tuple(HIFIGAN_PRESETS)
+@pytest.mark.parametrize(
+    ("net", "presets"),
+    [
+        ("hifigan", HIFIGAN_PRESETS),
+        ("mel-inversion", MEL_INVERSION_PRESETS),
+        ("degli", DEGLI_PRESETS),
+        ("stft", SPECTRAL_PRESETS),
+        ("istft", SPECTRAL_PRESETS),
+    ],
+)
+def test_the_presets_are_those_of_the_net(net: str, presets: Mapping[str, Any]) -> None:
+    assert NETS[net].presets == tuple(presets)
 
 
 @pytest.mark.parametrize(("net", "preset"), ENTRIES, ids=lambda value: getattr(value, "name", value))
@@ -56,7 +70,8 @@ def test_cases_fit_inputs_and_core_ml_axes(net: Net, preset: str) -> None:
                     lengths.setdefault(axis, set()).add(length)
     assert max(len(met) for met in lengths.values()) >= 2, "a dynamic axis has two lengths"
     again = net.cases(config, net.coreml_axes)
-    assert all(np.array_equal(cases[name]["mel"], again[name]["mel"]) for name in cases)
+    for name, arrays in cases.items():
+        assert all(np.array_equal(array, again[name][tensor]) for tensor, array in arrays.items())
 
 
 def _admits(net: Net, axis: str, length: int) -> bool:
@@ -87,27 +102,60 @@ def test_a_single_bucket_gives_a_single_case() -> None:
 
 @pytest.mark.parametrize(
     ("net", "config"),
-    [(NETS["audio-encoder"], None), (NETS["hifigan"], small_nets.CONFIG)],
-    ids=["audio-encoder", "hifigan"],
+    [
+        (NETS["audio-encoder"], None),
+        (NETS["hifigan"], small_nets.CONFIG),
+        *(
+            (NETS[name], config)
+            for name, configs in small_spectral_nets.CONFIGS.items()
+            for config in configs
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
 )
 def test_outputs_are_what_the_net_gives(net: Net, config: Any) -> None:
     config = config or net.preset(net.presets[0])
     for arrays in net.cases(config, net.coreml_axes).values():
         with torch.no_grad():
-            output = net.build(config).eval()(torch.from_numpy(arrays["mel"]))
+            output = net.build(config).eval()(
+                *(torch.from_numpy(arrays[tensor.name]) for tensor in net.inputs(config))
+            )
         check_inputs(net.outputs(config), {net.outputs(config)[0].name: output.numpy()})
+
+
+# sizes of a first preset that have a name in the signature
+SIZES: dict[str, dict[int | str, str]] = {
+    "hifigan": {80: "n_mels"},
+    "mel-inversion": {80: "n_mels", 513: "bins"},
+    "degli": {513: "bins"},
+    "stft": {513: "bins"},
+    "istft": {513: "bins"},
+}
 
 
 @pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
 def test_the_signature_says_what_the_tensors_say(net: Net) -> None:
     config = net.preset(net.presets[0])
     tensors = (*net.inputs(config), *net.outputs(config))
-    said = [
-        f"{tensor.name} ({', '.join(map(str, tensor.shape))})".replace(f"{config.num_mels}", "n_mels")
-        for tensor in tensors
+    sizes = SIZES.get(net.name, {})
+    sides = [
+        ", ".join(
+            f"{tensor.name} ({', '.join(str(sizes.get(axis, axis)) for axis in tensor.shape)})"
+            for tensor in side
+        )
+        for side in (net.inputs(config), net.outputs(config))
     ]
-    assert net.signature.replace("80, 16", "n_mels, 16") == " -> ".join(said)
+    assert net.signature == " -> ".join(sides)
     assert all(tensor.meaning and tensor.unit for tensor in tensors)
+
+
+def test_the_tolerance_follows_the_outputs_unit() -> None:
+    """1e-3 of ln is 0.0087 dB, of 80 dB a 1.1e-4th part."""
+    net = NETS["mel-inversion"]
+    log, db = (net.allowed(net.preset(name), "fp32") for name in ("pinv-conv-skip", "pinv-conv-skip-db"))
+    assert log == net.tolerance["fp32"]
+    assert db.max_abs * 80 == pytest.approx(log.max_abs * 20 * np.log10(np.e))
+    assert db.min_snr_db == log.min_snr_db
 
 
 @pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
@@ -117,7 +165,9 @@ def test_tolerances_keep_the_promise(net: Net) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"net: met hifi-gan, .*audio-encoder, hifigan; is hifigan meant\?"):
+    with pytest.raises(
+        ConfigError, match=r"net: met hifi-gan, .*audio-encoder, hifigan.*; is hifigan meant\?"
+    ):
         get_net("hifi-gan")
-    with pytest.raises(ConfigError, match=r"expected one of audio-encoder, hifigan$"):
+    with pytest.raises(ConfigError, match=rf"expected one of {', '.join(NETS)}$"):
         get_net("xyz")

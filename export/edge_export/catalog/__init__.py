@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from edge_export.catalog import audio_encoder, hifigan
+from edge_export.catalog import audio_encoder, degli, hifigan, mel_inversion, spectral
 from edge_export.catalog.net import Arrays, Axes, Config, Net, unknown
 
 __all__ = [
@@ -27,7 +27,19 @@ __all__ = [
 # the Neural Engine takes no tensor wider than this; longer ones run on the GPU or the CPU
 NEURAL_ENGINE_WIDTH = 16384
 
-NETS: Mapping[str, Net] = MappingProxyType({net.name: net for net in (audio_encoder.NET, hifigan.NET)})
+NETS: Mapping[str, Net] = MappingProxyType(
+    {
+        net.name: net
+        for net in (
+            audio_encoder.NET,
+            hifigan.NET,
+            mel_inversion.NET,
+            degli.NET,
+            spectral.STFT,
+            spectral.ISTFT,
+        )
+    }
+)
 
 
 def get_net(name: str) -> Net:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from edge_export.axes import Axis
+from edge_export.axes import Axis, Buckets
 from edge_runtime.bundle import Geometry, Tensor, Tolerance
 from edge_runtime.errors import BackendError, ConfigError
 from edge_runtime.mel import MelConfig
@@ -51,6 +51,9 @@ class Net:
         cases: (config, Core ML axes) → case name → inputs, for the reference arrays.
         coreml_axes: named axis → how far it bends in Core ML; ONNX takes any length.
         random_rms: of the output's last layer where weights are random, in the range of real ones.
+        random_mean: of the same, where the range of real ones lies beside 0.
+        unit: config → what 1 of the tolerance's largest error is in the outputs' unit.
+        has_weights: False where the config alone makes the net, and no checkpoint is asked for.
         settle: (config, checkpoint) → config with what only the checkpoint's keys tell.
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
     """
@@ -69,9 +72,24 @@ class Net:
     tolerance: Mapping[str, Tolerance]
     cases: Callable[[Config, Axes], dict[str, Arrays]]
     coreml_axes: Axes
-    random_rms: float
+    random_rms: float = 1.0
+    random_mean: float = 0.0
+    unit: Callable[[Config], float] = field(default=lambda _: 1.0)
+    has_weights: bool = True
     settle: Callable[[Config, Checkpoint | None], Config] = field(default=_settled)
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
+
+    def allowed(self, config: Config, precision: str) -> Tolerance:
+        """What every backend must keep with this config."""
+        tolerance = self.tolerance[precision]
+        return replace(tolerance, max_abs=tolerance.max_abs * self.unit(config))
+
+
+def sizes_of(axis: Axis, first: int, second: int) -> tuple[int, ...]:
+    """Two lengths of an axis for reference cases: the smallest buckets, or those given in a span."""
+    if isinstance(axis, Buckets):
+        return axis.sizes[:2]
+    return tuple(sorted({max(axis.low, first), max(axis.low, second)}))
 
 
 def unknown(what: str, met: str, known: Mapping[str, object] | tuple[str, ...]) -> ConfigError:

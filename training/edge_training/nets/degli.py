@@ -88,6 +88,12 @@ class DegliConfig:
         """One-sided bins."""
         return self.spectral.stft.bins
 
+    @property
+    def context_frames(self) -> int:
+        """Frames on each side that one block sees: of the net, and in the graph "block" of STFT and ISTFT."""
+        overlapping = (self.n_fft - 1) // self.hop_length
+        return LAYERS * (self.kernel[1] // 2) + (overlapping if self.graph == "block" else 0)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; `from_json` gives an equal config."""
         return asdict(self) | {"kernel": list(self.kernel)}

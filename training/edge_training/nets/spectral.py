@@ -89,6 +89,15 @@ class SpectralConfig:
         return cls(**entries)
 
 
+SPECTRAL_PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(
+    {
+        "1024-256": SpectralConfig(),  # mel inversion, HiFi-GAN
+        "800-200": SpectralConfig(800, 200, 800, "center-zero"),  # talking heads
+        "2048-420": SpectralConfig(2048, 420, 2048, "reflect"),  # rtMRI
+    }
+)
+
+
 def window_in_frame(config: SpectralConfig) -> NDArray[np.float64]:
     """The window, ``(n_fft,)`` float64: zeros around it where it is shorter than the transform."""
     angles = 2.0 * np.pi * np.arange(config.win_length) / config.win_length

@@ -1,0 +1,127 @@
+"""degli in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_export.axes import Buckets, Span
+from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
+from edge_export.example_speech import speech_like
+from edge_runtime.bundle import Geometry, Tensor, Tolerance
+from edge_runtime.spectral import Array, Stft
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PRESETS = ("origin", "small", "origin-net", "small-net")
+_MEANINGS = {
+    "spectrum": "X, the spectrum so far: real part, imaginary part",
+    "x": "X, the spectrum so far: real part, imaginary part",
+    "y": "Y, the wanted magnitude with the phase of X",
+    "z": "Z, the STFT of the ISTFT of Y",
+}
+
+
+def _preset(name: str) -> Config:
+    try:
+        from edge_training.nets.degli import DEGLI_PRESETS
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return DEGLI_PRESETS[name]
+
+
+def _config(entries: Mapping[str, Any]) -> Config:
+    try:
+        from edge_training.nets.degli import DegliConfig
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return DegliConfig.from_json(entries)
+
+
+def _build(config: Config) -> nn.Module:
+    from edge_training.nets.degli import Degli
+
+    return Degli(config)
+
+
+def _unit(config: Config) -> str:
+    return f"that of the magnitude, scaled to a root mean square of {config.magnitude_rms:g}"
+
+
+def _inputs(config: Config) -> tuple[Tensor, ...]:
+    names = ("spectrum",) if config.graph == "block" else ("x", "y", "z")
+    spectra = (
+        Tensor(name, "float32", ("batch", 2, config.bins, "frames"), _MEANINGS[name], _unit(config))
+        for name in names
+    )
+    magnitude = Tensor(
+        name="magnitude",
+        dtype="float32",
+        shape=("batch", config.bins, "frames"),
+        meaning=f"magnitude of the STFT that is wanted, {config.n_fft} points, hop {config.hop_length}",
+        unit=f"linear, scaled to a root mean square of {config.magnitude_rms:g} over the recording",
+    )
+    return (*spectra, magnitude)
+
+
+def _outputs(config: Config) -> tuple[Tensor, ...]:
+    name, meaning = "next_spectrum", "the spectrum after one block, input of the next"
+    if config.graph == "net":
+        name, meaning = "residual", "what is subtracted from Z to give the next spectrum"
+    return (Tensor(name, "float32", ("batch", 2, config.bins, "frames"), meaning, _unit(config)),)
+
+
+def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+    """Two lengths of speech whose phase is that of speech and its reversal together."""
+    sizes = sizes_of(axes["frames"], 8, 13)
+    stft, rate = Stft(config.spectral.stft, "float64"), config.sample_rate
+    skip = rate // 12
+    samples = max(stft.config.min_samples, config.n_fft + sizes[-1] * config.hop_length)
+    speech = speech_like(skip + samples, rate)[skip:].astype(np.float64)
+    wanted, met = stft.forward(speech), stft.forward(speech + 0.5 * speech[::-1])
+    return {f"frames-{size}": _case(config, stft, wanted[:, :size], met[:, :size]) for size in sizes}
+
+
+def _case(config: Config, stft: Stft, wanted: Array, met: Array) -> Arrays:
+    magnitude = np.abs(wanted)
+    factor = config.magnitude_rms / np.sqrt(np.mean(magnitude**2))
+    magnitude, x = magnitude * factor, met * factor
+    arrays = {"magnitude": magnitude.astype(np.float32)[None]}
+    if config.graph == "block":
+        return {"spectrum": _parts(x), **arrays}
+    y = magnitude * np.exp(1j * np.angle(x))
+    z = stft.forward(stft.inverse(y))
+    return {"x": _parts(x), "y": _parts(y), "z": _parts(z), **arrays}
+
+
+def _parts(spectrum: Array) -> Array:
+    return np.stack([spectrum.real, spectrum.imag]).astype(np.float32)[None]
+
+
+def _geometry(config: Config) -> Geometry:
+    hop = config.hop_length if config.graph == "block" else None
+    return Geometry(hop, 2 * config.context_frames + 1, config.context_frames)
+
+
+NET = Net(
+    name="degli",
+    summary="Deep Griffin-Lim: one block, looped by the host, mends the phase of a spectrum",
+    signature="spectrum (batch, 2, bins, frames), magnitude (batch, bins, frames) -> "
+    "next_spectrum (batch, 2, bins, frames)",
+    presets=PRESETS,
+    preset=_preset,
+    config_from_json=_config,
+    build=_build,
+    inputs=_inputs,
+    outputs=_outputs,
+    front_end=lambda _: None,
+    geometry=_geometry,
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 80.0), "fp16": Tolerance(1.0, 50.0)}),
+    cases=_cases,
+    coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(8, 4096)}),
+    random_rms=3.0,
+)

@@ -1,0 +1,121 @@
+"""stft and istft in the catalogue: nets without weights, constants of their configuration alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_export.axes import Buckets, Span
+from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
+from edge_export.example_speech import speech_like
+from edge_runtime.bundle import Geometry, Tensor, Tolerance
+from edge_runtime.spectral import Stft
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_RATE = 16000  # Hz, of the example speech: a transform does not know its rate
+_SKIP = _RATE // 12  # samples: from a third of a syllable on
+
+
+def _preset(name: str) -> Config:
+    try:
+        from edge_training.nets.spectral import SPECTRAL_PRESETS
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return SPECTRAL_PRESETS[name]
+
+
+def _config(entries: Mapping[str, Any]) -> Config:
+    try:
+        from edge_training.nets.spectral import SpectralConfig
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return SpectralConfig.from_json(entries)
+
+
+def _forward(config: Config) -> nn.Module:
+    from edge_training.nets.spectral import FixedStft
+
+    return FixedStft(config)
+
+
+def _inverse(config: Config) -> nn.Module:
+    from edge_training.nets.spectral import FixedIstft
+
+    return FixedIstft(config)
+
+
+def _audio(_: Config) -> tuple[Tensor, ...]:
+    return (Tensor("audio", "float32", ("batch", "samples"), "the signal", "full scale, -1 to 1"),)
+
+
+def _spectrum(config: Config) -> tuple[Tensor, ...]:
+    meaning = (
+        f"STFT of {config.n_fft} points, hop {config.hop_length}, {config.window} window of "
+        f"{config.win_length}, padding {config.padding}: real part, imaginary part"
+    )
+    shape = ("batch", 2, config.stft.bins, "frames")
+    return (Tensor("spectrum", "float32", shape, meaning, "full scale times the window's sum, not scaled"),)
+
+
+def _audio_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+    sizes = sizes_of(axes["samples"], 8192, 8192 + config.hop_length + 7)
+    audio = speech_like(_SKIP + sizes[-1], _RATE)[_SKIP:]
+    return {f"samples-{size}": {"audio": np.ascontiguousarray(audio[None, :size])} for size in sizes}
+
+
+def _spectrum_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+    """Speech's spectrum (with a Hann window, whatever the config's) whose phase no signal has any more."""
+    sizes = sizes_of(axes["frames"], 16, 21)
+    stft = Stft(config.stft, "float64")
+    samples = max(stft.config.min_samples, config.n_fft + sizes[-1] * config.hop_length)
+    audio = speech_like(_SKIP + samples, _RATE)[_SKIP:]
+    spectrum = stft.forward(audio.astype(np.float64))[:, : sizes[-1]]
+    spectrum = spectrum + 0.1 * spectrum[:, ::-1]
+    parts = np.stack([spectrum.real, spectrum.imag]).astype(np.float32)[None]
+    return {f"frames-{size}": {"spectrum": np.ascontiguousarray(parts[..., :size])} for size in sizes}
+
+
+def _geometry(config: Config) -> Geometry:
+    return Geometry(config.hop_length, None, None)
+
+
+STFT = Net(
+    name="stft",
+    summary="short-time Fourier transform as one convolution; no weights, no --checkpoint",
+    signature="audio (batch, samples) -> spectrum (batch, 2, bins, frames)",
+    presets=("1024-256", "800-200", "2048-420"),
+    preset=_preset,
+    config_from_json=_config,
+    build=_forward,
+    inputs=_audio,
+    outputs=_spectrum,
+    front_end=lambda _: None,
+    geometry=_geometry,
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-4, 100.0), "fp16": Tolerance(0.05, 60.0)}),
+    cases=_audio_cases,
+    coreml_axes=MappingProxyType({"batch": Buckets((1,)), "samples": Span(8192, 2**22)}),
+    has_weights=False,
+)
+
+ISTFT = Net(
+    name="istft",
+    summary="inverse of it, least squares, as one transposed convolution; no weights, no --checkpoint",
+    signature="spectrum (batch, 2, bins, frames) -> audio (batch, samples)",
+    presets=STFT.presets,
+    preset=_preset,
+    config_from_json=_config,
+    build=_inverse,
+    inputs=_spectrum,
+    outputs=_audio,
+    front_end=lambda _: None,
+    geometry=_geometry,
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-4, 100.0), "fp16": Tolerance(2e-3, 60.0)}),
+    cases=_spectrum_cases,
+    coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(16, 16384)}),
+    has_weights=False,
+)
