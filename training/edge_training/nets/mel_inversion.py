@@ -23,6 +23,7 @@ sampled down (708,000 weights of `pinv-conv-skip`, 22.7 GMAC for a second at 16 
     pinv-conv-res                  skips are added
     pinv-conv-skip-no-bottleneck   the decoder follows the encoder at once
     unet, pinv-unet                three levels with pooling: the answer, or what the estimate has too much
+    light                          a small net of its own for devices, see `mel_inversion_light`; domain "log"
 
 float16: exp(mel) and the floors are computed 16 times as large, 1.6e-4 to some thousands, so that none is
 below the smallest normal number, which many devices make 0. The floor 20 dB below the neighbourhood keeps the
@@ -51,9 +52,16 @@ from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.mel import PRESETS, MelConfig, filter_bank
+from edge_training.nets import mel_inversion_light
 
 Variant = Literal[
-    "pinv-conv-skip", "pinv-conv", "pinv-conv-res", "pinv-conv-skip-no-bottleneck", "unet", "pinv-unet"
+    "pinv-conv-skip",
+    "pinv-conv",
+    "pinv-conv-res",
+    "pinv-conv-skip-no-bottleneck",
+    "unet",
+    "pinv-unet",
+    "light",
 ]
 Domain = Literal["log", "db"]
 Normalization = Literal["fixed", "min-max"]
@@ -98,6 +106,18 @@ class MelInversionConfig:
                 expected="'fixed'",
                 cause="the level would be lost; only the origin's dB-domain checkpoints need it",
             )
+        if self.variant == "light":
+            self._check_light()
+
+    def _check_light(self) -> None:
+        if self.domain != "log":
+            raise ConfigError("variant", met="'light' with domain 'db'", expected="domain 'log'")
+        if (self.bins - 1) % mel_inversion_light.GROUP:
+            raise ConfigError(
+                "mel",
+                met=f"n_fft {self.mel.n_fft} with variant 'light'",
+                expected=f"a multiple of {2 * mel_inversion_light.GROUP}",
+            )
 
     @property
     def bins(self) -> int:
@@ -112,6 +132,8 @@ class MelInversionConfig:
         """
         if self.normalization == "min-max" or self.variant in ("unet", "pinv-unet"):
             return None
+        if self.variant == "light":
+            return mel_inversion_light.CONTEXT_FRAMES
         return (KERNEL[1] // 2) * len(_plan(self))
 
     def to_json(self) -> dict[str, Any]:
@@ -271,7 +293,7 @@ _JOINS: Mapping[str, Join] = MappingProxyType(
 class UNet(nn.Module):
     """Three levels of two convolutions 3 × 3, pooled by 2, and back; (B, 1, bins, T) → the same, at least 0.
 
-    Zeros, which stand for silence, fill the last group of eight bins and frames up.
+    Bins and frames are filled up with zeros, which stand for silence, to a multiple of 8.
     """
 
     def __init__(self, channels: tuple[int, ...]) -> None:
@@ -290,10 +312,11 @@ class UNet(nn.Module):
         )
 
     def forward(self, estimate: Tensor) -> Tensor:
+        unit = 2**LEVELS
         bins, frames = estimate.shape[2], estimate.shape[3]
-        # seven whatever the length, and skips cut to what comes up: no arithmetic on lengths, which Core ML's
-        # converter would do in float16, wrong from 2049 on
-        x = F.pad(estimate, (0, 2**LEVELS - 1, 0, -bins % 2**LEVELS))
+        # a constant number of zeros and a cut: no converter needs a padding that depends on the length
+        x = F.pad(estimate, (0, unit - 1, 0, -bins % unit))
+        x = x[..., : (frames + unit - 1) // unit * unit]
         skips = []
         for pair in self.down:
             skips.append(pair(x))
@@ -301,7 +324,7 @@ class UNet(nn.Module):
         x = self.bottom(x)
         for reduce, pair, skip in zip(self.reduce, self.up, reversed(skips), strict=True):
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            x = pair(torch.cat([reduce(x), skip[..., : x.shape[3]]], 1))
+            x = pair(torch.cat([reduce(x), skip], 1))
         answer: Tensor = self.out(x)
         return answer[:, :, :bins, :frames]
 
@@ -353,6 +376,8 @@ class MelInversion(nn.Module):
 
 def build_mel_inversion(config: MelInversionConfig | None = None) -> nn.Module:
     """The module of a config in its initial state."""
+    if config is not None and config.variant == "light":
+        return mel_inversion_light.MelInversionLight(config.mel)
     return MelInversion(config)
 
 
@@ -367,5 +392,6 @@ MEL_INVERSION_PRESETS: Mapping[str, MelInversionConfig] = MappingProxyType(
         "pinv-conv-skip-db": _DB,
         # checkpoints of the origin
         "origin": replace(_DB, normalization="min-max"),
+        "light": MelInversionConfig("light", mel=PRESETS["hifigan-22k"]),
     }
 )
