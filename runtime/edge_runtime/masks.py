@@ -2,6 +2,7 @@
 
     polygon in its own base  →  mask_weights  →  float32 (H, W), `alpha` inside, 1 outside, a soft edge
     frame · weights          →  apply_mask    →  the frame, darkened
+    video file               →  mask_video    →  video file
 
 The origin's polygons are given on a base of 256 × 256 pixels, x to the right, y down, and are scaled to the
 frame. `alpha` is the intensity that remains: 0 hides, 1 changes nothing.
@@ -25,11 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.files import replace_file
+from edge_runtime.video import open_video, write_video
 
 BASE = 256.0  # pixels of a side that polygons are given for
 DEFAULT_ALPHA = 0.1
 DEFAULT_BLUR = 11  # pixels: a Gaussian of deviation 2.0
 LARGEST_BLUR = 255
+UNKNOWN_FPS = 30.0  # of a masked video whose source says no rate, as in the origin
 # the small Gaussians that opencv rounds: reach → weights up to the middle
 _HALVES = {1: (1, 2), 2: (1, 4, 6), 3: (2, 7, 14, 18), 4: (4, 13, 30, 51, 60)}
 
@@ -137,6 +141,44 @@ def apply_mask(frames: NDArray[Any], weights: NDArray[np.float32]) -> NDArray[An
     """Frames (…, H, W) times their weights: uint8 truncated as the origin does; floats as they are."""
     product = frames * weights
     return product.astype(np.uint8 if frames.dtype == np.uint8 else np.float32)
+
+
+def mask_video(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    polygon: Polygon,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    blur: int = DEFAULT_BLUR,
+    lossless: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Write a video with a polygon darkened, at the rate of the source (30 where it says none).
+
+    Args:
+        source: grey video, or .npy frames; floats in 0 … 1 become levels of 255.
+        target: .npy, or a video: MPEG-4, or FFV1 with ``lossless``.
+        polygon, alpha, blur: see `mask_weights`.
+        overwrite: replace an existing file.
+
+    Returns:
+        Frames written.
+
+    Raises:
+        InputError: the source is refused.
+        ConfigError: alpha or blur out of range.
+        TargetError: the target exists or cannot be written.
+    """
+    count = 0
+    with open_video(source) as reader, replace_file(target, overwrite) as fresh:
+        height, width = reader.height, reader.width
+        weights = mask_weights(polygon, height, width, alpha, blur)
+        with write_video(fresh, height, width, reader.fps or UNKNOWN_FPS, lossless=lossless) as append:
+            for frame in reader:
+                levels = frame if frame.dtype == np.uint8 else np.rint(frame * 255).astype(np.uint8)
+                append(apply_mask(levels, weights))
+                count += 1
+    return count
 
 
 def fill_polygon(corners: NDArray[np.int64], height: int, width: int) -> NDArray[np.bool_]:

@@ -37,7 +37,8 @@ from typing import Any, BinaryIO, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import BackendError, ConfigError, InputError
+from edge_runtime.arrays import ArrayWriter
+from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
 
 FrameScaling = Literal["full-scale", "min-max"]
 Frame = NDArray[Any]  # (H, W), uint8 or float32
@@ -51,6 +52,7 @@ COLOURED_LEVELS = 24
 COLOURED_PART = 0.01
 # A container may promise a few frames more than there are; a file that was cut off lacks many.
 LOST_FRAMES, LOST_PART = 2, 0.02
+WRITTEN = (".mp4", ".mov", ".avi", ".mkv")  # videos; opencv cuts odd sides off
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +207,53 @@ def check_levels(frames: NDArray[Any]) -> None:
             expected="floats in 0 … 1",
             cause="divide by 255" if finite and 1 < high <= 255 and low >= 0 else "",
         )
+
+
+# writing ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def write_video(
+    path: str | os.PathLike[str], height: int, width: int, fps: float, *, lossless: bool = False
+) -> Iterator[Callable[[Frame], None]]:
+    """Yield a function that appends a grey frame, uint8 (H, W), to a new video.
+
+    Args:
+        path: .npy for frames (T, H, W), exact; .mp4, .mov, .avi or .mkv for a video through opencv: MPEG-4,
+            which is not exact, or FFV1, which is.
+        height, width: of a frame, pixels.
+        fps: frames per second.
+        lossless: FFV1.
+
+    Raises:
+        BackendError: a file other than .npy, and no opencv.
+        TargetError: another suffix or an odd side, or opencv cannot write here.
+    """
+    if Path(path).suffix.lower() == ".npy":
+        with ArrayWriter(path, (height, width), np.uint8) as file:
+            yield lambda frame: file.write(frame[None])
+        return
+    if Path(path).suffix.lower() not in WRITTEN or height % 2 or width % 2:
+        raise TargetError(
+            Path(path).name,
+            met=f"a video of {width}x{height} pixels",
+            expected=f"{', '.join(WRITTEN)} of even height and width, or .npy of any",
+        )
+    cv2 = import_opencv()
+    codec = cv2.VideoWriter.fourcc(*("FFV1" if lossless else "mp4v"))
+    # as grey: through colour the conversion darkens everything by four levels (measured)
+    writer = cv2.VideoWriter(str(path), codec, fps, (width, height), isColor=False)
+    try:
+        if not writer.isOpened():
+            raise TargetError(
+                Path(path).name, met="a refusal of opencv", expected="a video that it can write"
+            )
+        yield writer.write
+    finally:
+        writer.release()
+
+
+# the clock -------------------------------------------------------------------------------------------------
 
 
 def follow_clock(frames: Iterable[Frame], fps: float | None, clock: float) -> Iterator[Frame]:

@@ -11,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.errors import ConfigError, InputError, TargetError
 from edge_runtime.masks import (
     POLYGONS,
     Polygon,
     apply_mask,
     fill_polygon,
     gaussian_blur,
+    mask_video,
     mask_weights,
     parse_mask,
 )
+from edge_runtime.video import read_frames, write_video
 
 
 def opencv_mask(polygon: Polygon, height: int, width: int, alpha: float, blur: int) -> NDArray[np.float32]:
@@ -83,6 +85,59 @@ def test_levels_are_truncated_and_floats_kept() -> None:
     weights = np.full((1, 1), 0.3, np.float32)
     assert apply_mask(np.array([[9]], np.uint8), weights) == 2  # 2.7
     assert apply_mask(np.array([[9.0]], np.float32), weights) == pytest.approx(2.7)
+
+
+# videos ----------------------------------------------------------------------------------------------------
+
+FRAMES = np.random.default_rng(2).integers(0, 256, (9, 84, 84), np.uint8)
+
+
+def test_a_lossless_video_is_the_masked_frames(tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", FRAMES)
+    masked = apply_mask(FRAMES, mask_weights(POLYGONS["lip"], 84, 84, 0.3))
+    for name, lossless in (("a.avi", True), ("a.mkv", True), ("a.mp4", True), ("a.npy", False)):
+        written = mask_video(
+            tmp_path / "in.npy", tmp_path / name, POLYGONS["lip"], alpha=0.3, lossless=lossless
+        )
+        assert written == 9
+        video = read_frames(tmp_path / name)
+        np.testing.assert_array_equal(video.frames, masked)
+        assert video.fps == (None if name == "a.npy" else 30)
+
+
+def test_a_compressed_video_keeps_its_rate_and_comes_near(tmp_path: Path) -> None:
+    smooth = cv2.GaussianBlur(FRAMES[0], (31, 31), 0)
+    with write_video(tmp_path / "in.avi", 84, 84, 11413 / 420, lossless=True) as append:
+        for _ in range(5):
+            append(smooth)
+    mask_video(tmp_path / "in.avi", tmp_path / "out.mp4", POLYGONS["tongue"], alpha=0.5)
+    video = read_frames(tmp_path / "out.mp4")
+    masked = apply_mask(smooth, mask_weights(POLYGONS["tongue"], 84, 84, 0.5))
+    assert video.fps == pytest.approx(11413 / 420, rel=1e-4)
+    assert np.abs(video.frames.astype(int) - masked).max() < 20
+
+
+def test_floats_become_levels(tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", FRAMES.astype(np.float32) / 255)
+    mask_video(tmp_path / "in.npy", tmp_path / "out.npy", POLYGONS["lip"], alpha=1.0)
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), FRAMES)
+
+
+def test_targets_and_sources_that_are_refused_leave_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", FRAMES)
+    np.save(tmp_path / "none.npy", FRAMES[:0])
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(TargetError, match=r"in\.npy: met an existing file"):
+        mask_video(tmp_path / "in.npy", tmp_path / "in.npy", POLYGONS["lip"])
+    with pytest.raises(TargetError, match=r"out\.txt: met a video of 84x84 pixels, expected \.mp4, "):
+        mask_video(tmp_path / "in.npy", tmp_path / "out.txt", POLYGONS["lip"])
+    np.save(tmp_path / "none.npy", FRAMES[:0, :83])
+    with pytest.raises(TargetError, match=r"out\.avi: met .* 84x83 .*of even height and width, or \.npy"):
+        mask_video(tmp_path / "none.npy", tmp_path / "out.avi", POLYGONS["lip"])
+    np.save(tmp_path / "none.npy", FRAMES[:0])
+    with pytest.raises(InputError, match=r"none\.npy: met no frame"):
+        mask_video(tmp_path / "none.npy", tmp_path / "out.mp4", POLYGONS["lip"])
+    assert sorted(tmp_path.iterdir()) == before
 
 
 # options ---------------------------------------------------------------------------------------------------
