@@ -20,6 +20,7 @@ from edge_runtime.mel import MelConfig, filter_bank
 
 MEL = MelConfig(sample_rate=8000, n_fft=128, hop_length=32, win_length=128, n_mels=24)
 BINS = MEL.stft.bins
+LEVEL = 5.0  # root mean square of the magnitude that DeGLI is fed with
 CONTEXT = 1  # frames that each of these nets sees to both sides
 FLOOR = 1e-5
 
@@ -61,7 +62,7 @@ def write_inversion(
 ) -> Path:
     """A bundle of `mel-inversion` in the log domain: the pseudo-inverse of the smoothed mel."""
     bands = front_end.bands
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "kernel": np.tile(neighbours(share), (bands, 1, 1)),
         "inverse": np.linalg.pinv(filter_bank(front_end)),
         "floor": np.array(FLOOR),
@@ -73,7 +74,7 @@ def write_inversion(
 def write_db_inversion(folder: Path, front_end: MelConfig, share: float = 0.0, **changes: Any) -> Path:
     """A bundle of `mel-inversion` in the origin's dB domain."""
     bands = front_end.bands
-    weights = {
+    weights: dict[str, NDArray[Any]] = {
         "kernel": np.tile(neighbours(share), (bands, 1, 1)),
         "inverse": np.linalg.pinv(filter_bank(front_end)),
         "zero": np.array(0.0),
@@ -101,7 +102,14 @@ def write_degli(
     output = "residual" if graph == "net" else "next_spectrum"
     entries = {
         "net": "degli",
-        "config": {"graph": graph, "n_fft": MEL.n_fft, "hop_length": MEL.hop_length},
+        "config": {
+            "graph": graph,
+            "n_fft": MEL.n_fft,
+            "hop_length": MEL.hop_length,
+            "win_length": MEL.win_length,
+            "padding": "center-zero",
+            "magnitude_rms": LEVEL,
+        },
         "inputs": (
             *(Tensor(name, "float32", planes, "re, im", "") for name in inputs),
             Tensor("magnitude", "float32", ("batch", BINS, "frames"), "magnitude", ""),

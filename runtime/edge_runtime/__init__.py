@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edge_runtime.bundle import Bundle, Manifest, open_bundle
     from edge_runtime.errors import EdgeError
     from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd
+    from edge_runtime.pipelines.mel_inversion import MelInversion
     from edge_runtime.pipelines.talking_head import TalkingHead
     from edge_runtime.pipelines.vocoder import Vocoder
 
@@ -29,6 +30,7 @@ _HOMES = {
     "Bundle": "bundle",
     "Manifest": "bundle",
     "open_bundle": "bundle",
+    "MelInversion": "pipelines.mel_inversion",
     "TalkingHead": "pipelines.talking_head",
     "Vocoder": "pipelines.vocoder",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "Manifest",
     "MelConfig",
     "MelFrontEnd",
+    "MelInversion",
     "TalkingHead",
     "Vocoder",
     "open_bundle",

@@ -15,6 +15,7 @@ import pytest
 
 import edge_runtime
 
+SENTENCE = Path(__file__).parents[2] / "export" / "edge_export" / "assets" / "sentence.wav"
 PACKAGES = ("edge_runtime", "edge_training", "edge_export")
 HEAVY = {
     *(
@@ -41,6 +42,20 @@ for name in names:
     importlib.import_module(name)
 loaded = {name.split(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
 print(json.dumps({"imported": names, "loaded": sorted(loaded)}))
+"""
+
+INVERT = f"""
+import json, sys
+before = set(sys.modules)
+from edge_runtime import MelInversion, read_audio
+speech = read_audio({str(SENTENCE)!r}).samples
+pipeline = MelInversion(iterations=32)
+result = pipeline.process(speech)
+convergence = pipeline.measure(speech, result)["result"]["spectral_convergence_db"]
+loaded = {{name.split(".")[0] for name in set(sys.modules) - before}} - set(sys.stdlib_module_names)
+shapes = [result.mel.T.shape, result.magnitude.shape, result.samples.shape]
+answer = {{"loaded": sorted(loaded), "shapes": list(map(str, shapes)), "convergence": [str(convergence)]}}
+print(json.dumps(answer))
 """
 
 
@@ -82,6 +97,13 @@ def test_every_module_and_pipeline_imports_with_numpy_alone(bare_python: Path) -
     files = Path(edge_runtime.__path__[0]).rglob("*.py")
     assert len(found["imported"]) == len(list(files)) - 1, "every file but the package itself"
     assert set(found["loaded"]) == {"edge_runtime", "numpy"}
+
+
+def test_a_mel_is_inverted_with_numpy_alone(bare_python: Path) -> None:
+    found = answer(bare_python, INVERT)
+    assert set(found["loaded"]) == {"edge_runtime", "numpy"}
+    assert found["shapes"] == ["(188, 80)", "(513, 188)", "(47884,)"]
+    assert float(found["convergence"][0]) < -10
 
 
 def test_importing_the_runtime_loads_nothing_heavy_where_all_is_installed() -> None:
