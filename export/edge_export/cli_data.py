@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_export.cli_options import Out, Overwrite
+from edge_export.cli_options import Mask, Out, Overwrite
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
 
@@ -82,3 +82,23 @@ def mri(
         print(f"skipped {name}: {reason}", file=sys.stderr)
     skipped = f", {len(made.skipped)} skipped" if made.skipped else ""
     print(f"{made.folder}: {len(made.clips)} clips, {made.frames} frames{skipped}")
+
+
+@data_app.command()
+def mask(
+    video: Annotated[Path, typer.Argument(help="Grey video, or .npy frames.")],
+    out: Annotated[Path, typer.Option("--out", help="Video .mp4 .mov .avi .mkv, or .npy frames.")],
+    mask: Mask,
+    alpha: Annotated[float, typer.Option(help="Intensity that remains: 0 hides, 1 is no mask.")] = 0.1,
+    blur: Annotated[int, typer.Option(help="Pixels of the Gaussian at the mask's edge.")] = 11,
+    lossless: Annotated[bool, typer.Option("--lossless", help="FFV1; without it MPEG-4.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Darken an articulator, or any polygon, in a video."""
+    from edge_export.run import check_apart
+    from edge_runtime.masks import mask_video, parse_mask
+
+    polygon = parse_mask(mask)
+    check_apart(out, video)
+    frames = mask_video(video, out, polygon, alpha=alpha, blur=blur, lossless=lossless, overwrite=overwrite)
+    print(f"{out}: {frames} frames, {mask} at {alpha:g}")

@@ -9,3 +9,8 @@ import typer
 
 Out = Annotated[Path, typer.Option("--out", help="What to write; refused if it exists.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
+
+# of mri-speech
+Mask = Annotated[
+    str, typer.Option(help='lip, tongue, or a polygon: "x,y x,y x,y" on 256x256, JSON, or a .json file.')
+]
