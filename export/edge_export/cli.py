@@ -29,6 +29,18 @@ app.add_typer(data_app, name="data")
 Bundles = Annotated[
     list[Path] | None, typer.Option("--bundle", help="Bundle of a net; repeat for several, in any order.")
 ]
+Phase = Annotated[
+    str | None, typer.Option(help="mel-inversion: fgla, gla, agla, admm; degli with its bundle.")
+]
+Iterations = Annotated[int | None, typer.Option(help="mel-inversion: of the phase; 64, of degli 10.")]
+Updates = Annotated[int | None, typer.Option(help="mel-inversion: of the pseudo-inverse; 50.")]
+Momentum = Annotated[float | None, typer.Option(help="mel-inversion: of fgla and agla; 0.99.")]
+FrontEnd = Annotated[
+    str | None, typer.Option("--preset", help="mel-inversion: the front end, where no bundle says it.")
+]
+Linear = Annotated[
+    bool | None, typer.Option("--linear", help="mel-inversion: the .npy is a linear mel, no logarithm.")
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON too.")]
 Tolerance = Annotated[float | None, typer.Option("--tolerance", help="Largest absolute error allowed.")]
 
@@ -101,19 +113,29 @@ def verify(
 
 @app.command()
 def run(
-    pipeline: Annotated[str, typer.Argument(help="talking-head or vocoder.")],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file, or mel .npy for vocoder.")],
+    pipeline: Annotated[str, typer.Argument(help="talking-head, vocoder or mel-inversion.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Audio file; vocoder, mel-inversion: or a mel .npy.")
+    ],
     out: Out,
     bundle: Bundles = None,
     backend: Annotated[str, typer.Option(help="What executes the net.")] = "onnxruntime",
     device: Annotated[str, typer.Option(help="cpu, cuda; coreml also gpu, ane, all.")] = "cpu",
     precision: Annotated[str, typer.Option(help="fp32 or fp16 artifact.")] = "fp32",
+    phase: Phase = None,
+    iterations: Iterations = None,
+    updates: Updates = None,
+    momentum: Momentum = None,
+    preset: FrontEnd = None,
+    linear: Linear = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Run a pipeline on a file."""
     from edge_export.run import run as run_pipeline
 
-    options = {"backend": backend, "device": device, "precision": precision}
+    options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "phase": phase}
+    options |= {"iterations": iterations, "updates": updates, "momentum": momentum}
+    options |= {"preset": preset, "linear": linear}
     folder = run_pipeline(pipeline, source, bundle or [], out, overwrite=overwrite, **options)
     _list_files(folder)
 
@@ -135,16 +157,26 @@ def mel(
 
 @app.command()
 def reference(
-    pipeline: Annotated[str, typer.Argument(help="talking-head or vocoder.")],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file.")],
+    pipeline: Annotated[str, typer.Argument(help="talking-head, vocoder or mel-inversion.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="Audio file; vocoder, mel-inversion: or a mel .npy.")
+    ],
     out: Out,
     bundle: Bundles = None,
+    phase: Phase = None,
+    iterations: Iterations = None,
+    updates: Updates = None,
+    momentum: Momentum = None,
+    preset: FrontEnd = None,
+    linear: Linear = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the reference pack: every stage as .npy, for developers of a port."""
     from edge_export.reference import write_reference
 
-    _list_files(write_reference(pipeline, source, bundle or [], out, overwrite=overwrite))
+    options: dict[str, Any] = {"phase": phase, "iterations": iterations, "updates": updates}
+    options |= {"momentum": momentum, "preset": preset, "linear": linear}
+    _list_files(write_reference(pipeline, source, bundle or [], out, overwrite=overwrite, **options))
 
 
 @app.command()

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from edge_export.backends import get_backend
+from edge_export.inversion_result import write_mel_inversion
 from edge_runtime.audio import read_audio, write_wav
 from edge_runtime.bundle import Bundle, open_bundle
 from edge_runtime.errors import BundleError, ConfigError, TargetError
 from edge_runtime.files import replace_directory, replace_file
 from edge_runtime.mel import PRESETS, MelFrontEnd
 from edge_runtime.pipelines import pack
+from edge_runtime.pipelines.mel_inversion import MelInversion
 from edge_runtime.pipelines.talking_head import TalkingHead
 from edge_runtime.pipelines.vocoder import Vocoder
 
@@ -132,11 +134,13 @@ def run(
     """Run a pipeline on one file and write its results into the folder ``out``.
 
     talking-head: mel_spectrogram.npy (80, T), audio_features_raw.npy (n, 512), audio_features_padded.npy
-    (n + 2, 512). vocoder: mel.npy (n_mels, frames) and NAME_generated.wav. Both: metadata.json.
+    (n + 2, 512). vocoder: mel.npy (n_mels, frames) and NAME_generated.wav. mel-inversion: see
+    `edge_export.inversion_result`. All: metadata.json.
 
     Args:
-        pipeline: "talking-head" (audio → features) or "vocoder" (mel → audio, or audio → mel → audio).
-        source: audio file, or for the vocoder a .npy of shape (n_mels, frames).
+        pipeline: "talking-head" (audio → features), "vocoder" or "mel-inversion" (mel → audio, or audio →
+            mel → audio).
+        source: audio file, or for the last two a .npy of shape (n_mels, frames).
         bundles: the bundles of the pipeline's nets.
         out: folder to make.
         overwrite: replace an earlier result.
@@ -188,6 +192,12 @@ def _write_vocoder(pipeline: Vocoder, source: Path, folder: Path) -> dict[str, A
 PIPELINES: Mapping[str, Pipeline] = {
     "talking-head": Pipeline(TalkingHead, {"audio-encoder": "bundle"}, _write_talking_head),
     "vocoder": Pipeline(Vocoder, {"hifigan": "bundle"}, _write_vocoder),
+    "mel-inversion": Pipeline(
+        MelInversion,
+        {"mel-inversion": "bundle", "degli": "degli"},
+        write_mel_inversion,
+        optional=("mel-inversion", "degli"),
+    ),
 }
 
 

@@ -43,7 +43,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, float | bool | str | None]:
         """The fields for a JSON file, which has no word for them: NaN is null, infinities are strings."""
-        return {name: _json_number(value) for name, value in asdict(self).items()}
+        return {name: json_number(value) for name, value in asdict(self).items()}
 
 
 def compare(
@@ -178,7 +178,8 @@ def _cosine(truth: NDArray[Any], judged: NDArray[Any]) -> float:
     return min(1.0, max(-1.0, float(inner.real)))
 
 
-def _json_number(value: float | bool | str) -> float | bool | str | None:
+def json_number(value: float | bool | str) -> float | bool | str | None:
+    """A value for a JSON file, which has no word for them: NaN is null, infinities are strings."""
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value
