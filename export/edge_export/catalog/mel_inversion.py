@@ -18,7 +18,7 @@ from edge_runtime.mel import MelConfig, MelFrontEnd
 if TYPE_CHECKING:
     from torch import nn
 
-PRESETS = ("pinv-conv-skip", "pinv-conv-skip-22k", "pinv-conv-skip-db", "origin")
+PRESETS = ("pinv-conv-skip", "pinv-conv-skip-22k", "pinv-conv-skip-db", "origin", "light")
 _UNITS = {
     "log": "natural logarithm of the magnitude, at least ln 1e-5",
     "db": "dB below the recording's maximum over 80, plus 1: 0 (-80 dB) to 1 (0 dB)",
