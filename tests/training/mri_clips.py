@@ -25,7 +25,7 @@ def write_clip(
     loud = 0.6 - 0.4 * np.cos(2 * np.pi * np.arange(samples) / (9 * HOP) + draw.uniform(0, 6))
     tone = np.sin(2 * np.pi * draw.uniform(300, 900) / RATE * np.arange(samples))
     noise = 0.05 * draw.standard_normal(samples)
-    audio = loud * tone + noise
+    audio = loud * (tone + noise)
     write_wav(wavs / f"{name}.wav", (peak * audio / np.abs(audio).max()).astype(np.float32), RATE, "float32")
     pictures = np.zeros((frames, size, size), np.uint8) + np.arange(frames, dtype=np.uint8)[:, None, None]
     middles = np.minimum((np.arange(frames) + 0.5) * HOP, samples - 1).astype(int)

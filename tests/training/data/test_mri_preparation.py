@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import shutil
@@ -102,7 +103,8 @@ def test_mels_are_pre_emphasised_power(layout: str, root: Path, padded: Prepared
 
 def test_pictures_are_reduced_and_scaled(padded: Prepared) -> None:
     pictures = sample(padded.folder, "c0", "mri")
-    assert (pictures.shape, pictures.dtype) == ((14, 16, 16), np.float32)
+    assert pictures.shape == (14, 16, 16)
+    assert pictures.dtype == np.float32
     np.testing.assert_allclose(pictures[:, -1, -1], np.arange(14) / 255, atol=1e-6)
     np.testing.assert_array_equal(sample(padded.folder, "c0", "mask"), np.ones(14, np.float32))
 
@@ -177,8 +179,7 @@ def test_files_do_not_depend_on_the_number_of_processes(root: Path, padded: Prep
 
 def write_video(path: Path, fps: float, frames: int) -> None:
     """Grey level 5 · number."""
-    import cv2
-
+    cv2: Any = importlib.import_module("cv2")
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, (32, 32), isColor=False)
     for number in range(frames):
         writer.write(np.full((32, 32), 5 * number, np.uint8))

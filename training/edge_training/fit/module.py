@@ -26,6 +26,9 @@ from edge_training.fit.config import FitConfig
 RECIPES: Mapping[str, str] = {
     "hifigan": "edge_training.fit.hifigan",
     "audio-encoder": "edge_training.fit.audio_encoder",
+    "mel-inversion": "edge_training.fit.mel_inversion",
+    "degli": "edge_training.fit.degli",
+    "mri-acoustic": "edge_training.fit.mri_acoustic",
 }
 
 Config = TypeVar("Config", bound=FitConfig)
