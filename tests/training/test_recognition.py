@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tests.small_spectral_nets import DEGLI, INVERSION
 from torch import Tensor
 
+from edge_training.nets.degli import DEGLI_PRESETS, Degli, DegliConfig
 from edge_training.nets.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
+from edge_training.nets.mel_inversion import build_mel_inversion
 from edge_training.recognition import hifigan_preset, recognise, resemblance
 
 KEYS = Path(__file__).parents[1] / "data" / "keys"
@@ -60,6 +64,8 @@ def test_whole_key_files(name: str, net: str) -> None:
         (["cnn.backbone.conv_stem.weight", "rnn.lstm.weight_ih_l0", "head.weight"], "mri-acoustic"),
         (["degliblock.convdnn.aigcc.0.conv_re.weight"], "degli"),
         (["convblocks.0.conv.weight", "convblocks.0.bn.weight"], "mel-inversion"),
+        (["unet.down.0.0.conv.weight", "unet.out.0.weight"], "mel-inversion"),
+        (["place", "gather.weight", "blocks.0.spread.weight"], "mel-inversion"),
         (["from_ecog.from_ecog.weight", "prediction_head.fundementals.weight"], "ecog-decoder"),
         (["swin_transformer.norm.weight", "prediction_head.fundementals.weight"], "ecog-decoder"),
         (["conv_fundementals.weight", "conv_loudness.weight", "conv1.weight"], "speech-encoder"),
@@ -78,6 +84,41 @@ def test_shapes_of_a_preset(name: str) -> None:
     state = folded(HIFIGAN_PRESETS[name])
     assert hifigan_preset(state) == name
     assert resemblance(state, "hifigan") == f"its shapes are those of preset {name}"
+
+
+@pytest.mark.parametrize(
+    ("variant", "said"),
+    [
+        ("pinv-conv-skip", "its shapes say variant pinv-conv-skip; channels 4, 6, 8"),
+        ("pinv-conv", "its shapes say variant pinv-conv or pinv-conv-res; channels 4, 6, 8"),
+        ("pinv-conv-res", "its shapes say variant pinv-conv or pinv-conv-res; channels 4, 6, 8"),
+        (
+            "pinv-conv-skip-no-bottleneck",
+            "its shapes say variant pinv-conv-skip-no-bottleneck; channels 4, 6, 8",
+        ),
+        ("unet", "its shapes say variant unet or pinv-unet; channels 4, 6, 8"),
+        ("light", "its keys say variant light"),
+    ],
+)
+def test_shapes_of_mel_inversion(variant: Any, said: str) -> None:
+    state = build_mel_inversion(replace(INVERSION, variant=variant)).state_dict()
+    assert recognise(state) == "mel-inversion"
+    assert resemblance(state, "mel-inversion") == said
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (DEGLI_PRESETS["origin"], "its shapes are those of preset origin"),
+        (DEGLI_PRESETS["small"], "its shapes are those of preset small"),
+        (DEGLI, "its shapes say channels 4; kernel 5, 3"),
+    ],
+)
+def test_shapes_of_degli(config: DegliConfig, said: str) -> None:
+    state = Degli(config).state_dict()
+    assert recognise(state) == "degli"
+    assert resemblance(state, "degli") == said
+    assert resemblance(state, "mel-inversion") == "it looks like degli"
 
 
 def test_shapes_of_no_preset_say_what_they_can() -> None:

@@ -7,13 +7,14 @@ this project and their relatives in the origin systems (Wav2Lip, HiFi-GAN).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from edge_training.nets.degli import DEGLI_PRESETS
 from edge_training.nets.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
 
 # net → expressions that must each match the beginning of some key; the first row that holds is the answer
@@ -26,7 +27,8 @@ _PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "hifigan": (r"conv_pre\.", r"ups\.0\.", r"resblocks\.0\."),
         "mri-acoustic": (r"cnn\.backbone\.", r"rnn\.lstm\."),
         "degli": (r"degliblock\.",),
-        "mel-inversion": (r"convblocks\.\d+\.conv\.",),
+        # the origin's convolutional nets; our U-nets; our light net
+        "mel-inversion": (r"(convblocks\.\d+\.conv|unet\.down\.\d+\.\d+\.conv|blocks\.\d+\.spread)\.",),
         "ecog-decoder": (r"(from_ecog|swin_transformer|base_model)\.", r"prediction_head"),
         "speech-encoder": (r"conv_fundementals", r"conv_loudness"),  # the origin's spelling
         "formant-synthesizer": (r"bgnoise_mapping",),
@@ -58,7 +60,8 @@ def resemblance(state: Mapping[str, Tensor], net: str) -> str:
         return ""
     if found != net:
         return f"it looks like {_DESCRIPTIONS.get(found, found)}"
-    return _hifigan_shapes(state) if net == "hifigan" else ""
+    shapes = _SHAPES.get(net)
+    return shapes(state) if shapes else ""
 
 
 def hifigan_preset(state: Mapping[str, Tensor]) -> str | None:
@@ -87,3 +90,51 @@ def _hifigan_shapes(state: Mapping[str, Tensor]) -> str:
         clauses.append(f"upsample_kernel_sizes {', '.join(str(up.shape[2]) for up in ups)}")
     clauses.append(f"resblock {1 if any('.convs1.' in key for key in state) else 2}")
     return f"its shapes say {'; '.join(clauses)}"
+
+
+def _degli_shapes(state: Mapping[str, Tensor]) -> str:
+    """The preset of a DeGLI, or its channels and kernel."""
+    first = state.get("degliblock.convdnn.aigcc.0.conv_re.weight")
+    if first is None or first.ndim != 4:
+        return ""
+    channels, _, bins, frames = first.shape
+    for name, config in DEGLI_PRESETS.items():
+        if (config.channels, config.kernel) == (channels, (bins, frames)):
+            return f"its shapes are those of preset {name}"
+    return f"its shapes say channels {channels}; kernel {bins}, {frames}"
+
+
+# (blocks, whether the first decoder block sees its input twice) → variants that look so
+_INVERSIONS: Mapping[tuple[int, bool], str] = MappingProxyType(
+    {
+        (7, True): "pinv-conv-skip",
+        (7, False): "pinv-conv or pinv-conv-res",
+        (6, True): "pinv-conv-skip-no-bottleneck",
+    }
+)
+
+
+def _mel_inversion_shapes(state: Mapping[str, Tensor]) -> str:
+    """Variant and channels of mel inversion's nets, as far as shapes tell them apart."""
+    if "scatter.weight" in state:
+        return "its keys say variant light"
+    if any(key.startswith("unet.") for key in state):
+        firsts = [state.get(f"unet.down.{level}.0.conv.weight") for level in range(3)]
+        return f"its shapes say variant unet or pinv-unet{_channels(firsts)}"
+    weights = [state.get(f"convblocks.{block}.conv.weight") for block in range(8)]
+    present = [weight for weight in weights if weight is not None and weight.ndim == 4]
+    if len(present) < 4:
+        return ""
+    decoder = present[len(present) - 3]
+    variant = _INVERSIONS.get((len(present), decoder.shape[1] == 2 * present[2].shape[0]))
+    return f"its shapes say variant {variant}{_channels(present[:3])}" if variant else ""
+
+
+def _channels(weights: Collection[Tensor | None]) -> str:
+    outputs = [str(weight.shape[0]) for weight in weights if weight is not None and weight.ndim]
+    return f"; channels {', '.join(outputs)}" if len(outputs) == len(weights) else ""
+
+
+_SHAPES: Mapping[str, Callable[[Mapping[str, Tensor]], str]] = MappingProxyType(
+    {"hifigan": _hifigan_shapes, "degli": _degli_shapes, "mel-inversion": _mel_inversion_shapes}
+)

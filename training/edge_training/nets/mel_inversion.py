@@ -293,7 +293,7 @@ _JOINS: Mapping[str, Join] = MappingProxyType(
 class UNet(nn.Module):
     """Three levels of two convolutions 3 × 3, pooled by 2, and back; (B, 1, bins, T) → the same, at least 0.
 
-    Bins and frames are filled up with zeros, which stand for silence, to a multiple of 8.
+    Zeros, which stand for silence, fill the last group of eight bins and frames up.
     """
 
     def __init__(self, channels: tuple[int, ...]) -> None:
@@ -312,11 +312,10 @@ class UNet(nn.Module):
         )
 
     def forward(self, estimate: Tensor) -> Tensor:
-        unit = 2**LEVELS
         bins, frames = estimate.shape[2], estimate.shape[3]
-        # a constant number of zeros and a cut: no converter needs a padding that depends on the length
-        x = F.pad(estimate, (0, unit - 1, 0, -bins % unit))
-        x = x[..., : (frames + unit - 1) // unit * unit]
+        # seven whatever the length, and skips cut to what comes up: no arithmetic on lengths, which Core ML's
+        # converter would do in float16, wrong from 2049 on
+        x = F.pad(estimate, (0, 2**LEVELS - 1, 0, -bins % 2**LEVELS))
         skips = []
         for pair in self.down:
             skips.append(pair(x))
@@ -324,7 +323,7 @@ class UNet(nn.Module):
         x = self.bottom(x)
         for reduce, pair, skip in zip(self.reduce, self.up, reversed(skips), strict=True):
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-            x = pair(torch.cat([reduce(x), skip], 1))
+            x = pair(torch.cat([reduce(x), skip[..., : x.shape[3]]], 1))
         answer: Tensor = self.out(x)
         return answer[:, :, :bins, :frames]
 
