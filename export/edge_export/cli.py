@@ -12,7 +12,17 @@ from typing import Annotated, Any
 import typer
 
 from edge_export.cli_data import data_app
-from edge_export.cli_options import Out, Overwrite
+from edge_export.cli_options import (
+    Alpha,
+    DarkenMask,
+    MaxFrames,
+    Mode,
+    Out,
+    Overwrite,
+    Scaler,
+    Step,
+    Window,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -113,9 +123,12 @@ def verify(
 
 @app.command()
 def run(
-    pipeline: Annotated[str, typer.Argument(help="talking-head, vocoder or mel-inversion.")],
+    pipeline: Annotated[str, typer.Argument(help="talking-head, vocoder, mel-inversion or mri-speech.")],
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Audio file; vocoder, mel-inversion: or a mel .npy.")
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="Audio; or a mel .npy (vocoder, mel-inversion); video, .npy (mri-speech)."
+        ),
     ],
     out: Out,
     bundle: Bundles = None,
@@ -128,15 +141,28 @@ def run(
     momentum: Momentum = None,
     preset: FrontEnd = None,
     linear: Linear = None,
+    mode: Mode = None,
+    window: Window = None,
+    step: Step = None,
+    mask: DarkenMask = None,
+    alpha: Alpha = None,
+    scaler: Scaler = None,
+    max_frames: MaxFrames = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Run a pipeline on a file."""
+    from edge_export.progress import Progress
     from edge_export.run import run as run_pipeline
 
     options: dict[str, Any] = {"backend": backend, "device": device, "precision": precision, "phase": phase}
     options |= {"iterations": iterations, "updates": updates, "momentum": momentum}
     options |= {"preset": preset, "linear": linear}
-    folder = run_pipeline(pipeline, source, bundle or [], out, overwrite=overwrite, **options)
+    options |= {"mode": mode, "window": window, "step": step, "mask": mask, "alpha": alpha}
+    options |= {"scaler": scaler, "max_frames": max_frames}
+    with Progress() as progress:
+        folder = run_pipeline(
+            pipeline, source, bundle or [], out, overwrite=overwrite, progress=progress, **options
+        )
     _list_files(folder)
 
 
@@ -157,9 +183,12 @@ def mel(
 
 @app.command()
 def reference(
-    pipeline: Annotated[str, typer.Argument(help="talking-head, vocoder or mel-inversion.")],
+    pipeline: Annotated[str, typer.Argument(help="talking-head, vocoder, mel-inversion or mri-speech.")],
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="Audio file; vocoder, mel-inversion: or a mel .npy.")
+        Path,
+        typer.Argument(
+            metavar="INPUT", help="Audio; or a mel .npy (vocoder, mel-inversion); video, .npy (mri-speech)."
+        ),
     ],
     out: Out,
     bundle: Bundles = None,
@@ -169,14 +198,28 @@ def reference(
     momentum: Momentum = None,
     preset: FrontEnd = None,
     linear: Linear = None,
+    mode: Mode = None,
+    window: Window = None,
+    step: Step = None,
+    mask: DarkenMask = None,
+    alpha: Alpha = None,
+    scaler: Scaler = None,
+    max_frames: MaxFrames = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the reference pack: every stage as .npy, for developers of a port."""
+    from edge_export.progress import Progress
     from edge_export.reference import write_reference
 
     options: dict[str, Any] = {"phase": phase, "iterations": iterations, "updates": updates}
     options |= {"momentum": momentum, "preset": preset, "linear": linear}
-    _list_files(write_reference(pipeline, source, bundle or [], out, overwrite=overwrite, **options))
+    options |= {"mode": mode, "window": window, "step": step, "mask": mask, "alpha": alpha}
+    options |= {"scaler": scaler, "max_frames": max_frames}
+    with Progress() as progress:
+        folder = write_reference(
+            pipeline, source, bundle or [], out, overwrite=overwrite, progress=progress, **options
+        )
+    _list_files(folder)
 
 
 @app.command()

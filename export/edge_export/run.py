@@ -21,6 +21,7 @@ from edge_runtime.files import replace_directory, replace_file
 from edge_runtime.mel import PRESETS, MelFrontEnd
 from edge_runtime.pipelines import pack
 from edge_runtime.pipelines.mel_inversion import MelInversion
+from edge_runtime.pipelines.mri_speech import MriSpeech
 from edge_runtime.pipelines.talking_head import TalkingHead
 from edge_runtime.pipelines.vocoder import Vocoder
 
@@ -55,7 +56,12 @@ def check_apart(target: AnyPath, *inputs: AnyPath | Bundle) -> None:
 
 
 def open_pipeline(
-    name: str, bundles: Sequence[AnyPath | Bundle], *, backend: str = "onnxruntime", **options: Any
+    name: str,
+    bundles: Sequence[AnyPath | Bundle],
+    *,
+    backend: str = "onnxruntime",
+    progress: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Any:
     """The pipeline of a name, on any backend of `edge_export.backends`.
 
@@ -63,6 +69,7 @@ def open_pipeline(
         name: in `PIPELINES`.
         bundles: one for each of its nets, in any order: their manifests tell which is which.
         backend: what executes the nets.
+        progress: is told how far long work is, by the pipelines that take long.
         options: of the pipeline's class; None counts as not given.
 
     Raises:
@@ -74,6 +81,8 @@ def open_pipeline(
     pipeline = PIPELINES[name]
     given = {option: value for option, value in options.items() if value is not None}
     _check_options(name, given)
+    if progress is not None and "progress" in _options(pipeline):
+        given["progress"] = progress
     library = get_backend(backend)
     return pipeline.build(**_sort_bundles(name, bundles), backend=library, **given)
 
@@ -135,16 +144,17 @@ def run(
 
     talking-head: mel_spectrogram.npy (80, T), audio_features_raw.npy (n, 512), audio_features_padded.npy
     (n + 2, 512). vocoder: mel.npy (n_mels, frames) and NAME_generated.wav. mel-inversion: see
-    `edge_export.inversion_result`. All: metadata.json.
+    `edge_export.inversion_result`. mri-speech: see `MriSpeech.write_result`. All: metadata.json.
 
     Args:
         pipeline: "talking-head" (audio → features), "vocoder" or "mel-inversion" (mel → audio, or audio →
-            mel → audio).
-        source: audio file, or for the last two a .npy of shape (n_mels, frames).
+            mel → audio), "mri-speech" (video → audio).
+        source: audio file; for "vocoder" and "mel-inversion" also a .npy of shape (n_mels, frames); for
+            "mri-speech" a video, or .npy of shape (T, H, W).
         bundles: the bundles of the pipeline's nets.
         out: folder to make.
         overwrite: replace an earlier result.
-        options: of the pipeline: backend, device, threads, precision, mode, fps …
+        options: of `open_pipeline` and the pipeline: backend, progress, device, threads, precision, mode …
 
     Returns:
         The folder.
@@ -197,6 +207,9 @@ PIPELINES: Mapping[str, Pipeline] = {
         {"mel-inversion": "bundle", "degli": "degli"},
         write_mel_inversion,
         optional=("mel-inversion", "degli"),
+    ),
+    "mri-speech": Pipeline(
+        MriSpeech, {"mri-acoustic": "acoustic", "hifigan": "vocoder"}, MriSpeech.write_result
     ),
 }
 
