@@ -156,6 +156,35 @@ def test_inverse_refuses_a_spectrum_of_another_size() -> None:
         Stft(CENTRED).inverse(np.zeros((33, 0), np.complex64))
 
 
+@pytest.mark.parametrize(("n_fft", "hop", "win"), [(64, 16, 64), (63, 20, 40), (64, 64, 64)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_on_a_padded_signal_are_forward_and_inverse(n_fft: int, hop: int, win: int, dtype: str) -> None:
+    stft = Stft(StftConfig(n_fft, hop, win, "none"), dtype)
+    rows = stft.padded_rows(20)
+    rows[...] = noise(rows.size).reshape(rows.shape)
+    spectrum, workspace = stft.analyze(rows.reshape(-1))[:20], stft.workspace()
+    for first, last in ((0, 13), (13, 20)):
+        out = np.empty((last - first, stft.config.bins), stft.complex_dtype)
+        np.testing.assert_array_equal(
+            stft.transform_padded(rows, first, workspace, out), spectrum[first:last]
+        )
+    made = stft.padded_rows(20)
+    for first, last in ((0, 13), (13, 20)):
+        stft.add_block(spectrum[first:last], first, workspace, made)
+    made *= stft.inverse_weight(20)
+    expected = stft.synthesize(spectrum, made.size)
+    np.testing.assert_allclose(made.reshape(-1), expected, atol=1e-6 if dtype == "float32" else 1e-13)
+
+
+@pytest.mark.parametrize(
+    ("n_fft", "hop", "win", "covers"),
+    [(64, 16, 64, True), (64, 63, 64, True), (64, 64, 64, False), (64, 40, 40, False), (64, 100, 64, False)],
+)
+def test_windows_that_leave_gaps_are_known(n_fft: int, hop: int, win: int, covers: bool) -> None:
+    assert scipy.signal.check_NOLA(scipy.signal.get_window("hann", win), win, win - min(hop, win)) == covers
+    assert Stft(StftConfig(n_fft, hop, win)).covers_every_sample == covers
+
+
 # ---- blocks, workers, buffers -----------------------------------------------------------------------------
 
 
