@@ -39,7 +39,7 @@ from edge_runtime.overlap import average_windows
 from edge_runtime.pictures import Preview, write_png
 from edge_runtime.pipelines import pack
 from edge_runtime.pipelines.net import AnyBundle, BundleNet
-from edge_runtime.pipelines.vocoder import Vocoder
+from edge_runtime.pipelines.vocoder import HIGHEST, Vocoder
 from edge_runtime.scaler import Statistics, read_scaler, statistics
 from edge_runtime.video import Frame, VideoReader, differs, follow_clock, open_video, prepare_frames
 
@@ -47,6 +47,7 @@ Mode = Literal["full", "window"]
 Rows = NDArray[np.float32]
 
 NET = "mri-acoustic"
+LOUDEST = HIGHEST * 10 / np.log(10)  # dB; beyond it the vocoder refuses a mel
 LOG_FLOOR = 1e-5  # of the power that enters the vocoder's logarithm: -50 dB
 RUN_FRAMES = 32  # pictures per run of the net in window mode; memory grows with it
 TOLERANCE = 1e-3  # what `edge-export check` allows by default, in the unit of each array
@@ -273,6 +274,14 @@ class MriSpeech:
     def _scaled(self, standardised: Rows) -> tuple[Rows, Rows]:
         """The net's answer → (dB, natural logarithm of the power)."""
         decibels = standardised * self.std + self.mean
+        highest = float(decibels.max())  # NaN where one of them is
+        if not highest <= LOUDEST:
+            raise InputError(
+                "mel",
+                met=f"up to {highest:.4g} dB",
+                expected=f"at most {LOUDEST:.4g}, what sound within ±1 has",
+                cause="the acoustic net has no training, or mean and std of another one",
+            )
         power = np.maximum(10.0 ** (decibels / 10.0), LOG_FLOOR)
         return decibels.astype(np.float32), np.log(power).astype(np.float32)
 
@@ -337,7 +346,7 @@ class MriSpeech:
             self.progress(f"the video has {fps:g} frames a second: blended to the mel's {self.clock:.4g}")
 
     def _say_seconds(self, done: float, reader: VideoReader) -> None:
-        whole = f" of about {reader.count / (reader.fps or self.clock):.0f} s" if reader.count else ""
+        whole = f" of about {reader.count / (reader.fps or self.clock):.1f} s" if reader.count else ""
         self.progress(f"{done:.1f} s of speech{whole}")
 
 

@@ -195,7 +195,7 @@ def test_a_video_of_another_rate(acoustic: Path, vocoder: Path, tmp_path: Path) 
     assert {"frames": 20, "video_fps": CLOCK / 2, "resampled": True}.items() <= facts.items()
     assert told == [
         "the video has 125 frames a second: blended to the mel's 250",
-        "0.1 s of speech of about 0 s",
+        "0.1 s of speech of about 0.1 s",
     ]
     whole = pipeline.process(video(10), fps=CLOCK / 2)
     np.testing.assert_array_equal(np.load(tmp_path / "out" / "a_mel.npy"), whole.mel)
@@ -301,6 +301,15 @@ def test_frames_in_memory_that_are_refused(acoustic: Path, vocoder: Path) -> Non
         pipeline.process(video(0))
     with pytest.raises(InputError, match=r"frames: met shape \(20, 20\), expected \(T, H, W\)"):
         pipeline.process(video(1)[0])
+
+
+def test_levels_that_no_sound_has_are_refused(acoustic: Path, vocoder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scaler.json"
+    path.write_text(json.dumps({"mean": [80.0] * BANDS, "std": [1.0] * BANDS}))
+    with pytest.raises(
+        InputError, match=r"mel: met up to 8\d.* dB, expected at most 52.12, .* has no training"
+    ):
+        MriSpeech(acoustic, vocoder, scaler=path).process(video(3))
 
 
 @pytest.mark.parametrize(
