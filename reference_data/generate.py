@@ -15,6 +15,7 @@ Layout, every array in manifest.json with sha256, shape, dtype and how it was ma
                            /features.npy   (B, 512) float64
     nets/hifigan/CASE/mel.npy              (B, num_mels, T) float32
                      /audio.npy            (B, 1, T · hop_size) float64
+    nets/mel-inversion/ degli/ stft/ istft/    see spectral_nets.py
 
 manifest.json, entry `nets`: for each net and case the `config` (for hifigan a config.json), `weight_norm`
 (whether the keys are `weight_g` and `weight_v`, or folded), and the bare `keys` with their shapes. The
@@ -46,6 +47,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from tests import closed_form
+
+from reference_data import spectral_nets
 
 HERE = Path(__file__).resolve().parent
 SENTENCE = HERE.parent / "export" / "edge_export" / "assets" / "sentence.wav"
@@ -436,6 +439,7 @@ def net_arrays(described: dict[str, Any]) -> Arrays:
         yield f"nets/hifigan/{case}/mel.npy", mel, "formula"
         audio = run_hifigan(config, folded(double_state(shapes)), mel)
         yield f"nets/hifigan/{case}/audio.npy", audio, "torch.nn.functional, float64"
+    yield from spectral_nets.arrays(described)
 
 
 # ---- files ------------------------------------------------------------------------------------------------

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import closed_form
 from tests.small_spectral_nets import DEGLI, DEGLI_NET
 from torch import Tensor
 
@@ -24,6 +26,7 @@ from edge_training.nets.degli import (
     with_magnitude,
 )
 
+ROOT = Path(__file__).parents[3]
 LAYER = "degliblock.convdnn."
 KEYS = [f"{LAYER}aigcc.{i}.conv_{part}.weight" for i in range(3) for part in ("re", "im", "gate")] + [
     f"{LAYER}conv.conv_{part}.weight" for part in ("re", "im")
@@ -203,3 +206,38 @@ def test_the_level_is_that_of_a_signal_of_deviation_1() -> None:
     noise = np.random.default_rng(0).standard_normal(60_000)
     magnitude = np.abs(Stft(config.spectral.stft).forward(noise))
     assert np.sqrt(np.mean(magnitude**2)) == pytest.approx(config.magnitude_rms, rel=0.01)
+
+
+# ---- goldens ----------------------------------------------------------------------------------------------
+
+GOLDENS = json.loads((ROOT / "reference_data" / "manifest.json").read_text())["nets"]["degli"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)], ids=["float64", "float32"]
+)
+@pytest.mark.parametrize("case", GOLDENS)
+def test_goldens(case: str, dtype: torch.dtype, tolerance: float) -> None:
+    folder = ROOT / "reference_data" / "nets" / "degli" / case
+    config = DegliConfig.from_json(GOLDENS[case]["config"])
+    module = Degli(config).eval().to(dtype)
+    weights = closed_form.state(GOLDENS[case]["keys"])
+    module.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
+    spectrum, magnitude, expected, residual = (
+        torch.from_numpy(np.load(folder / f"{name}.npy")).to(dtype)
+        for name in ("spectrum", "magnitude", "next_spectrum", "residual")
+    )
+    with torch.no_grad():
+        got = module(spectrum, magnitude)
+        y = with_magnitude(spectrum, magnitude)
+        z = module.degliblock.consistent(y)
+        alone = module.degliblock.residual(spectrum, y, z, magnitude)
+    for ours, theirs in ((got, expected), (alone, residual)):
+        assert theirs.std() > 0.1
+        assert (ours - theirs).abs().max() <= tolerance * (theirs.max() - theirs.min())
+
+
+def test_every_golden_case_is_here() -> None:
+    folder = ROOT / "reference_data" / "nets" / "degli"
+    assert {path.name for path in folder.iterdir()} == set(GOLDENS)
+    assert len(GOLDENS) == 2

@@ -6,12 +6,14 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import closed_form
 from tests.small_spectral_nets import CHANNELS, INVERSION, INVERSION_DB, MEL, ORIGINS
 from torch import Tensor, nn
 
@@ -30,6 +32,7 @@ from edge_training.nets.mel_inversion import (
     log_unscaled,
 )
 
+ROOT = Path(__file__).parents[3]
 CONVOLUTIONAL = {  # (inputs, outputs) of each block with 32, 64, 128 channels, from the spec
     "pinv-conv-skip": [(1, 32), (32, 64), (64, 128), (128, 128), (256, 64), (128, 32), (64, 1)],
     "pinv-conv": [(1, 32), (32, 64), (64, 128), (128, 128), (128, 64), (64, 32), (32, 1)],
@@ -298,3 +301,35 @@ def test_refusals(entries: dict[str, Any], sentence: str) -> None:
 def test_small_channels_are_used() -> None:
     module = build_mel_inversion(INVERSION)
     assert module.state_dict()["convblocks.2.conv.weight"].shape[:2] == (CHANNELS[2], CHANNELS[1])
+
+
+# ---- goldens ----------------------------------------------------------------------------------------------
+
+GOLDENS = json.loads((ROOT / "reference_data" / "manifest.json").read_text())["nets"]["mel-inversion"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 2e-5)], ids=["float64", "float32"]
+)
+@pytest.mark.parametrize("case", GOLDENS)
+def test_goldens(case: str, dtype: torch.dtype, tolerance: float) -> None:
+    """The pseudo-inverse is a float32 constant in both."""
+    folder = ROOT / "reference_data" / "nets" / "mel-inversion" / case
+    config = MelInversionConfig.from_json(GOLDENS[case]["config"])
+    module = build_mel_inversion(config).eval().to(dtype)
+    weights = closed_form.state(GOLDENS[case]["keys"])
+    module.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
+    mel, expected = (
+        torch.from_numpy(np.load(folder / f"{name}.npy")).to(dtype) for name in ("mel", "magnitude")
+    )
+    with torch.no_grad():
+        difference = (module(mel) - expected).abs().max()
+    assert expected.std() > 0.05
+    assert difference <= tolerance * (expected.max() - expected.min())
+
+
+def test_every_golden_case_is_here() -> None:
+    folder = ROOT / "reference_data" / "nets" / "mel-inversion"
+    assert {path.name for path in folder.iterdir()} == set(GOLDENS)
+    assert {GOLDENS[case]["config"]["variant"] for case in GOLDENS} == set(ORIGINS)
+    assert len(GOLDENS) == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ from edge_training.nets.spectral import (
     window_in_frame,
 )
 
+ROOT = Path(__file__).parents[3]
 PADDINGS = get_args(Padding)
 
 
@@ -151,3 +153,29 @@ def test_config_round_trip() -> None:
 def test_refusals(entries: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         SpectralConfig.from_json(entries)
+
+
+GOLDENS = json.loads((ROOT / "reference_data" / "manifest.json").read_text())["nets"]
+
+
+@pytest.mark.parametrize("case", GOLDENS["stft"])
+def test_goldens(case: str) -> None:
+    """Both directions, in float32 and float64; the kernels are float32 in both."""
+    folder = ROOT / "reference_data" / "nets"
+    config = SpectralConfig.from_json(GOLDENS["stft"][case]["config"])
+    for module, name, source, wanted in (
+        (FixedStft(config), "stft", "audio", "spectrum"),
+        (FixedIstft(config), "istft", "spectrum", "audio"),
+    ):
+        values, expected = (np.load(folder / name / case / f"{part}.npy") for part in (source, wanted))
+        with torch.no_grad():
+            single = module(torch.from_numpy(values)).numpy()
+        assert single.shape == expected.shape
+        assert np.abs(single - expected).max() < 1e-5 * np.ptp(expected)
+
+
+def test_every_golden_case_is_here() -> None:
+    for net in ("stft", "istft"):
+        stored = {path.name for path in (ROOT / "reference_data" / "nets" / net).iterdir()}
+        assert stored == set(GOLDENS[net])
+    assert len(GOLDENS["stft"]) == 5
