@@ -8,6 +8,7 @@ fixed when they load.
     contest          ours                                    peers
     mel-60s          MelFrontEnd (numpy alone)               librosa (the origin's float64 steps), torch.stft
     net              onnxruntime on model.onnx               PyTorch eager, the same net
+    griffin-lim      griffin_lim, with and without scipy     librosa.griffinlim, 32 iterations of FGLA
     startup          import edge_runtime; --help             an empty interpreter (seconds, no ratio)
 """
 
@@ -24,13 +25,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime import spectral
 from edge_runtime.bundle import Bundle, open_bundle
 from edge_runtime.errors import BackendError, ConfigError
+from edge_runtime.griffin_lim import MOMENTUM, griffin_lim
 from edge_runtime.mel import PRESETS, MelFrontEnd, filter_bank
+from edge_runtime.spectral import Stft, StftConfig
 
 PEERS = ("torch", "librosa")
 ROUNDS = 9
@@ -40,6 +45,10 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 TIMED_SHAPES: Mapping[str, dict[str, int]] = {
     "audio-encoder": {"batch": 64},
     "hifigan": {"batch": 1, "frames": 172},
+    "mel-inversion": {"batch": 1, "frames": 64},
+    "degli": {"batch": 1, "frames": 64},
+    "stft": {"batch": 1, "samples": 220500},
+    "istft": {"batch": 1, "frames": 862},
 }
 
 Contender = Callable[[], object]
@@ -65,7 +74,7 @@ def bench(
     threads: Sequence[int] = (1, 2),
     progress: Callable[[str], None] | None = None,
 ) -> list[Timing]:
-    """Time the front ends and nets of bundles, and the start of the program.
+    """Time the front ends and nets of bundles; without bundles Griffin-Lim; and the start of the program.
 
     Args:
         bundles: folders; each gives its net's contest, and the `talking-head` mel's where it has that.
@@ -89,6 +98,8 @@ def bench(
                 f"--against {peer}", met=f"no module named {peer}", expected=peer, cause=f"pip install {peer}"
             )
     contests = [("startup", "", 1)]
+    if not bundles and "librosa" in against:
+        contests.append(("griffin-lim", "", 1))
     for path in bundles:
         manifest = open_bundle(path).manifest
         if manifest.front_end == PRESETS["talking-head"]:
@@ -140,7 +151,7 @@ def _milliseconds(contender: Contender) -> float:
 
 
 def _mel_contest(threads: int, against: Sequence[str]) -> list[Timing]:
-    audio = _speech(60.0)
+    audio = _speech(60.0, 16000)
     front_end = MelFrontEnd(PRESETS["talking-head"], workers=threads)
     peers = {"librosa": _librosa_mel, "torch": _torch_mel}
     name = "MelFrontEnd, numpy"
@@ -152,13 +163,13 @@ def _mel_contest(threads: int, against: Sequence[str]) -> list[Timing]:
     return rows
 
 
-def _speech(seconds: float) -> NDArray[np.float32]:
+def _speech(seconds: float, sample_rate: int) -> NDArray[np.float32]:
     """The spoken sentence of the demo, repeated at falling level so that no two stretches are alike."""
     from edge_export.demo import SENTENCE
     from edge_runtime.audio import read_audio
 
-    sentence = read_audio(SENTENCE, sample_rate=16000).samples
-    length = int(seconds * 16000)
+    sentence = read_audio(SENTENCE, sample_rate=sample_rate).samples
+    length = int(seconds * sample_rate)
     repeats = -(-length // sentence.size)
     speech: NDArray[np.float32] = np.concatenate([sentence * np.float32(0.97**k) for k in range(repeats)])
     return speech[:length]
@@ -198,6 +209,28 @@ def _torch_mel(audio: NDArray[np.float32], threads: int) -> Contender:
         return torch.clamp(8 * (level + 100) / 100 - 4, -4, 4)
 
     return mel
+
+
+def _griffin_lim_contest(seconds: float = 10.0) -> list[Timing]:
+    """Fast Griffin-Lim in float32 at 22 050 Hz, 1024 / 256, with the two transforms that ours can use."""
+    framing = StftConfig(1024, 256, 1024, "center-zero")
+    magnitude = np.abs(Stft(framing).forward(_speech(seconds, 22050)))
+    peer = _librosa_griffin_lim(magnitude)
+    rows = []
+    for name, module in {"scipy.fft": spectral._scipy_fft, "numpy alone": lambda: None}.items():
+        with mock.patch.object(spectral, "_scipy_fft", module):
+            ours_ms, peer_ms, ratio = race(lambda: griffin_lim(magnitude, n_fft=1024, hop_length=256), peer)
+        what = f"32 × Fast Griffin-Lim of {seconds:g} s"
+        rows.append(Timing(what, 1, f"griffin_lim, {name}", ours_ms, "librosa", peer_ms, ratio))
+    return rows
+
+
+def _librosa_griffin_lim(magnitude: NDArray[np.float32]) -> Contender:
+    import librosa
+
+    return lambda: librosa.griffinlim(
+        magnitude, n_iter=32, hop_length=256, n_fft=1024, momentum=MOMENTUM, init=None
+    )
 
 
 def _net_contest(bundle: Bundle, threads: int) -> list[Timing]:
@@ -267,6 +300,8 @@ def _contest(name: str, bundle: str, threads: int, against: Sequence[str]) -> li
         timings = _startup_contest()
     elif name == "mel-60s":
         timings = _mel_contest(threads, against)
+    elif name == "griffin-lim":
+        timings = _griffin_lim_contest()
     else:
         timings = _net_contest(open_bundle(bundle), threads)
     return [asdict(timing) for timing in timings]
