@@ -93,23 +93,24 @@ def test_random_gains_are_smooth_and_each_items_own() -> None:
 
 
 def test_distortion_is_si_ssdr_of_an_estimate_at_its_best_scale() -> None:
-    truth, error = magnitudes()[:1], magnitudes(seed=1)[:1]
+    truth, error = 5 + magnitudes()[:1], magnitudes(seed=1)[:1]
     centred = truth - truth.mean()
     error = error - error.mean()
     error = 0.2 * (error - (error * centred).sum() / centred.square().sum() * centred)
     expected = -si_ssdr(truth[0].numpy(), (truth + error)[0].numpy())
-    assert float(distortion(truth, truth + error)) == pytest.approx(expected, abs=1e-3)
-    assert float(distortion(truth, 1.1 * (truth + error))) > expected  # the level counts
-    assert float(distortion(truth, truth)) == pytest.approx(-60)
+    assert float(distortion(truth, (truth + error).log())) == pytest.approx(expected, abs=1e-3)
+    assert float(distortion(truth, (1.1 * (truth + error)).log())) > expected  # the level counts
+    assert float(distortion(truth, truth.log())) == pytest.approx(-60)
 
 
 def test_losses_are_means_over_items() -> None:
     truth, estimate = magnitudes(), magnitudes(seed=1)
-    for loss in (distortion, lambda t, h: log_error(t, h.log())):
-        each = [loss(truth[i : i + 1], estimate[i : i + 1]) for i in range(2)]
-        assert float(loss(truth, estimate)) == pytest.approx(float(sum(each)) / 2, rel=1e-6)
+    for loss in (distortion, log_error):
+        each = [loss(truth[i : i + 1], estimate[i : i + 1].log()) for i in range(2)]
+        assert float(loss(truth, estimate.log())) == pytest.approx(float(sum(each)) / 2, rel=1e-6)
     silence = torch.full((1, 9, 12), 1e-5)
-    assert math.isfinite(distortion(silence, silence))
+    assert math.isfinite(distortion(silence, silence.log()))
+    assert math.isfinite(distortion(truth, torch.full_like(truth, 200.0)))
 
 
 def test_every_loss_has_the_gradient_of_its_difference_quotient() -> None:
@@ -119,7 +120,7 @@ def test_every_loss_has_the_gradient_of_its_difference_quotient() -> None:
     target = spectrum + 0.3
     size = target.square().sum(1).sqrt()
     cases: list[tuple[Callable[[Tensor], Tensor], Tensor]] = [
-        (lambda x: distortion(truth, x), magnitudes(seed=1)),
+        (lambda x: distortion(truth, x), magnitudes(seed=1).log()),
         (lambda x: log_error(truth, x), magnitudes(seed=1).log()),
         *((lambda x, k=kind: spectrum_loss(target, x, size, k), spectrum) for kind in get_args(SpectrumLoss)),
     ]

@@ -135,9 +135,14 @@ def judge(recording: Samples, made: Samples, config: MelConfig) -> dict[str, flo
     length = min(len(recording), len(made))
     recording, made = recording[:length], made[:length]
     front_end = MelFrontEnd(config)
-    theirs, ours = (resample(x, config.sample_rate, JUDGED_RATE) for x in (recording, made))
+    mel = float(np.abs(front_end(recording) - front_end(made)).mean())
+    return {"mel": mel} | pesq_and_stoi(recording, made, config.sample_rate)
+
+
+def pesq_and_stoi(recording: Samples, made: Samples, rate: int) -> dict[str, float]:
+    """Both figures of two aligned signals of one length; BackendError where a library is missing."""
+    theirs, ours = (resample(x, rate, JUDGED_RATE) for x in (recording, made))
     return {
-        "mel": float(np.abs(front_end(recording) - front_end(made)).mean()),
         "pesq": float(_library("pesq").pesq(JUDGED_RATE, theirs, ours, "wb")),
         "stoi": float(_library("pystoi").stoi(theirs, ours, JUDGED_RATE)),
     }

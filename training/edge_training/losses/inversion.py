@@ -33,6 +33,7 @@ SpectrumLoss = Literal["spectrum", "projected"]
 
 COLOUR_POINTS = 12  # of a random equaliser, evenly spaced over the bins
 PERFECT = 1e-6  # of the energy: a distortion below −60 dB is no longer worth a step
+LOUDEST = 10.0  # times an item's largest magnitude: louder estimates are no worse
 SILENCE = 1e-6  # mean square of a magnitude that has nothing to be near to
 
 
@@ -89,10 +90,12 @@ def random_gains(magnitude: Tensor, deviation: float) -> Tensor:
     return curve.transpose(1, 2).exp()
 
 
-def distortion(truth: Tensor, estimate: Tensor) -> Tensor:
-    """dB, see above; magnitudes (B, bins, T) → scalar, the lower the better."""
+def distortion(truth: Tensor, log_estimate: Tensor) -> Tensor:
+    """dB, see above; a magnitude and the logarithm of another → scalar, the lower the better."""
     axes = (-2, -1)
-    error = (estimate - truth).square().mean(axes)
+    # what a net says before it has learnt anything may be beyond the exponential's range
+    ceiling = (LOUDEST * truth.amax(axes, keepdim=True)).log()
+    error = (torch.minimum(log_estimate, ceiling).exp() - truth).square().mean(axes)
     energy = (truth - truth.mean(axes, keepdim=True)).square().mean(axes)
     return (10 * torch.log10(error / energy.clamp(min=SILENCE) + PERFECT)).mean()
 
