@@ -28,6 +28,7 @@ RECIPES: Mapping[str, str] = {
     "audio-encoder": "edge_training.fit.audio_encoder",
     "mel-inversion": "edge_training.fit.mel_inversion",
     "degli": "edge_training.fit.degli",
+    "mri-acoustic": "edge_training.fit.mri_acoustic",
 }
 
 Config = TypeVar("Config", bound=FitConfig)
