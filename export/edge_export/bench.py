@@ -211,7 +211,7 @@ def _torch_mel(audio: NDArray[np.float32], threads: int) -> Contender:
     return mel
 
 
-def _griffin_lim_contest(seconds: float = 10.0) -> list[Timing]:
+def _griffin_lim_contest(seconds: float = 10.0, rounds: int = ROUNDS) -> list[Timing]:
     """Fast Griffin-Lim in float32 at 22 050 Hz, 1024 / 256, with the two transforms that ours can use."""
     framing = StftConfig(1024, 256, 1024, "center-zero")
     magnitude = np.abs(Stft(framing).forward(_speech(seconds, 22050)))
@@ -219,7 +219,9 @@ def _griffin_lim_contest(seconds: float = 10.0) -> list[Timing]:
     rows = []
     for name, module in {"scipy.fft": spectral._scipy_fft, "numpy alone": lambda: None}.items():
         with mock.patch.object(spectral, "_scipy_fft", module):
-            ours_ms, peer_ms, ratio = race(lambda: griffin_lim(magnitude, n_fft=1024, hop_length=256), peer)
+            ours_ms, peer_ms, ratio = race(
+                lambda: griffin_lim(magnitude, n_fft=1024, hop_length=256), peer, rounds
+            )
         what = f"32 × Fast Griffin-Lim of {seconds:g} s"
         rows.append(Timing(what, 1, f"griffin_lim, {name}", ours_ms, "librosa", peer_ms, ratio))
     return rows

@@ -9,7 +9,9 @@ import pytest
 
 from edge_export import bench
 from edge_runtime.errors import ConfigError
+from edge_runtime.griffin_lim import griffin_lim
 from edge_runtime.mel import PRESETS, MelFrontEnd
+from edge_runtime.spectral import Stft, StftConfig
 
 
 def test_a_ratio_is_the_peers_time_over_ours() -> None:
@@ -23,7 +25,7 @@ def test_a_ratio_is_the_peers_time_over_ours() -> None:
 
 @pytest.mark.parametrize("peer", [bench._librosa_mel, bench._torch_mel])
 def test_the_peers_compute_the_same_mel(peer: object) -> None:
-    audio = bench._speech(2.0)
+    audio = bench._speech(2.0, 16000)
     assert audio.shape == (32000,)
     expected = MelFrontEnd(PRESETS["talking-head"], "float64")(audio.astype(np.float64))
     got = np.asarray(peer(audio, 1)())  # type: ignore[operator]
@@ -31,11 +33,25 @@ def test_the_peers_compute_the_same_mel(peer: object) -> None:
 
 
 def test_startup_is_timed_in_a_process_of_its_own() -> None:
-    rows = bench.bench()
+    rows = bench.bench(against=["torch"])
     assert [row.what for row in rows] == ["import edge_runtime", "--help"]
     assert all(row.ratio is None and row.ours_ms > 0 for row in rows)
     lines = bench.table(rows).splitlines()
     assert len(lines) == 3
+
+
+def test_griffin_lim_is_raced_with_and_without_scipy() -> None:
+    rows = bench._griffin_lim_contest(1.0, rounds=1)
+    assert [row.ours for row in rows] == ["griffin_lim, scipy.fft", "griffin_lim, numpy alone"]
+    assert all(row.ratio is not None and row.ratio > 1 for row in rows)
+
+
+def test_librosas_griffin_lim_does_the_same() -> None:
+    framing = StftConfig(1024, 256, 1024, "center-zero")
+    magnitude = np.abs(Stft(framing).forward(bench._speech(1.0, 22050)))
+    expected = np.asarray(bench._librosa_griffin_lim(magnitude)())
+    got = griffin_lim(magnitude, n_fft=1024, hop_length=256)
+    assert np.linalg.norm(got - expected) < 1e-3 * np.linalg.norm(expected)
 
 
 def test_a_net_is_raced_against_torch(small_hifigan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
