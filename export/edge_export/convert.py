@@ -242,9 +242,13 @@ def _from_seed(
     _check_context(job, settings)
     *_, case = net.cases(settings, job.axes).values()
     example = tuple(torch.from_numpy(case[tensor.name]) for tensor in net.inputs(settings))
-    module = random_module(
-        lambda: net.build(settings), seed, example, rms=net.random_rms, mean=net.random_mean
-    )
+
+    def start() -> nn.Module:
+        module = net.build(settings)
+        net.random_start(module)
+        return module
+
+    module = random_module(start, seed, example, rms=net.random_rms, mean=net.random_mean)
     return module, settings, Source("random", weights_sha256(module), f"random seed {seed}")
 
 
@@ -268,7 +272,7 @@ def _config(
 
     one_shape = len(net.presets) == 1
     if preset is None and config is None and path is not None and not one_shape:
-        config = find_config(path)
+        config = find_config(path, net.config_files)
         if config is None:
             raise _no_config(net, path, checkpoint)
     if config is not None:
@@ -293,7 +297,7 @@ def _no_config(net: Net, path: Path, checkpoint: Checkpoint | None) -> ConfigErr
 
     return ConfigError(
         "configuration",
-        met=f"no config.json beside {path}",
+        met=f"no {' or '.join(net.config_files)} beside {path}",
         expected=f"--config FILE, or --preset with one of {', '.join(net.presets)}",
         cause=resemblance(checkpoint.state, net.name) if checkpoint is not None else "",
     )

@@ -32,7 +32,7 @@ def speech_like(samples: int, sample_rate: int) -> NDArray[np.float32]:
     envelope = np.sin(np.pi * np.minimum(within / 0.8, 1.0)) ** 2  # a fifth of each syllable is silent
     breath = np.where(syllable % 3 == 2, 0.1, 0.003)
     voicing = np.where(syllable % 3 == 2, 0.2, 1.0)
-    return np.asarray(envelope * (voicing * voiced + breath * _noise(samples)), np.float32)
+    return np.asarray(envelope * (voicing * voiced + breath * noise(samples)), np.float32)
 
 
 def _resonance(frequency: NDArray[np.float64], time: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -43,7 +43,7 @@ def _resonance(frequency: NDArray[np.float64], time: NDArray[np.float64]) -> NDA
     return gain
 
 
-def _noise(samples: int) -> NDArray[np.float64]:
+def noise(samples: int) -> NDArray[np.float64]:
     """Uniform in ±1: the middle bits of a 64-bit linear congruential generator, by its closed form."""
     index = np.arange(1, samples + 1, dtype=np.uint64)
     state = index * np.uint64(0x9E3779B97F4A7C15)  # wraps: a Weyl sequence, then mixed

@@ -1,8 +1,9 @@
 """A trained module → the module to export: evaluation mode, weight norm and batch norm folded away.
 
 Folded are weight norm (torch's parametrization) and every batch norm that follows a convolution or a linear
-layer directly inside an `nn.Sequential`. A batch norm elsewhere stays; the exporters refuse graphs that still
-hold one.
+layer: directly inside an `nn.Sequential`, or as a module says in `FOLDS`, pairs of attribute names (layer,
+norm). A batch norm elsewhere stays; the exporters refuse graphs that still hold one. At last each module that
+has a method `fold` simplifies what only it knows of.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ def folded(module: nn.Module) -> nn.Module:
             _make_plain(layer)
     for sequence in [part for part in module.modules() if isinstance(part, nn.Sequential)]:
         _fold_batch_norms(sequence)
+    for part in list(module.modules()):
+        _fold_named(part)
+        own_rule = getattr(part, "fold", None)
+        if callable(own_rule):
+            own_rule()
     return module.requires_grad_(requires_grad=False)
 
 
@@ -48,6 +54,15 @@ def _fold_batch_norms(sequence: nn.Sequential) -> None:
         if isinstance(layer, Convolution | nn.Linear) and isinstance(norm, BatchNorm):
             _scale(layer, norm)
             del sequence[index + 1]
+
+
+def _fold_named(part: nn.Module) -> None:
+    for layer_name, norm_name in getattr(part, "FOLDS", ()):
+        layer, norm = getattr(part, layer_name), getattr(part, norm_name)
+        assert isinstance(layer, Convolution | nn.Linear)
+        assert isinstance(norm, BatchNorm)
+        _scale(layer, norm)
+        setattr(part, norm_name, nn.Identity())
 
 
 def _scale(layer: Convolution | nn.Linear, norm: BatchNorm) -> None:

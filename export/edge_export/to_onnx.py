@@ -93,6 +93,11 @@ def _traced(
         warnings.simplefilter("ignore", FutureWarning)
         # ... and what it cannot fold; onnx_fold can
         warnings.filterwarnings("ignore", "Constant folding - Only steps=1")
+        # ... and that an LSTM checks sizes and may remember its example's batch; reference cases would tell
+        warnings.filterwarnings(
+            "ignore", "Converting a tensor to a Python", module=r"torch\.nn\.modules\.rnn"
+        )
+        warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1")
         torch.onnx.export(
             module,
             examples,

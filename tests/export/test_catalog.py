@@ -19,6 +19,7 @@ from edge_runtime.errors import ConfigError
 from edge_training.nets.degli import DEGLI_PRESETS
 from edge_training.nets.hifigan import HIFIGAN_PRESETS
 from edge_training.nets.mel_inversion import MEL_INVERSION_PRESETS
+from edge_training.nets.mri_acoustic import MRI_ACOUSTIC_PRESETS
 from edge_training.nets.spectral import SPECTRAL_PRESETS
 
 ENTRIES = [(net, preset) for net in NETS.values() for preset in net.presets]
@@ -43,6 +44,7 @@ def test_it_is_read_without_torch_onnx_and_coremltools() -> None:
         ("degli", DEGLI_PRESETS),
         ("stft", SPECTRAL_PRESETS),
         ("istft", SPECTRAL_PRESETS),
+        ("mri-acoustic", MRI_ACOUSTIC_PRESETS),
     ],
 )
 def test_the_presets_are_those_of_the_net(net: str, presets: Mapping[str, Any]) -> None:
@@ -130,6 +132,7 @@ SIZES: dict[str, dict[int | str, str]] = {
     "degli": {513: "bins"},
     "stft": {513: "bins"},
     "istft": {513: "bins"},
+    "mri-acoustic": {256: "image_size", 64: "n_mels"},
 }
 
 

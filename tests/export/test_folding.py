@@ -9,6 +9,7 @@ from torch import nn
 
 from edge_export.folding import folded
 from edge_training.nets.hifigan import HifiGan
+from edge_training.nets.mri_acoustic import MRI_ACOUSTIC_PRESETS, MriAcoustic
 
 
 def normed(layer: nn.Module, norm: nn.Module) -> nn.Sequential:
@@ -45,6 +46,22 @@ def test_a_whole_net_has_no_batch_norm_left() -> None:
     mel = torch.randn(3, 1, 80, 16)
     with torch.no_grad():
         torch.testing.assert_close(single(mel), net(mel), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norms_that_a_module_names_fold_and_its_own_rule_follows() -> None:
+    torch.manual_seed(4)
+    net = MriAcoustic(MRI_ACOUSTIC_PRESETS["tiny"]).eval()
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            for tensor in (layer.weight, layer.bias, layer.running_mean, layer.running_var):
+                assert tensor is not None
+                tensor.data.uniform_(0.5, 1.5)
+    single = folded(net)
+    assert not [layer for layer in single.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert single.state_dict()["cnn.backbone.conv_stem.weight"].shape == (8, 1, 3, 3), "three equal channels"
+    frames = torch.rand(2, 3, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(single(frames), net(frames), rtol=1e-4, atol=1e-5)
 
 
 def test_weight_norm_folds() -> None:

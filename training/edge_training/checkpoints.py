@@ -23,7 +23,7 @@ import re
 import string
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,14 +150,14 @@ def settle_wiring(config: HifiGanConfig, checkpoint: Checkpoint | None) -> HifiG
     return replace(config, wiring=told or "stock")
 
 
-def find_config(checkpoint: str | os.PathLike[str]) -> Path | None:
-    """The configuration beside a checkpoint: the file of its name that ends in `.json`, or `config.json`.
+def find_config(checkpoint: str | os.PathLike[str], names: Sequence[str] = ("config.json",)) -> Path | None:
+    """The configuration beside a checkpoint: the file of its name that ends in `.json`, or one of `names`.
 
-    HiFi-GAN's training writes the latter; the former is for folders with weights of several nets. None where
-    there is neither.
+    HiFi-GAN's training writes `config.json`; the former is for folders with weights of several nets. None
+    where there is neither.
     """
     path = Path(checkpoint)
-    found = (path.with_suffix(".json"), path.parent / "config.json")
+    found = (path.with_suffix(".json"), *(path.parent / name for name in names))
     return next((config for config in found if config != path and config.is_file()), None)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from edge_export.catalog import audio_encoder, degli, hifigan, mel_inversion, spectral
+from edge_export.catalog import audio_encoder, degli, hifigan, mel_inversion, mri_acoustic, spectral
 from edge_export.catalog.net import Arrays, Axes, Config, Net, unknown
 
 __all__ = [
@@ -37,6 +37,7 @@ NETS: Mapping[str, Net] = MappingProxyType(
             degli.NET,
             spectral.STFT,
             spectral.ISTFT,
+            mri_acoustic.NET,
         )
     }
 )

@@ -52,9 +52,12 @@ class Net:
         coreml_axes: named axis → how far it bends in Core ML; ONNX takes any length.
         random_rms: of the output's last layer where weights are random, in the range of real ones.
         random_mean: of the same, where the range of real ones lies beside 0.
+        random_start: changes an initial module, before its random weights are scaled, where training leaves
+            something that no initial state has and that precision depends upon.
         unit: config → what 1 of the tolerance's largest error is in the outputs' unit.
         has_weights: False where the config alone makes the net, and no checkpoint is asked for.
-        settle: (config, checkpoint) → config with what only the checkpoint's keys tell.
+        config_files: names of the file beside a checkpoint that holds its config, the first that is there.
+        settle: (config, checkpoint) → config with what only the checkpoint's keys, or files beside it, tell.
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
     """
 
@@ -74,8 +77,10 @@ class Net:
     coreml_axes: Axes
     random_rms: float = 1.0
     random_mean: float = 0.0
+    random_start: Callable[[nn.Module], object] = field(default=_same)
     unit: Callable[[Config], float] = field(default=lambda _: 1.0)
     has_weights: bool = True
+    config_files: tuple[str, ...] = ("config.json",)
     settle: Callable[[Config, Checkpoint | None], Config] = field(default=_settled)
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
 

@@ -36,8 +36,8 @@ from torch.utils.checkpoint import checkpoint
 
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.mel import PRESETS, MelConfig
+from edge_runtime.video import FrameScaling
 
-FrameScaling = Literal["full-scale", "min-max"]
 Layout = Literal["padded", "legacy"]
 Kind = Literal["conv", "fused", "inverted"]
 
@@ -197,7 +197,7 @@ _META = frozenset({"sr", "n_mels", "n_fft", "hop_length"})
 _META_ENTRIES = (
     *sorted(_META),
     *("win_length", "preemph", "resize_h", "resize_w", "ref_frames"),
-    *("stems", "mean", "std", "layout", "frame_scaling"),
+    *("stems", "mean", "std", "layout", "frame_scaling", "peak"),
 )
 _NET_ENTRIES = ("backbone", "rnn_hidden", "dropout")
 
@@ -394,10 +394,16 @@ class EfficientNet(nn.Module):
             x = run(blocks, x)
         return x
 
+    def fold(self) -> None:
+        """One channel in place of three equal ones, for good: for inference."""
+        stem = self.conv_stem
+        weight = stem.weight.detach().double().sum(1, keepdim=True)
+        stem.weight, stem.in_channels = nn.Parameter(weight.to(stem.weight.dtype)), 1
+
     def _stem(self, pictures: Tensor) -> Tensor:
         # three equal channels are one channel under the sum of their weights
         stem = self.conv_stem
-        weight = stem.weight.sum(1, keepdim=True) if stem.weight.shape[1] > 1 else stem.weight
+        weight = stem.weight.sum(1, keepdim=True) if stem.in_channels > 1 else stem.weight
         padded = F.pad(pictures, (0, 1, 0, 1)) if stem.uneven else pictures
         return F.silu(self.bn1(F.conv2d(padded, weight, stem.bias, stem.stride, stem.padding)))
 

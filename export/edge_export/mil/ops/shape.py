@@ -73,7 +73,8 @@ def reverse_sequence(x: Array, lengths: Array, seq_axis: Any = 0, batch_axis: An
 
 @operation("concat")
 def concat(values: Any, axis: Array, interleave: Any = False) -> Array:
-    arrays, along = as_list(values), int(axis)
+    """Numbers without axes, as coremltools writes computed shapes, become a vector."""
+    arrays, along = [np.atleast_1d(value) for value in as_list(values)], int(axis)
     if not interleave:
         return np.concatenate(arrays, along)
     stacked = np.stack(arrays, along % arrays[0].ndim + 1)

@@ -90,6 +90,8 @@ def test_concat_and_split() -> None:
     assert s.concat([a, b], np.array(0)).tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
     assert s.concat([a, b], np.array(0), interleave=True).tolist() == [[1, 2], [5, 6], [3, 4], [7, 8]]
     assert s.concat(a, np.array(0)).tolist() == a.tolist()  # a tuple of one
+    numbers = [np.array(3), np.array(-1)]  # coremltools' type inference makes a vector of them
+    assert s.concat(numbers, np.array(0)).tolist() == [3, -1]
     assert [part.shape for part in s.split(X, np.array(2), split_sizes=np.array([1, 3]))] == [
         (2, 3, 1),
         (2, 3, 3),

@@ -1,0 +1,130 @@
+"""mri-acoustic in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_export.axes import Span
+from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.example_video import tract_like
+from edge_runtime.bundle import Geometry, Tensor, Tolerance
+from edge_runtime.scaler import read_scaler
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_training.checkpoints import Checkpoint
+
+# clips and pictures of a reference case: one picture; more than a window; the two axes told apart
+CASES = ((1, 1), (1, 5), (2, 3))
+RANDOM_OFFSETS, RANDOM_BRANCHES = 0.3, 0.25  # deviations; 1 is that of a map
+LONGEST = 512  # pictures in one pass of Core ML, 19 s; longer video runs in windows
+
+
+def _preset(name: str) -> Config:
+    try:
+        from edge_training.nets.mri_acoustic import MRI_ACOUSTIC_PRESETS
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return MRI_ACOUSTIC_PRESETS[name]
+
+
+def _config(entries: Mapping[str, Any]) -> Config:
+    try:
+        from edge_training.nets.mri_acoustic import MriAcousticConfig
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return MriAcousticConfig.from_json(entries)
+
+
+def _random_start(module: nn.Module) -> None:
+    """Batch norms as training leaves them: with offsets, and residual branches that add little.
+
+    Without offsets the mean of a map over a picture is next to nothing, and its rounding all of it.
+    """
+    from edge_training.nets.mri_acoustic import BatchNorm, FusedBlock, InvertedBlock
+
+    for layer in module.modules():
+        if isinstance(layer, BatchNorm):
+            layer.bias.data.normal_(0.0, RANDOM_OFFSETS)
+    for block in module.modules():
+        if isinstance(block, FusedBlock | InvertedBlock) and block.residual:
+            last = block.bn2 if isinstance(block, FusedBlock) else block.bn3
+            last.weight.data.fill_(RANDOM_BRANCHES)
+
+
+def _settle(config: Config, checkpoint: Checkpoint | None) -> Config:
+    """The config with mean and deviation from the scaler.json beside the checkpoint, where it has none."""
+    if config.mel_mean is not None or checkpoint is None:
+        return config
+    scaler = Path(checkpoint.path).with_name("scaler.json")
+    if not scaler.is_file():
+        return config
+    mean, std = read_scaler(scaler, config.n_mels)
+    return replace(config, mel_mean=tuple(mean.tolist()), mel_std=tuple(std.tolist()))
+
+
+def _build(config: Config) -> nn.Module:
+    from edge_training.nets.mri_acoustic import MriAcoustic
+
+    return MriAcoustic(config)
+
+
+def _inputs(config: Config) -> tuple[Tensor, ...]:
+    return (
+        Tensor(
+            name="frames",
+            dtype="float32",
+            shape=("batch", "frames", 1, config.image_size, config.image_size),
+            meaning=f"grey midsagittal MRI, {config.frame_rate:.4f} per second, {config.frame_scaling}",
+            unit="0 black to 1 white",
+        ),
+    )
+
+
+def _outputs(config: Config) -> tuple[Tensor, ...]:
+    return (
+        Tensor(
+            name="mel",
+            dtype="float32",
+            shape=("batch", "frames", config.n_mels),
+            meaning="mel spectrogram, one frame a picture, standardised: dB = mel * mel_std + mel_mean",
+            unit="standard deviations of each band",
+        ),
+    )
+
+
+def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no axis has buckets
+    def frames(clips: int, length: int) -> NDArray[np.float32]:
+        pictures = tract_like(clips * length, config.image_size)
+        return pictures.reshape(clips, length, 1, config.image_size, config.image_size)
+
+    return {f"batch-{clips}-frames-{length}": {"frames": frames(clips, length)} for clips, length in CASES}
+
+
+NET = Net(
+    name="mri-acoustic",
+    summary="real-time MRI video of the vocal tract to mel spectrogram: EfficientNetV2 and BiLSTM",
+    signature="frames (batch, frames, 1, image_size, image_size) -> mel (batch, frames, n_mels)",
+    presets=("b2", "origin", "phantom", "tiny"),
+    preset=_preset,
+    config_from_json=_config,
+    build=_build,
+    inputs=_inputs,
+    outputs=_outputs,
+    front_end=lambda config: config.mel,
+    geometry=lambda _: Geometry(None, None, None),
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 80.0), "fp16": Tolerance(0.1, 40.0)}),
+    cases=_cases,
+    coreml_axes=MappingProxyType({"batch": Span(1, 16), "frames": Span(1, LONGEST)}),
+    random_start=_random_start,
+    config_files=("config.json", "meta.json"),
+    settle=_settle,
+)
