@@ -84,6 +84,30 @@ def mri(
     print(f"{made.folder}: {len(made.clips)} clips, {made.frames} frames{skipped}")
 
 
+@data_app.command("predicted-mels")
+def predict(
+    data: Annotated[Path, typer.Option(help="Folder that `data mri` wrote.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights of mri-acoustic.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Its configuration, if not beside it.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle of it, in place of a checkpoint.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; mels_ft_log_normalized in DATA if not given.")
+    ] = None,
+    scaler: Annotated[Path | None, typer.Option(help="In place of the net's own mean and std.")] = None,
+    mode: Annotated[str, typer.Option(help="full, or window: overlapping windows averaged.")] = "full",
+    backend: Annotated[str, typer.Option(help="Of a bundle.")] = "onnxruntime",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the mels that the acoustic model predicts, to fine-tune the vocoder on them."""
+    from edge_export.progress import Progress
+    from edge_training.data.predicted_mels import open_predictor, predicted_mels
+
+    predictor = open_predictor(checkpoint, bundle, config=config, mode=mode, backend=backend)
+    with Progress() as progress:
+        folder = predicted_mels(data, predictor, out, scaler=scaler, overwrite=overwrite, progress=progress)
+    print(f"{folder}: {len(list(folder.glob('*.npy')))} mels")
+
+
 @data_app.command()
 def mask(
     video: Annotated[Path, typer.Argument(help="Grey video, or .npy frames.")],

@@ -117,31 +117,14 @@ def test_pictures_of_another_size(source: MriSource) -> None:
 
 
 def test_a_scaler_of_another_mel_size(source: MriSource, prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"scaler.json: met 64 bands.*expected the 80 bands of the net"):
+    with pytest.raises(InputError, match=r"scaler.json: mean: met 64 numbers, expected 80"):
         MriData(replace(source, n_mels=80))
     folder = shutil.copytree(prepared, tmp_path / "copy")
     (folder / "scaler.json").write_text(json.dumps({"mean": [0.0] * 60, "std": [1.0] * 60}))
-    with pytest.raises(ConfigError, match=r"met 60 bands, mels of 64"):
+    with pytest.raises(InputError, match=r"met 60 numbers, expected 64.*scaler of another mel"):
         MriData(replace(source, folder=folder))
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("{", "text that is not JSON"),
-        ("[]", "no JSON object"),
-        ("{}", "no lists of numbers"),
-        ('{"mean": [0, 1], "std": [1]}', r"mean of shape \(2,\), std of shape \(1,\)"),
-        ('{"mean": [0, 1], "std": [1, 0]}', "deviations above 0"),
-    ],
-)
-def test_a_damaged_scaler(
-    text: str, sentence: str, source: MriSource, prepared: Path, tmp_path: Path
-) -> None:
-    folder = shutil.copytree(prepared, tmp_path / "copy")
-    (folder / "scaler.json").write_text(text)
-    with pytest.raises(InputError, match=rf"scaler.json: .*{sentence}"):
-        MriData(replace(source, folder=folder))
+    with pytest.raises(ConfigError, match=r"c0: met mels of 64 bands, expected the 60 of the net"):
+        MriData(replace(source, folder=folder, n_mels=60))
 
 
 def test_a_folder_that_was_not_prepared(source: MriSource, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.scaler import read_scaler
 from edge_training.data.items import Item
 
 Split = Literal["clip", "window"]
@@ -74,7 +75,8 @@ class MriData:
     def __init__(self, source: MriSource) -> None:
         self.source = source
         self.meta = read_meta(source.folder)
-        self.mean, self.std = read_scaler(source.folder / "scaler.json")
+        scaler = read_scaler(source.folder / "scaler.json", source.n_mels)
+        self.mean, self.std = (numbers.astype(np.float32) for numbers in scaler)
         self._lengths = {name: self._length(name) for name in self.meta["stems"]}
         self._check_sizes()
         self._train, self._held = self._split()
@@ -130,12 +132,9 @@ class MriData:
                 expected=f"the {size[0]} pixels of {folder}",
                 cause=f"prepare the data with --size {source.image_size}, or set image_size={size[0]}",
             )
-        if not bands == len(self.mean) == source.n_mels:
+        if bands != source.n_mels:
             raise ConfigError(
-                str(folder / "scaler.json"),
-                met=f"{len(self.mean)} bands, mels of {bands}",
-                expected=f"the {source.n_mels} bands of the net",
-                cause="the scaler is of other data, or the net of another front end",
+                f"{folder}: {first}", met=f"mels of {bands} bands", expected=f"the {source.n_mels} of the net"
             )
 
     def _split(self) -> tuple[list[Piece], list[Piece]]:
@@ -191,22 +190,6 @@ def read_meta(folder: Path) -> dict[str, Any]:
             str(folder / "meta.json"), met="no names of clips", expected='an entry "stems": ["ID", …]'
         )
     return meta
-
-
-def read_scaler(path: Path) -> tuple[F32, F32]:
-    """Mean and deviation (n_mels,) in dB of a scaler.json."""
-    entries = _read_json(path, "mean and std of each mel band")
-    try:
-        mean, std = (np.asarray(entries[name], np.float32) for name in ("mean", "std"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(str(path), met="no lists of numbers", expected='entries "mean" and "std"') from error
-    if mean.ndim != 1 or mean.shape != std.shape or not (std > 0).all() or not np.isfinite(mean).all():
-        raise InputError(
-            str(path),
-            met=f"mean of shape {mean.shape}, std of shape {std.shape}",
-            expected="as many finite means as deviations above 0",
-        )
-    return mean, std
 
 
 def _read_json(path: Path, expected: str) -> dict[str, Any]:
