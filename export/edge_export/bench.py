@@ -45,6 +45,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 TIMED_SHAPES: Mapping[str, dict[str, int]] = {
     "audio-encoder": {"batch": 64},
     "hifigan": {"batch": 1, "frames": 172},
+    "mri-acoustic": {"batch": 1, "frames": 54},
     "mel-inversion": {"batch": 1, "frames": 64},
     "degli": {"batch": 1, "frames": 64},
     "stft": {"batch": 1, "samples": 220500},
