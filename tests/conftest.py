@@ -48,6 +48,7 @@ PARTS: Mapping[str, Part] = {
     "sync": Part("training/data/test_sync.py", ("torch", "cv2")),
     "mri": Part("training/data/test_mri_preparation.py", ("cv2",)),
     "export": Part("export", _EXPORT),
+    "mri-speech": Part("export/test_mri_speech.py", (*_EXPORT, "cv2")),
     "hearing": Part("export/test_hearing.py", (*_EXPORT, "pesq", "pystoi")),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
 }

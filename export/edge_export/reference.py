@@ -23,10 +23,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edge_export.mri_features import picture_features
 from edge_export.run import open_pipeline
 from edge_runtime.bundle import Bundle
 from edge_runtime.compare import Comparison, compare
 from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.pipelines.mri_speech import MriSpeech
 from edge_runtime.pipelines.pack import load_array
 
 AnyPath = str | os.PathLike[str]
@@ -59,7 +61,10 @@ def write_reference(
         ConfigError: unknown pipeline, or a bundle too many or too few.
         EdgeError: what the source, the bundle or the target is refused for.
     """
-    open_pipeline(pipeline, bundles, **options).save_reference(source, out, overwrite=overwrite)
+    opened = open_pipeline(pipeline, bundles, **options)
+    if isinstance(opened, MriSpeech):
+        opened.features = picture_features(opened.net.bundle)
+    opened.save_reference(source, out, overwrite=overwrite)
     return Path(out)
 
 

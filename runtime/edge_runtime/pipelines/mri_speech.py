@@ -12,8 +12,9 @@ picture, and memory grows with the video. Mode "window" runs it over overlapping
 its training, one every `step` frames, and averages where they overlap: a mel frame then depends on window − 1
 pictures to each side, and memory is constant, because frames, mels and samples pass through as a stream.
 
-The mask multiplies what the net would see, after scaling: where frames are scaled to their own range
-(min-max), that of the unmasked frame counts, so that a mask changes nothing outside of it.
+The mask is drawn on pixels of the video and reduced as its frames are; it multiplies what the net would see,
+after scaling: where frames are scaled to their own range (min-max), that of the unmasked frame counts, so
+that a mask changes nothing outside of it.
 """
 
 from __future__ import annotations
@@ -116,8 +117,11 @@ class MriSpeech:
         if alpha is not None and mask is None:
             raise ConfigError("--alpha", met=f"{alpha} without --mask", expected="both, or neither")
         self.mask, self.alpha = mask, check_alpha(DEFAULT_ALPHA if alpha is None else alpha)
-        polygon = parse_mask(mask) if mask is not None else None
+        self.polygon = parse_mask(mask) if mask is not None else None
+        self._weights: tuple[tuple[int, int], Rows] | None = None  # of the last size asked for
         self.progress = progress
+        # frames (T, S, S) → what they become inside the net (T, C), where somebody can tell: for packs
+        self.features: Callable[[Rows], Rows] | None = None
         self.net = BundleNet(
             acoustic,
             NET,
@@ -135,7 +139,6 @@ class MriSpeech:
         self.scaling = self.net.manifest.config.get("frame_scaling", "full-scale")
         self.mean, self.std = self._statistics(scaler)
         self.window, self.step = self._windows(window, step)
-        self.weights = mask_weights(polygon, self.size, self.size, self.alpha) if polygon else None
 
     @property
     def clock(self) -> float:
@@ -146,6 +149,15 @@ class MriSpeech:
     def sample_rate(self) -> int:
         """Of the speech, Hz."""
         return self.vocoder.sample_rate
+
+    def mask_weights(self, height: int, width: int) -> Rows | None:
+        """(S, S) that prepared frames of a video of this size are multiplied by; None without a mask."""
+        if self.polygon is None:
+            return None
+        if self._weights is None or self._weights[0] != (height, width):
+            drawn = mask_weights(self.polygon, height, width, self.alpha)
+            self._weights = (height, width), prepare_frames(drawn[None], self.size)[0]
+        return self._weights[1]
 
     def process(self, frames: ArrayLike, fps: float | None = None) -> MriSpeechResult:
         """Speech of a video in memory.
@@ -220,8 +232,9 @@ class MriSpeech:
         """Write a reference pack of a video: every stage as .npy, for developers of a port.
 
         video.npy (T, H, W), the pictures on the mel's clock; frames.npy (T, S, S), what the net sees;
-        mask.npy (S, S) where there is one; mel_standardised.npy, mel_db.npy and mel_log.npy, (T, n_mels)
-        each; wav.npy (T · hop_length,); generated.wav, metadata.json and the instructions.
+        mask.npy (S, S) where there is one; features.npy (T, C) where `features` tells; mel_standardised.npy,
+        mel_db.npy and mel_log.npy, (T, n_mels) each; wav.npy (T · hop_length,); generated.wav, metadata.json
+        and the instructions.
 
         Raises:
             TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
@@ -254,7 +267,8 @@ class MriSpeech:
         """(S, S) each: as the net takes them, and masked."""
         for frame in frames:
             (prepared,) = prepare_frames(frame[None], self.size, self.scaling)
-            yield prepared if self.weights is None else prepared * self.weights
+            weights = self.mask_weights(*frame.shape)
+            yield prepared if weights is None else prepared * weights
 
     def _acoustic(self, prepared: Iterable[Rows]) -> Iterator[Rows]:
         """The net's answer to frames (S, S), (k, n_mels) at a time."""
@@ -426,8 +440,11 @@ def _write_pack(
         "mel_log": result.mel_log,
         "wav": result.samples,
     }
-    if made_by.weights is not None:
-        arrays["mask"] = made_by.weights
+    weights = made_by.mask_weights(*video.shape[1:])
+    if weights is not None:
+        arrays["mask"] = weights
+    if made_by.features is not None:
+        arrays["features"] = made_by.features(result.frames)
     for stage, values in arrays.items():
         np.save(folder / f"{stage}.npy", values)
     write_wav(folder / "generated.wav", result.samples, made_by.sample_rate)
@@ -462,6 +479,7 @@ def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: 
         "video": f"pictures at {made_by.clock:.6g} per second, as they were decoded",
         "frames": "pictures as the net sees them, 0 to 1",
         "mask": "what each pixel of frames.npy was multiplied by",
+        "features": "inside of mri-acoustic: the mean of the last map of each picture, its LSTM's input",
         "mel_standardised": "the mri-acoustic net's output, standard deviations of each band",
         "mel_db": "mel power spectrogram, dB: mel_standardised * mel_std + mel_mean (metadata.json)",
         "mel_log": "ln(max(10^(mel_db / 10), 1e-5)): transposed, the vocoder's input",
@@ -484,7 +502,7 @@ def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: 
         "Feed mel_log.npy, transposed to (1, n_mels, T), to hifigan; compare the samples with wav.npy.",
         "Keep the largest absolute difference at or below 1e-3 (`edge-export check` exits with 1 otherwise).",
     ]
-    if made_by.weights is not None:
+    if "mask" in arrays:
         steps.insert(1, "frames.npy is that times mask.npy.")
     files = {
         f"{stage}.npy": f"{values.shape} {values.dtype}, {meanings[stage]}"
