@@ -41,18 +41,15 @@ def test_the_recording_itself_is_perfect() -> None:
 
 
 def test_fast_griffin_lim_comes_near_the_mel() -> None:
-    pytest.importorskip("librosa", reason="the rival is librosa's")
     recording = speechlike(0.7)
     mel = MelFrontEnd(MEL)(recording)
     made = fast_griffin_lim(MEL)(mel)
-    assert abs(len(made) - len(recording)) <= MEL.hop_length
-    length = min(len(made), len(recording)) // MEL.hop_length * MEL.hop_length
-    again = MelFrontEnd(MEL)(made[:length])
-    assert np.abs(again - mel[:, : again.shape[1]]).mean() < 0.5
+    assert made.shape == (mel.shape[1] * MEL.hop_length,)
+    assert np.abs(MelFrontEnd(MEL)(made) - mel).mean() < 0.5
 
 
 def test_comparison_of_a_trained_net(corpus: Path, tmp_path: Path) -> None:
-    for library in ("librosa", "pesq", "pystoi"):
+    for library in ("pesq", "pystoi"):
         pytest.importorskip(library, reason="judging needs it")
     weights = fit(corpus, tmp_path / "run", steps=1).weights
     t = np.arange(8000 * 2) / 8000

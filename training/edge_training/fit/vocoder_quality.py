@@ -10,7 +10,7 @@ in the mean:
     stoi   short-time objective intelligibility (Taal and others 2011) at 16 kHz, 0 … 1
 
 Fast Griffin-Lim (Perraudin, Balazs, Søndergaard 2013): 32 iterations, momentum 0.99, zero phase at first, on
-magnitudes from the pseudo-inverse of the filter bank, negative ones set to zero; librosa's implementation.
+magnitudes from the pseudo-inverse of the filter bank alone, as `edge_runtime` does it without a model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from numpy.typing import NDArray
 
 from edge_runtime.audio import read_audio, resample, write_wav
 from edge_runtime.errors import BackendError, ConfigError, InputError
-from edge_runtime.mel import MelConfig, MelFrontEnd, filter_bank
+from edge_runtime.griffin_lim import griffin_lim
+from edge_runtime.magnitude import estimate_magnitude, linear_mel
+from edge_runtime.mel import MelConfig, MelFrontEnd
 from edge_training.checkpoints import find_config, load_checkpoint, read_checkpoint, read_config
 from edge_training.data.vocoder import SUFFIXES
 from edge_training.nets.hifigan import HifiGan, HifiGanConfig
@@ -93,18 +95,14 @@ def neural(generator: HifiGan) -> Synthesis:
 
 def fast_griffin_lim(config: MelConfig) -> Synthesis:
     """Synthesis without a net."""
-    librosa = _library("librosa")
-    inverse = np.linalg.pinv(filter_bank(config)).astype(np.float32)
 
     def synthesize(mel: NDArray[np.float32]) -> Samples:
-        magnitude = np.maximum(inverse @ np.exp(mel), 0.0)
-        # the front end centres frame i at (i + ½) hop, librosa's at i hop: half a hop is cut at the start
-        padded = np.concatenate([magnitude, magnitude[:, -1:]], axis=1)
-        samples = librosa.griffinlim(
-            padded, n_iter=ITERATIONS, hop_length=config.hop_length, win_length=config.win_length,
-            n_fft=config.n_fft, momentum=MOMENTUM, init=None,
+        samples: Samples = griffin_lim(
+            estimate_magnitude(linear_mel(mel, config), config, updates=0),
+            n_fft=config.n_fft, hop_length=config.hop_length, win_length=config.win_length,
+            n_iter=ITERATIONS, momentum=MOMENTUM, padding=config.padding,
         )  # fmt: skip
-        return np.asarray(samples, np.float32)
+        return samples
 
     return synthesize
 
