@@ -54,6 +54,13 @@ def test_the_published_numbers() -> None:
     assert PRESETS["rtmri"].segment_size == 8400
 
 
+def test_the_rtmri_systems_numbers() -> None:
+    config = PRESETS["rtmri-origin"]
+    assert (config.optimizer, config.weight_decay, config.learning_rate) == ("adabelief", 0.0, 5e-5)
+    assert (config.schedule, config.plateau_factor, config.plateau_patience) == ("plateau", 0.1, 4)
+    assert (config.extra_mels_weight, config.mpd.padding, config.net.wiring) == (0.8, 4, "causal-tail")
+
+
 def test_the_exported_config_is_a_stock_one() -> None:
     entries = HifiGanFit.from_json(STOCK).net_json()
     assert entries["resblock"] == "1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def folded(state: dict[str, Tensor], layer: str) -> Tensor:
     return torch.div(state[f"{layer}.weight_g"] * direction, norm)
 
 
-def by_hand_period(state: dict[str, Tensor], index: int, period: int, x: Tensor) -> list[Tensor]:
+def by_hand_period(
+    state: dict[str, Tensor], index: int, period: int, x: Tensor, padding: int
+) -> list[Tensor]:
     """The paper's two-dimensional form: (B, 1, N/p, p), kernels (5, 1), strides (3, 1)."""
     features = []
     x = F.pad(x, (0, -x.shape[-1] % period), mode="reflect")
@@ -66,7 +69,7 @@ def by_hand_period(state: dict[str, Tensor], index: int, period: int, x: Tensor)
     for layer in range(layers):
         name = f"discriminators.{index}.convs.{layer}"
         stride = (1, 1) if layer == layers - 1 else (3, 1)
-        x = F.conv2d(x, folded(state, name), state[f"{name}.bias"], stride, (2, 0))
+        x = F.conv2d(x, folded(state, name), state[f"{name}.bias"], stride, (padding, 0))
         x = F.leaky_relu(x, 0.1)
         features.append(x)
     name = f"discriminators.{index}.conv_post"
@@ -74,13 +77,15 @@ def by_hand_period(state: dict[str, Tensor], index: int, period: int, x: Tensor)
     return features
 
 
+@pytest.mark.parametrize("padding", [2, 4])  # the paper's, the rtMRI system's
 @pytest.mark.parametrize("samples", [256, 257, 301])
-def test_periods_equal_the_papers_form(samples: int) -> None:
+def test_periods_equal_the_papers_form(samples: int, padding: int) -> None:
     torch.manual_seed(0)
-    mpd = MultiPeriodDiscriminator(SMALL_MPD).double()
+    mpd = MultiPeriodDiscriminator(replace(SMALL_MPD, padding=padding)).double()
     x, state = torch.randn(3, 1, samples, dtype=torch.float64), stock_state(mpd)
     for index, (period, judgement) in enumerate(zip(SMALL_MPD.periods, mpd(x), strict=True)):
-        for ours, theirs in zip(judgement.features, by_hand_period(state, index, period, x), strict=True):
+        expected = by_hand_period(state, index, period, x, padding)
+        for ours, theirs in zip(judgement.features, expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
         assert judgement.score.shape == (3, theirs[0].numel())
 
@@ -133,6 +138,7 @@ def test_foreign_discriminators_are_refused() -> None:
     ("make", "sentence"),
     [
         (lambda: PeriodConfig(periods=()), r"periods: met \[\]"),
+        (lambda: PeriodConfig(padding=0), r"padding: met \[0\]"),
         (lambda: PeriodConfig(channels=(4, 0)), r"channels: met \[4, 0\], expected a list of positive"),
         (lambda: ScaleConfig(scales=0), "scales: met 0"),
         (lambda: ScaleConfig(kernels=(15, 41)), "kernels: met 2 layers, expected 7"),

@@ -408,7 +408,36 @@ def _presets() -> dict[str, HifiGanFit]:
         for name, net in HIFIGAN_PRESETS.items()
     }
     for name in ("rtmri", "rtmri-origin"):
-        presets[name] = replace(presets[name], learning_rate=5e-5)
+        # where true mels are given beside predicted ones, four of five items have them
+        presets[name] = replace(presets[name], learning_rate=5e-5, extra_mels_weight=0.8)
+    # as that system was trained, which goes on from its own checkpoints
+    presets["rtmri-origin"] = replace(
+        presets["rtmri-origin"],
+        optimizer="adabelief",
+        weight_decay=0.0,
+        schedule="plateau",
+        mpd=PeriodConfig(padding=4),
+    )
+    # the generator alone, for an hour or two of one core; discriminators, should they play, are small
+    presets["v3-cpu"] = replace(
+        presets["v3"],
+        steps=5000,
+        batch_size=8,
+        optimizer="muon",
+        learning_rate=4e-3,
+        discriminator_rate=1e-3,
+        adam_b1=0.9,
+        lr_decay=0.9993,
+        lambda_stft=10.0,
+        warm_up_steps=100_000,
+        average=0.998,
+        channels_last=True,
+        mpd=PeriodConfig(channels=(16, 32, 64, 128, 128)),
+        msd=None,
+        log_every=20,
+        checkpoint_every=200,
+        validate_every=400,
+    )
     return presets
 
 

@@ -51,10 +51,14 @@ class PeriodConfig:
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
     channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)  # strides 3, the last 1
+    padding: int = (
+        2  # on each side of a convolution of 5; the rtMRI system took 4
+    )
 
     def __post_init__(self) -> None:
         _check_wholes("periods", self.periods)
         _check_wholes("channels", self.channels)
+        _check_wholes("padding", (self.padding,))
 
 
 @dataclass(frozen=True)
@@ -93,14 +97,14 @@ def _check_wholes(name: str, values: tuple[int, ...]) -> None:
 class PeriodDiscriminator(nn.Module):
     """One period of the MPD: (B, 1, N) → Judgement."""
 
-    def __init__(self, period: int, channels: tuple[int, ...]) -> None:
+    def __init__(self, period: int, channels: tuple[int, ...], padding: int = 2) -> None:
         super().__init__()
         self.period = period
         self.convs = nn.ModuleList()
         inputs = 1
         for layer, outputs in enumerate(channels):
             stride = 1 if layer == len(channels) - 1 else 3
-            conv = nn.Conv2d(inputs, outputs, (5, 1), (stride, 1), padding=(2, 0))
+            conv = nn.Conv2d(inputs, outputs, (5, 1), (stride, 1), padding=(padding, 0))
             self.convs.append(parametrizations.weight_norm(conv))
             inputs = outputs
         self.conv_post = parametrizations.weight_norm(nn.Conv2d(inputs, 1, (3, 1), padding=(1, 0)))
@@ -150,7 +154,9 @@ class MultiPeriodDiscriminator(nn.Module):
 
     def __init__(self, config: PeriodConfig) -> None:
         super().__init__()
-        self.discriminators = nn.ModuleList(PeriodDiscriminator(p, config.channels) for p in config.periods)
+        self.discriminators = nn.ModuleList(
+            PeriodDiscriminator(p, config.channels, config.padding) for p in config.periods
+        )
 
     def forward(self, x: Tensor) -> list[Judgement]:
         return [discriminator(x) for discriminator in self.discriminators]
