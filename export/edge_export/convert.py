@@ -248,7 +248,8 @@ def _from_seed(
         net.random_start(module)
         return module
 
-    module = random_module(start, seed, example, rms=net.random_rms, mean=net.random_mean)
+    rms, mean = net.range_of_random(settings)
+    module = random_module(start, seed, example, rms=rms, mean=mean)
     return module, settings, Source("random", weights_sha256(module), f"random seed {seed}")
 
 

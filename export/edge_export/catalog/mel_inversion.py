@@ -91,6 +91,11 @@ def _geometry(config: Config) -> Geometry:
     return Geometry(None, None if context is None else 2 * context + 1, context)
 
 
+def _random_range(config: Config) -> tuple[float, float]:
+    """Of 0 (the floor) to 1 (full scale); the light net's last layer gives a correction, in ln."""
+    return (0.5, 0.0) if config.variant == "light" else (0.15, 0.4)
+
+
 NET = Net(
     name="mel-inversion",
     summary="mel spectrogram to magnitude spectrogram: the pseudo-inverse's estimate, refined",
@@ -106,8 +111,7 @@ NET = Net(
     tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 80.0), "fp16": Tolerance(0.5, 40.0)}),
     cases=_cases,
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(8, 4096)}),
-    random_rms=0.15,
-    random_mean=0.4,
+    random_range=_random_range,
     # the tolerance is in natural logarithms; the other unit is 80 dB
     unit=lambda config: 1.0 if config.domain == "log" else 20.0 / math.log(10.0) / 80.0,
 )

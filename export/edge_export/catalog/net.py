@@ -51,7 +51,7 @@ class Net:
         cases: (config, Core ML axes) → case name → inputs, for the reference arrays.
         coreml_axes: named axis → how far it bends in Core ML; ONNX takes any length.
         random_rms: of the output's last layer where weights are random, in the range of real ones.
-        random_mean: of the same, where the range of real ones lies beside 0.
+        random_range: config → deviation and mean of the same, where configs differ or real ones lie beside 0.
         random_start: changes an initial module, before its random weights are scaled, where training leaves
             something that no initial state has and that precision depends upon.
         unit: config → what 1 of the tolerance's largest error is in the outputs' unit.
@@ -76,13 +76,17 @@ class Net:
     cases: Callable[[Config, Axes], dict[str, Arrays]]
     coreml_axes: Axes
     random_rms: float = 1.0
-    random_mean: float = 0.0
+    random_range: Callable[[Config], tuple[float, float]] | None = None
     random_start: Callable[[nn.Module], object] = field(default=_same)
     unit: Callable[[Config], float] = field(default=lambda _: 1.0)
     has_weights: bool = True
     config_files: tuple[str, ...] = ("config.json",)
     settle: Callable[[Config, Checkpoint | None], Config] = field(default=_settled)
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
+
+    def range_of_random(self, config: Config) -> tuple[float, float]:
+        """Deviation and mean of what the last layer gives where weights are random."""
+        return self.random_range(config) if self.random_range else (self.random_rms, 0.0)
 
     def allowed(self, config: Config, precision: str) -> Tolerance:
         """What every backend must keep with this config."""
