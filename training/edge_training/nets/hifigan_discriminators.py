@@ -51,9 +51,7 @@ class PeriodConfig:
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
     channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)  # strides 3, the last 1
-    padding: int = (
-        2  # on each side of a convolution of 5; the rtMRI system took 4
-    )
+    padding: int = 2  # on each side of a convolution of 5; the rtMRI system took 4
 
     def __post_init__(self) -> None:
         _check_wholes("periods", self.periods)
