@@ -1,7 +1,8 @@
 """Shape arithmetic whose result is known: computed once, here, with onnx's reference evaluator.
 
-torch's tracing exporter writes a padding of (3, 0) as a dozen nodes that compute it from constants. Small
-constants alone are folded: sums of weights stay in the graph, so that a file holds each weight once.
+torch's tracing exporter writes a padding of (3, 0) as a dozen nodes that compute it from constants, and a
+buffer that is in no state dict once for each of its uses. Small constants alone are folded: sums of weights
+stay in the graph. Equal large ones become one. So a file holds each weight once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import copy
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 MOST_ELEMENTS = 64  # of a constant that is shape arithmetic
@@ -20,9 +21,13 @@ Constants = dict[str, NDArray[np.generic]]
 
 
 def folded_constants(model: ModelProto) -> ModelProto:
-    """A copy of a model without nodes that only compute small constants; those become initializers."""
+    """A copy of a model without nodes that only compute small constants; those become initializers.
+
+    Of equal large constants the first one stays.
+    """
     model = copy.deepcopy(model)
     graph = model.graph
+    _merge_equal_constants(graph)
     known: Constants = {
         tensor.name: numpy_helper.to_array(tensor)
         for tensor in graph.initializer
@@ -68,6 +73,25 @@ def _evaluated(node: NodeProto, known: Constants, model: ModelProto) -> Constant
     if any(value.size > MOST_ELEMENTS for value in results):
         return None
     return dict(zip(node.output, results, strict=True))
+
+
+def _merge_equal_constants(graph: GraphProto) -> None:
+    first: dict[bytes, str] = {}
+    names: dict[str, str] = {}  # of a constant that goes → of the equal one that stays
+    kept = []
+    for node in graph.node:
+        values = [attribute.t for attribute in node.attribute if node.op_type == "Constant"]
+        if any(np.prod(value.dims) > MOST_ELEMENTS for value in values):
+            content = b"".join(value.SerializeToString(deterministic=True) for value in values)
+            name = first.setdefault(content, node.output[0])
+            if name != node.output[0]:
+                names[node.output[0]] = name
+                continue
+        kept.append(node)
+    for node in kept:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _has_graph(node: NodeProto) -> bool:

@@ -57,6 +57,28 @@ def test_small_constants_are_computed_and_the_rest_stays() -> None:
     np.testing.assert_array_equal(second, [2, 2, 0, 0, 0, 0, 0, 0, *(2 * WEIGHT)])
 
 
+def test_equal_large_constants_become_one() -> None:
+    """Two that are equal and one that is not."""
+    values = {"first": WEIGHT, "again": WEIGHT, "other": 2 * WEIGHT}
+    nodes = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array, ""))
+        for name, array in values.items()
+    ]
+    nodes += [
+        helper.make_node("Add", ["x", "first"], ["a"]),
+        helper.make_node("Add", ["a", "again"], ["b"]),
+        helper.make_node("Add", ["b", "other"], ["y"]),
+    ]
+    sizes = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [WEIGHT.size]) for name in "xy"]
+    graph = helper.make_graph(nodes, "test", sizes[:1], sizes[1:])
+    before = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    after = folded_constants(before)
+    onnx.checker.check_model(after, full_check=True)
+    assert [node.output[0] for node in after.graph.node] == ["first", "other", "a", "b", "y"]
+    (y,) = onnx.reference.ReferenceEvaluator(after).run(None, {"x": WEIGHT})
+    np.testing.assert_array_equal(y, 5 * WEIGHT)
+
+
 def test_the_model_given_is_not_touched() -> None:
     before = model()
     folded_constants(before)
