@@ -42,7 +42,8 @@ _DEGLI_NET = """small (float[b,2,f,t] x, float[b,2,f,t] y, float[b,2,f,t] z, flo
 _DEGLI_BLOCK = """small (float[b,2,f,t] spectrum, float[b,f,t] magnitude) => (float[b,2,f,t] next_spectrum) {
     mixed = Conv<group=2, pads=[0,1,0,1]>(spectrum, kernel)
     axis = Constant<value_ints: ints = [1]>()
-    louder = Unsqueeze(magnitude, axis)
+    above = Sub(magnitude, level)
+    louder = Unsqueeze(above, axis)
     next_spectrum = Add(mixed, louder)
 }"""
 
@@ -94,9 +95,12 @@ def write_degli(
     """A bundle of `degli`.
 
     "net": the residual is Z filtered by ``kernel`` along time; with zeros, a block is one Griffin-Lim
-    iteration. "block": the next spectrum is the spectrum so filtered, with the magnitude added to both parts.
+    iteration. "block": the next spectrum is the spectrum so filtered, with the magnitude less `LEVEL` added
+    to both parts.
     """
-    weights = {"kernel": np.tile(np.array(kernel), (2, 1, 1, 1))}
+    weights: dict[str, NDArray[Any]] = {"kernel": np.tile(np.array(kernel), (2, 1, 1, 1))}
+    if graph == "block":
+        weights["level"] = np.array(LEVEL)
     planes = ("batch", 2, BINS, "frames")
     inputs = ("x", "y", "z") if graph == "net" else ("spectrum",)
     output = "residual" if graph == "net" else "next_spectrum"

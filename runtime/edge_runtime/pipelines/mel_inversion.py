@@ -27,7 +27,6 @@ is known. Of a mel alone it is lost: `standardize` and `spectrum_range_db` then 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -37,14 +36,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.audio import Audio, read_audio
 from edge_runtime.backends.base import Backend
-from edge_runtime.bundle import Bundle, open_bundle
-from edge_runtime.errors import BundleError, ConfigError, InputError
-from edge_runtime.griffin_lim import ADMM_RHO, AGLA_BETA, AGLA_GAMMA, Algorithm, griffin_lim
+from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.griffin_lim import Algorithm, griffin_lim
 from edge_runtime.magnitude import UPDATES, estimate_magnitude, linear_mel
-from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd, mean_and_gain
+from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd
 from edge_runtime.pipelines import pack
-from edge_runtime.pipelines.net import AnyBundle, BundleNet, Shape
-from edge_runtime.pipelines.vocoder import CHUNK_FRAMES, Chunk, plan_chunks
+from edge_runtime.pipelines.conditioning import (
+    conditioning_of,
+    loses_level,
+    of_magnitude,
+    of_plain_magnitude,
+    restore,
+    silence,
+    uncompressed,
+    without_pre_emphasis,
+)
+from edge_runtime.pipelines.inversion_nets import NET, MagnitudeNet, PhaseNet
+from edge_runtime.pipelines.inversion_pack import write_inversion_pack
+from edge_runtime.pipelines.net import AnyBundle
+from edge_runtime.pipelines.vocoder import CHUNK_FRAMES
 from edge_runtime.quality import (
     log_spectral_distance,
     si_ssdr,
@@ -53,12 +63,9 @@ from edge_runtime.quality import (
 )
 from edge_runtime.spectral import Array, Stft, StftConfig
 
-NET, PHASE_NET = "mel-inversion", "degli"
 DEFAULT_FRONT_END = "mel-inversion"
 ITERATIONS, BLOCKS = 64, 10  # of the Griffin-Lim family, of DeGLI
 MOMENTUM = 0.99
-PEAK = 0.95  # of audio whose level the mel does not hold
-TOLERANCE = 1e-3  # what `edge-export check` allows by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +80,6 @@ class MelInversionResult:
     target: Array  # (bins, frames + a few): magnitude of the signal itself, as the phase step takes it
     samples: NDArray[np.float32]  # (n,)
     level_known: bool  # False: the mel does not hold it, the peak is 0.95
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What a front end did to a recording before its transform: ``(x − mean) · gain``."""
-
-    mean: float
-    gain: float
-    deviation: float  # standard deviation of the result
 
 
 class MelInversion:
@@ -138,7 +136,7 @@ class MelInversion:
         self.front_end_is_given = self.net is not None or preset is not None
         self.front_end = _check_front_end(self.net.front_end if self.net else None, preset)
         self.degli = None if degli is None else PhaseNet(degli, self.front_end, chunk_frames, options)
-        self._silence = _silence(self.front_end)
+        self._silence = silence(self.front_end)
         self.frames = FrameLayout(self.front_end.stft, self.degli.stft.config if self.degli else None)
 
     @property
@@ -223,10 +221,10 @@ class MelInversion:
             `spectral_convergence`, `spectral_convergence_db` and `log_spectral_distance_db`.
         """
         samples = np.asarray(audio)
-        truth = MelFrontEnd(_magnitude_config(self.front_end))(samples)
+        truth = MelFrontEnd(of_magnitude(self.front_end))(samples)
         if self.front_end.spectrum_range_db is not None:
             truth = truth / (truth.max() or 1.0)
-        plain = MelFrontEnd(_plain_config(self.front_end))
+        plain = MelFrontEnd(of_plain_magnitude(self.front_end))
         return {
             "estimate": _figures(truth, result.estimate),
             "magnitude": _figures(truth, result.magnitude),
@@ -235,7 +233,7 @@ class MelInversion:
 
     def spectrum(self, samples: ArrayLike) -> Array:
         """Magnitude (bins, frames) of a signal in the framing of the front end, for pictures."""
-        return MelFrontEnd(_plain_config(self.front_end))(np.asarray(samples))
+        return MelFrontEnd(of_plain_magnitude(self.front_end))(np.asarray(samples))
 
     def save_reference(
         self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
@@ -254,8 +252,9 @@ class MelInversion:
         mel, audio = self.read_source(path, "float64")
         with pack.naming(path):
             result = self._invert(mel, None if audio is None else audio.samples, "float64")
+        conditioning = None if audio is None else conditioning_of(audio.samples, self.front_end)
         with pack.replace_pack(out, overwrite) as folder:
-            _write_pack(folder, Path(path).name, audio, result, self)
+            write_inversion_pack(folder, Path(path).name, audio, conditioning, result, self)
         return Path(out)
 
     # ---- the steps -----------------------------------------------------------------------------------------
@@ -276,29 +275,34 @@ class MelInversion:
                 expected="linear values, at least 0",
                 cause="these look like logarithms: leave out linear (--linear)",
             )
-        linear = linear_mel(mel, _uncompressed(self.front_end))
+        linear = linear_mel(mel, uncompressed(self.front_end))
         return MelFrontEnd(self.front_end, str(linear.dtype)).compress(linear)
 
     def _invert(self, mel: Array, audio: Array | None, dtype: str) -> MelInversionResult:
         values = mel.astype(dtype, copy=False)
         estimate = estimate_magnitude(self.linear_mel(values), self.front_end, self.updates)
         magnitude = self.net(values, self._silence).astype(dtype, copy=False) if self.net else estimate
-        conditioning = None if audio is None else _conditioning(audio, self.front_end)
+        conditioning = None if audio is None else conditioning_of(audio, self.front_end)
         length = self.frames.natural_length(mel.shape[1]) if audio is None else audio.size
-        target = self.frames.lay_out(_without_pre_emphasis(magnitude, self.front_end), length)
+        target = self.frames.lay_out(without_pre_emphasis(magnitude, self.front_end), length)
         samples = self.reconstruct(target, length)
-        level_known = audio is not None or not _loses_level(self.front_end)
+        level_known = audio is not None or not loses_level(self.front_end)
         return MelInversionResult(
-            mel, estimate, magnitude, target, _restore(samples, self.front_end, conditioning), level_known
+            mel, estimate, magnitude, target, restore(samples, self.front_end, conditioning), level_known
         )
 
-    def reconstruct(self, target: Array, length: int, iterations: int | None = None) -> Array:
-        """The phase step: magnitude (bins, frames) in its layout → (length,) samples as conditioned."""
+    def reconstruct(
+        self, target: Array, length: int, iterations: int | None = None, start: Array | None = None
+    ) -> Array:
+        """The phase step: magnitude (bins, frames) in its layout → (length,) samples as conditioned.
+
+        ``start``: complex, the target with the phase to begin from; by default zero.
+        """
         count = self.iterations if iterations is None else iterations
         total = self.frames.offset + length
         if self.phase == "degli":
             assert self.degli is not None  # the constructor refuses
-            samples = self.degli(target, count, total)
+            samples = self.degli(target, count, total, start)
         else:
             framing = self.frames.phase
             samples = griffin_lim(
@@ -307,6 +311,7 @@ class MelInversion:
                 hop_length=framing.hop_length,
                 win_length=framing.win_length,
                 n_iter=count,
+                init="zero" if start is None else start,
                 momentum=self.momentum,
                 algorithm=self.phase,
                 length=total,
@@ -359,270 +364,6 @@ class FrameLayout:
 def _first_centre(config: StftConfig) -> int:
     """Sample on which the first frame is centred."""
     return config.n_fft // 2 - config.pad
-
-
-# ---- the nets ---------------------------------------------------------------------------------------------
-
-
-class MagnitudeNet:
-    """The net `mel-inversion`: mel as its front end gives it (n_mels, frames) → magnitude (bins, frames)."""
-
-    def __init__(self, bundle: AnyBundle, chunk_frames: int, options: Mapping[str, Any]) -> None:
-        self.net = BundleNet(bundle, NET, takes=(None, None, None), gives=(None, None, None), **options)
-        front_end = self.net.manifest.front_end
-        if front_end is None:
-            raise BundleError(
-                str(self.net.bundle.path), met="no front_end", expected="the mel of the net's training"
-            )
-        self.front_end: MelConfig = front_end
-        self.domain = self._check_domain()
-        self._chunks = Chunks(self.net, 2, chunk_frames)
-
-    def __call__(self, mel: Array, silence: float) -> NDArray[np.float32]:
-        """One magnitude; for domain "db" relative to its largest value.
-
-        ``silence``: a band's value in it, to fill up a mel shorter than the shortest that the net takes.
-        """
-        output = np.empty((self.front_end.stft.bins, mel.shape[1]), np.float32)
-        for piece in self._chunks.plan(mel.shape[1]):
-            output[:, piece.kept] = self.net(piece.cut(mel, silence)[None])[0][:, piece.inside]
-        if self.domain == "log":
-            return np.asarray(np.exp(output))
-        range_db = self.front_end.spectrum_range_db or 0.0
-        return np.asarray(10 ** ((np.minimum(output, 1) - 1) * (range_db / 20)), np.float32)
-
-    def _check_domain(self) -> str:
-        domain = self.net.manifest.config.get("domain")
-        relative = self.front_end.spectrum_range_db is not None
-        if domain not in ("log", "db") or (domain == "db") != relative:
-            raise BundleError(
-                f"{self.net.bundle.path}: config",
-                met=f"domain {domain!r}, front end with spectrum_range_db {self.front_end.spectrum_range_db}",
-                expected="'db' where the front end normalises decibels, else 'log'",
-            )
-        return str(domain)
-
-
-class PhaseNet:
-    """The net `degli`: blocks that mend the phase of a spectrum, all with the same weights.
-
-    The magnitude is scaled to the level that the net was trained at; only the phase is taken from the blocks.
-    """
-
-    def __init__(
-        self, bundle: AnyBundle, front_end: MelConfig, chunk_frames: int, options: Mapping[str, Any]
-    ) -> None:
-        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        config = _degli_config(opened)
-        self.graph = str(config["graph"])
-        self.level = float(config["magnitude_rms"])  # root mean square
-        self.stft = Stft(_degli_framing(config, front_end.stft, opened))
-        planes: Shape = (None, 2, front_end.stft.bins, None)
-        spectra = ("spectrum",) if self.graph == "block" else ("x", "y", "z")
-        takes = dict.fromkeys(spectra, planes) | {"magnitude": (None, front_end.stft.bins, None)}
-        self.net = BundleNet(opened, PHASE_NET, takes=takes, gives=planes, **options)
-        self._chunks = Chunks(self.net, 3, chunk_frames)
-
-    def __call__(self, magnitude: Array, blocks: int, length: int) -> Array:
-        """(bins, frames) → (length,) after so many blocks, from zero phase."""
-        loudness = float(np.sqrt(np.mean(np.square(magnitude, dtype=np.float64))))
-        wanted = np.asarray(magnitude * (self.level / loudness if loudness else 1.0), np.float32)
-        spectrum = wanted.astype(np.complex64)
-        for _ in range(blocks):
-            spectrum = self.block(spectrum, wanted)
-        return self.stft.inverse(_with_magnitude(spectrum, magnitude), length)
-
-    def block(self, spectrum: Array, magnitude: Array) -> Array:
-        """One block, on complex spectra (bins, frames)."""
-        if self.graph == "block":
-            return self._run({"spectrum": spectrum}, magnitude)
-        y = _with_magnitude(spectrum, magnitude)
-        z = self.stft.forward(self.stft.inverse(y))
-        return z - self._run({"x": spectrum, "y": y, "z": z}, magnitude)
-
-    def _run(self, spectra: Mapping[str, Array], magnitude: Array) -> Array:
-        result = np.empty(magnitude.shape, np.complex64)
-        for piece in self._chunks.plan(magnitude.shape[1]):
-            arrays = {name: _planes(piece.cut(values, 0.0))[None] for name, values in spectra.items()}
-            arrays["magnitude"] = piece.cut(magnitude, 0.0)[None]
-            re, im = self.net.run(arrays)[0][..., piece.inside]
-            result[:, piece.kept] = re + 1j * im
-        return result
-
-
-def _degli_config(bundle: Bundle) -> Mapping[str, Any]:
-    """The manifest's `config`, which must say how the host takes part."""
-    config = bundle.manifest.config
-    if bundle.manifest.net != PHASE_NET:
-        raise BundleError(
-            f"{bundle.path}: net",
-            met=bundle.manifest.net,
-            expected=PHASE_NET,
-            cause="is it the right bundle?",
-        )
-    if missing := sorted(_DEGLI_ENTRIES - config.keys()):
-        raise BundleError(
-            f"{bundle.path}: config",
-            met=f"no {', '.join(missing)}",
-            expected=", ".join(sorted(_DEGLI_ENTRIES)),
-        )
-    if config["graph"] not in ("block", "net"):
-        raise BundleError(f"{bundle.path}: config", met=f"graph {config['graph']!r}", expected="block or net")
-    return config
-
-
-_DEGLI_ENTRIES = {"graph", "magnitude_rms", "n_fft", "hop_length", "win_length", "padding"}
-
-
-def _degli_framing(config: Mapping[str, Any], front_end: StftConfig, bundle: Bundle) -> StftConfig:
-    """The transform of the block, which must frame as the mel does; paddings may differ."""
-    framing = StftConfig(
-        config["n_fft"], config["hop_length"], config["win_length"], padding=config["padding"]
-    )
-    if replace(framing, padding=front_end.padding) != front_end:
-        raise ConfigError(
-            str(bundle.path),
-            met=f"DeGLI with {_framing(framing)}",
-            expected=f"{_framing(front_end)}, as the front end has it",
-            cause="choose another front end, or a DeGLI that was trained on this framing",
-        )
-    return framing
-
-
-def _framing(config: StftConfig) -> str:
-    return f"n_fft {config.n_fft}, hop {config.hop_length}, window {config.win_length}"
-
-
-def _with_magnitude(spectrum: Array, magnitude: Array) -> Array:
-    """P_A: the phase of a spectrum with a magnitude; 0 where the spectrum has no phase."""
-    size = np.abs(spectrum)
-    factor = np.divide(magnitude, size, out=np.zeros_like(size), where=size > 0)
-    return np.asarray(spectrum * factor)
-
-
-def _planes(spectrum: Array) -> Array:
-    """(bins, frames) complex → (2, bins, frames) real, imaginary."""
-    return np.stack([spectrum.real, spectrum.imag])
-
-
-class Chunks:
-    """The runs of a net over the frames of a recording.
-
-    Args:
-        net: its manifest states the context, or none where a frame depends on the whole recording.
-        axis: of the (first) input on which frames are counted.
-        chunk_frames: most frames per run.
-    """
-
-    def __init__(self, net: BundleNet, axis: int, chunk_frames: int) -> None:
-        self._net = net
-        self._context = net.manifest.geometry.context_frames
-        admitted = net.lengths(axis)
-        self._only, self._low, self._high = admitted.only, admitted.low, admitted.high
-        self._longest = min(chunk_frames, admitted.high or chunk_frames)
-        if not self._only and self._context is not None and self._longest <= 2 * self._context:
-            raise ConfigError(
-                "chunk_frames", met=str(chunk_frames), expected=f"more than {2 * self._context}"
-            )
-
-    def plan(self, frames: int) -> Iterator[Piece]:
-        """Every frame once, each with its context."""
-        if self._context is not None:
-            sizes = self._only or range(self._low, self._longest + 1)
-            return map(Piece, plan_chunks(frames, self._context, sizes))
-        return iter([Piece(Chunk(0, self._whole(frames), 0, frames))])
-
-    def _whole(self, frames: int) -> int:
-        """The length of one run over the whole recording."""
-        if self._high is not None and frames > self._high:
-            raise InputError(
-                "mel",
-                met=f"{frames} frames",
-                expected=f"at most {self._high} for {self._net.artifact.path}",
-                cause="its frames depend on the whole recording, so it cannot run in chunks",
-            )
-        return min((size for size in self._only if size >= frames), default=max(frames, self._low))
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One run of a net."""
-
-    chunk: Chunk
-
-    @property
-    def kept(self) -> slice:
-        """Frames of the recording that it gives."""
-        return slice(self.chunk.first, self.chunk.last)
-
-    @property
-    def inside(self) -> slice:
-        """The same, counted from its own first frame."""
-        return slice(self.chunk.first - self.chunk.start, self.chunk.last - self.chunk.start)
-
-    def cut(self, values: Array, silence: float) -> Array:
-        """(…, frames) of the recording → what the run takes; what the recording lacks is silence."""
-        part = values[..., self.chunk.start : self.chunk.stop]
-        missing = self.chunk.stop - self.chunk.start - part.shape[-1]
-        if not missing:
-            return part
-        return np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, missing)], constant_values=silence)
-
-
-# ---- what front ends do to a signal -----------------------------------------------------------------------
-
-
-def _uncompressed(config: MelConfig) -> MelConfig:
-    """The front end cut off after the bank."""
-    return replace(
-        config, log="none", log_gain=1.0, reference=0.0, top_db=None, scale_from=None, clip=False
-    )  # fmt: skip
-
-
-def _magnitude_config(config: MelConfig) -> MelConfig:
-    """The front end cut off after the magnitude."""
-    return replace(_uncompressed(config), n_mels=None, power=1, epsilon=0.0, spectrum_range_db=None)
-
-
-def _plain_config(config: MelConfig) -> MelConfig:
-    """The same on the signal as it stands."""
-    return replace(_magnitude_config(config), standardize=False, peak=None, pre_emphasis=0.0)
-
-
-def _conditioning(audio: Array, config: MelConfig) -> Conditioning:
-    mean, gain = mean_and_gain(audio, config)
-    return Conditioning(mean, gain, float(np.std(audio, dtype=np.float64)) * gain)
-
-
-def _without_pre_emphasis(magnitude: Array, config: MelConfig) -> Array:
-    """The magnitude of the signal before ``x[n] − a · x[n−1]``: divided by the filter's response."""
-    if not config.pre_emphasis:
-        return magnitude
-    turns = np.arange(len(magnitude)) / config.n_fft
-    response = np.abs(1 - config.pre_emphasis * np.exp(-2j * np.pi * turns))
-    return np.asarray(magnitude / np.maximum(response, 1e-3)[:, None], magnitude.dtype)
-
-
-def _silence(config: MelConfig) -> float:
-    """Value of a band in silence, as near as float32 comes to a logarithm's floor."""
-    value = float(MelFrontEnd(config).compress(np.zeros((1, 1)))[0, 0])
-    return value if config.log == "none" else value + 1e-5
-
-
-def _loses_level(config: MelConfig) -> bool:
-    return config.standardize or config.spectrum_range_db is not None
-
-
-def _restore(samples: Array, config: MelConfig, conditioning: Conditioning | None) -> NDArray[np.float32]:
-    """Mean and level of the recording, or the peak that stands for an unknown level."""
-    values = samples.astype(np.float64)
-    if config.spectrum_range_db is not None and (spread := float(values.std())):
-        values *= (conditioning.deviation if conditioning else 1.0) / spread
-    if conditioning is not None:
-        values = values / conditioning.gain + conditioning.mean
-    elif _loses_level(config) and (largest := float(np.abs(values).max())):
-        values *= PEAK / largest
-    return values.astype(np.float32)
 
 
 # ---- figures ----------------------------------------------------------------------------------------------
@@ -710,158 +451,3 @@ def _check_is_compressed(mel: Array, config: MelConfig) -> None:
             expected="the logarithm of the front end",
             cause="these look like a linear mel: pass linear (--linear)",
         )
-
-
-# ---- the reference pack -----------------------------------------------------------------------------------
-
-SNAPSHOTS = (0, 1, 2, 3)  # iterations after which the pack holds the audio
-
-_DESCRIPTION = (
-    "Every stage from the mel to the audio. A port (Swift, Kotlin, C++) that starts from mel.npy and writes "
-    "arrays of the same names can be checked number by number: `edge-export check THIS_FOLDER YOUR_FOLDER`. "
-    "All arrays are numpy .npy files, little-endian, C order."
-)
-
-
-def _write_pack(
-    folder: Path, name: str, audio: Audio | None, result: MelInversionResult, pipeline: MelInversion
-) -> None:
-    length = result.samples.size
-    start = result.target.astype(np.complex64)
-    arrays: dict[str, Array] = {
-        "mel": result.mel,
-        "linear_mel": pipeline.linear_mel(result.mel),
-        "estimate": result.estimate,
-        "magnitude": result.magnitude,
-        "target": result.target,
-        "phase_start": _planes(start),
-    }
-    counts = [count for count in SNAPSHOTS if count < pipeline.iterations]
-    for count in counts:
-        arrays[f"conditioned_wav_{count:03d}"] = pipeline.reconstruct(result.target, length, count)
-    arrays[f"conditioned_wav_{pipeline.iterations:03d}"] = pipeline.reconstruct(result.target, length)
-    arrays["wav"] = result.samples
-    for stage, values in arrays.items():
-        np.save(folder / f"{stage}.npy", values)
-    if audio is not None:
-        pack.write_audio(folder / pack.AUDIO, audio)
-    pack.write_json(folder / "metadata.json", _metadata(name, arrays, audio, result, pipeline))
-    _write_instructions(folder, arrays, pipeline, with_audio=audio is not None)
-
-
-def _metadata(
-    name: str,
-    arrays: Mapping[str, Array],
-    audio: Audio | None,
-    result: MelInversionResult,
-    pipeline: MelInversion,
-) -> dict[str, Any]:
-    conditioning = None if audio is None else _conditioning(audio.samples, pipeline.front_end)
-    return {
-        "source": name,
-        "sample_rate": pipeline.sample_rate,
-        "samples": result.samples.size,
-        "samples_before_the_recording": pipeline.frames.offset,
-        "frames_before_the_recording": pipeline.frames.before,
-        "updates": pipeline.updates,
-        "phase": pipeline.phase,
-        "iterations": pipeline.iterations,
-        "momentum": pipeline.momentum,
-        "mean": conditioning.mean if conditioning else None,
-        "gain": conditioning.gain if conditioning else None,
-        "shapes": {stage: list(values.shape) for stage, values in arrays.items()},
-        "value_ranges": {
-            stage: [float(values.min()), float(values.max())] for stage, values in arrays.items()
-        },
-        "front_end": pipeline.front_end.to_json(),
-    }
-
-
-_FILES = {
-    "mel": "as the front end gives it, every setting under front_end in metadata.json",
-    "linear_mel": "the same before logarithm and scale: what the filter bank gave; 0 at their floor",
-    "estimate": "magnitude (bins, frames): pseudo-inverse raised to 1e-10, then multiplicative updates",
-    "magnitude": "the net's magnitude (bins, frames), or the estimate where there is no net",
-    "target": "magnitude without pre-emphasis, frames mirrored at the ends until the phase step covers all",
-    "phase_start": "the spectrum that the iterations start from: real part, imaginary part",
-    "wav": "the result: frames before the recording cut off, mean and level of the recording restored",
-}
-_STEPS = [
-    "Undo scale and logarithm of mel.npy, and set to 0 what stands at their floor: linear_mel.npy. Compare "
-    "first: a wrong logarithm shows here.",
-    "Multiply by the pseudo-inverse of the filter bank A, raise to 1e-10, then repeat `updates` times "
-    "q = q · (Aᵀ m) / (Aᵀ A q); the root of it where the front end has power 2; the decibels undone where it "
-    "has spectrum_range_db: estimate.npy.",
-    "{magnitude}",
-    "Divide by |1 - a exp(-2πik / n_fft)|, a the pre_emphasis, and mirror frames at both ends "
-    "(frames_before_the_recording of them before the first): target.npy.",
-    "{phase}",
-    "Drop samples_before_the_recording samples; divide by `gain` and add `mean`: wav.npy. After "
-    "spectrum_range_db the standard deviation is set first; of a mel whose level is lost the peak is 0.95.",
-    "Stop at the first array that differs by more than 1e-3 (`edge-export check` exits with 1 then); the "
-    "arrays before it are right.",
-]
-_PHASE = (
-    "Give it zero phase (phase_start.npy) and run the iterations: conditioned_wav_NNN.npy is the audio after "
-    "NNN of them. {how}"
-)
-
-
-def _write_instructions(
-    folder: Path, arrays: Mapping[str, Array], pipeline: MelInversion, *, with_audio: bool
-) -> None:
-    magnitude = "Without a net for the magnitude, magnitude.npy is estimate.npy."
-    if pipeline.net:
-        steepness = (pipeline.front_end.spectrum_range_db or 0.0) / 20
-        log = pipeline.net.domain == "log"
-        name = "its exponential" if log else f"10 ** ((min(output, 1) - 1) · {steepness:g})"
-        magnitude = f"Feed mel.npy to the net {NET} as (1, n_mels, frames); {name} is magnitude.npy."
-    steps = [step.format(magnitude=magnitude, phase=_PHASE.format(how=_how(pipeline))) for step in _STEPS]
-    files = {
-        f"{stage}.npy": f"{values.shape} {values.dtype}, "
-        + _FILES.get(stage, "audio after so many iterations, before mean and level are restored")
-        for stage, values in arrays.items()
-    } | {"metadata.json": "settings, shapes, value ranges and the front end"}
-    if with_audio:
-        files[pack.AUDIO] = f"the samples that mel.npy was made from, {pipeline.sample_rate} Hz, one channel"
-        steps.insert(0, f"Compute the mel of {pack.AUDIO} (front_end in metadata.json): mel.npy.")
-    pack.write_instructions(
-        folder,
-        "mel inversion",
-        _DESCRIPTION,
-        steps,
-        files,
-        {stage: {"shape": list(values.shape)} for stage, values in arrays.items()}
-        | {"numerical_tolerance": TOLERANCE},
-        {
-            "executed_by": pipeline.executed_by,
-            "nets": [
-                pack.provenance(net.manifest, net.detail, net.precision)
-                for net in (part.net for part in (pipeline.net, pipeline.degli) if part)
-            ],
-        },
-    )
-
-
-def _how(pipeline: MelInversion) -> str:
-    """What one iteration does, in a sentence; A is the target, P_A gives a spectrum its magnitude."""
-    if pipeline.degli:
-        ending = "X = the net's next_spectrum of (X, A)"
-        if pipeline.degli.graph == "net":
-            ending = "Y = A · X / |X|, Z = STFT(ISTFT(Y)), X = Z - the net's residual of (X, Y, Z, A)"
-        return (
-            f"A is the target scaled to a root mean square of {pipeline.degli.level:g}; each iteration is "
-            f"{ending}; the audio is ISTFT(target · X / |X|)."
-        )
-    rule = {
-        "gla": "c = STFT(ISTFT(P_A(c)))",
-        "fgla": "t = STFT(ISTFT(P_A(c))), c = t + {a} (t - last t)",
-        "agla": "t = d + {g} (STFT(ISTFT(P_A(c))) - d), c = t + {a} (t - last t), d = t + {b} (t - last t)",
-        "admm": "x = P_A(z - u), v = x + u, z = ({r} v + STFT(ISTFT(v))) / (1 + {r}), u = u + x - z",
-    }[pipeline.phase]
-    constants = {"a": pipeline.momentum, "b": AGLA_BETA, "g": AGLA_GAMMA, "r": ADMM_RHO}
-    framing = pipeline.frames.phase
-    return (
-        f"Each iteration is {rule.format(**constants)}; the audio is ISTFT(P_A(c)), for admm of z - u. The "
-        f"transform has {_framing(framing)}, padding {framing.padding}, and the least-squares inverse."
-    )

@@ -21,7 +21,8 @@ from edge_runtime.errors import BundleError, ConfigError, InputError, TargetErro
 from edge_runtime.griffin_lim import Algorithm, griffin_lim
 from edge_runtime.magnitude import estimate_magnitude, linear_mel
 from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd
-from edge_runtime.pipelines.mel_inversion import Chunks, MelInversion
+from edge_runtime.pipelines.inversion_nets import Chunks
+from edge_runtime.pipelines.mel_inversion import MelInversion
 from edge_runtime.pipelines.pack import load_array
 from edge_runtime.spectral import Array, Padding, Stft
 
@@ -73,6 +74,7 @@ def test_every_front_end_comes_back_as_long_and_as_loud(preset: str) -> None:
         assert np.abs(result.samples[part]).max() < 1.5 * np.abs(speech).max()
     figures = pipeline.measure(speech, result)
     assert figures["magnitude"] == figures["estimate"]
+    assert figures["magnitude"]["spectral_convergence_db"] < -4
     assert figures["result"]["spectral_convergence_db"] < (-8 if rate > 11413 else -5)
 
 
@@ -101,11 +103,11 @@ def test_frames_are_aligned_to_the_sample(preset: str) -> None:
     time = np.arange(int(0.8 * rate) + 5) / rate
     chirp = 0.4 * np.sin(2 * np.pi * (300 + 1500 * time) * time) * np.exp(-(((time - 0.4) / 0.08) ** 2))
     made = pipeline.process(chirp.astype(np.float32)).samples
-    assert abs(lag(chirp, made)) <= 2
+    assert lag(chirp, made) == 0
     assert abs(level(made) - level(chirp)) < 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=25)
 @given(st.sampled_from(sorted(PRESETS)), st.integers(1, 9000))
 def test_any_length_comes_back(preset: str, samples: int) -> None:
     pipeline = MelInversion(preset=preset, iterations=1, updates=0)
@@ -133,6 +135,33 @@ def test_the_level_that_conditioning_took_away_is_given_back() -> None:
         alone = pipeline.invert(pipeline.mel(speech * np.float32(0.01)))
         assert alone.level_known == (preset == "auffusion")
         assert 0.5 < np.abs(alone.samples).max() < 1.5
+
+
+def test_the_mean_comes_back_too() -> None:
+    config = replace(MEL, standardize=True)
+    speech = speech_like(8000, 8000) + np.float32(0.25)
+    assert MelInversion(preset=config, iterations=4).process(speech).samples.mean() == pytest.approx(
+        0.25, abs=0.01
+    )
+
+
+def test_decibels_below_the_maximum_get_the_recordings_level() -> None:
+    config = replace(MEL, spectrum_range_db=80.0, log="none")
+    pipeline = MelInversion(preset=config, iterations=8)
+    speech = speech_like(8000, 8000)
+    assert abs(level(pipeline.process(speech).samples) - level(speech)) < 0.1
+    alone = pipeline.invert(pipeline.mel(speech))
+    assert not alone.level_known
+    assert np.abs(alone.samples).max() == pytest.approx(0.95)
+
+
+def test_ends_without_overlap_are_as_loud_as_the_rest() -> None:
+    """Padding "none" sees the first and the last samples through the edge of one window."""
+    pipeline = MelInversion(preset="rtmri")
+    noise = 0.1 * np.random.default_rng(5).standard_normal(11413).astype(np.float32)
+    made = pipeline.process(noise).samples
+    for part in (slice(0, 400), slice(400, 1600), slice(-1600, -400), slice(-400, None)):
+        assert abs(level(made[part]) - level(noise)) < 6
 
 
 def test_power_mels_and_pre_emphasis_are_undone() -> None:
@@ -231,6 +260,15 @@ def test_fixed_lengths_run_any_recording(tmp_path: Path, inversion: Path) -> Non
         np.testing.assert_allclose(parts[:, exact], whole[:, exact], rtol=SAME)
 
 
+def test_what_a_short_mel_lacks_is_silence(tmp_path: Path) -> None:
+    buckets = small_inversions.write_inversion(tmp_path / "buckets", 0.25, only=(12, 20))
+    mel = np.random.default_rng(1).uniform(-6, 0, (MEL.bands, 5)).astype(np.float32)
+    beyond = np.pad(mel, ((0, 0), (0, 1)), constant_values=np.log(MEL.floor))
+    expected = estimate_magnitude(np.exp(smoothed(beyond, 0.25))[:, :5], MEL, updates=0)
+    made = MelInversion(buckets, iterations=0).invert(mel).magnitude
+    np.testing.assert_allclose(made, np.maximum(expected, 1e-5), rtol=1e-3, atol=1e-5)
+
+
 def test_without_a_context_the_net_runs_once(tmp_path: Path) -> None:
     bundle = small_inversions.write_inversion(
         tmp_path / "whole", 0.25, only=(40, 80), geometry=Geometry(None, None, None)
@@ -266,7 +304,13 @@ def test_blocks_without_residual_are_griffin_lim(tmp_path: Path) -> None:
     np.testing.assert_allclose(made.samples, expected, atol=1e-4)
 
 
-def blocks(magnitude: Array, kernel: tuple[float, float, float], graph: str, count: int) -> Array:
+def blocks(
+    magnitude: Array,
+    kernel: tuple[float, float, float],
+    graph: str,
+    count: int,
+    start: Array | None = None,
+) -> Array:
     """Deep Griffin-Lim with the small net, written out for a whole recording in float64."""
     stft = Stft(replace(MEL.stft, padding="center-zero"), "float64")
     wanted = magnitude * LEVEL / np.sqrt(np.mean(magnitude**2))
@@ -276,9 +320,11 @@ def blocks(magnitude: Array, kernel: tuple[float, float, float], graph: str, cou
         return kernel[0] * padded[:, :-2] + kernel[1] * padded[:, 1:-1] + kernel[2] * padded[:, 2:]
 
     spectrum = wanted.astype(complex)
+    if start is not None:
+        spectrum = wanted * np.exp(1j * np.angle(start))
     for _ in range(count):
         if graph == "block":
-            spectrum = filtered(spectrum) + (1 + 1j) * wanted
+            spectrum = filtered(spectrum) + (1 + 1j) * (wanted - LEVEL)
         else:
             z = stft.forward(stft.inverse(wanted * np.exp(1j * np.angle(spectrum))))
             spectrum = z - filtered(z)
@@ -319,7 +365,7 @@ def test_a_transform_of_another_padding_is_met(tmp_path: Path) -> None:
         chirp = 0.4 * np.sin(2 * np.pi * (300 + 900 * time) * time) * np.exp(-(((time - 0.4) / 0.05) ** 2))
         made = pipeline.process(chirp.astype(np.float32)).samples
         assert made.shape == chirp.shape
-        assert abs(lag(chirp, made)) <= 2
+        assert lag(chirp, made) == 0
 
 
 def test_the_level_of_the_recording_does_not_matter_to_the_blocks(tmp_path: Path) -> None:
@@ -455,28 +501,65 @@ STAGES = ["mel", "linear_mel", "estimate", "magnitude", "target", "phase_start",
 
 def test_the_pack_holds_every_stage(tmp_path: Path, inversion: Path) -> None:
     write_wav(tmp_path / "a.wav", speech_like(4001, 8000), 8000)
-    out = MelInversion(inversion, iterations=5).save_reference(tmp_path / "a.wav", tmp_path / "pack")
+    pipeline = MelInversion(inversion, iterations=20)
+    out = pipeline.save_reference(tmp_path / "a.wav", tmp_path / "pack")
     arrays = {path.stem: load_array(path) for path in out.glob("*.npy")}
-    snapshots = [f"conditioned_wav_{count:03d}" for count in (0, 1, 2, 3, 5)]
+    snapshots = [f"conditioned_wav_{count:03d}" for count in (0, 1, 2, 3, 8, 16)]
     assert sorted(arrays) == sorted(STAGES + snapshots)
     samples = read_audio(out / "reference_audio.wav").samples
     np.testing.assert_array_equal(arrays["mel"], MelFrontEnd(MEL, "float64")(samples))
     np.testing.assert_allclose(arrays["linear_mel"], np.exp(arrays["mel"]))
     assert arrays["estimate"].dtype == np.float64
     assert arrays["magnitude"].shape == (BINS, arrays["mel"].shape[1])
-    np.testing.assert_array_equal(arrays["phase_start"][0], arrays["target"].astype(np.float32))
-    assert not arrays["phase_start"][1].any()
+    np.testing.assert_allclose(np.hypot(*arrays["phase_start"]), arrays["target"], rtol=1e-6)
+    np.testing.assert_allclose(arrays["wav"], arrays["conditioned_wav_016"], atol=1e-6)
     assert arrays["wav"].shape == samples.shape
-    np.testing.assert_allclose(arrays["wav"], arrays["conditioned_wav_005"], atol=1e-6)
-    assert np.abs(arrays["conditioned_wav_001"] - arrays["conditioned_wav_002"]).max() > 1e-3
+    heard = read_audio(out / "prediction.wav").samples
+    np.testing.assert_allclose(heard, pipeline.process(samples).samples, atol=0.05)
     instructions = json.loads((out / "VALIDATION_INSTRUCTIONS.json").read_text())
     assert set(instructions["files"]) == {p.name for p in out.iterdir()} - {"VALIDATION_INSTRUCTIONS.json"}
     assert "{" not in "".join(instructions["steps"])
     metadata = json.loads((out / "metadata.json").read_text())
     assert MelConfig.from_json(metadata["front_end"]) == MEL
     assert metadata["shapes"]["wav"] == [4001]
-    again = MelInversion(inversion, iterations=5).process(samples).samples
-    np.testing.assert_allclose(arrays["wav"], again, atol=1e-3)  # float32 all the way
+
+
+@pytest.mark.parametrize(
+    ("preset", "phase"),
+    [("hifigan-22k", "fgla"), ("talking-head", "agla"), ("rtmri", "gla"), ("mel-inversion-db", "admm")],
+)
+def test_a_port_in_float32_passes(tmp_path: Path, preset: str, phase: Algorithm) -> None:
+    """What the instructions ask for, computed in float32 from the pack's own files."""
+    pipeline = MelInversion(preset=preset, phase=phase, iterations=16)
+    pack = pipeline.save_reference(SENTENCE, tmp_path / "pack")
+    arrays = {path.stem: load_array(path).astype(np.float32) for path in pack.glob("*.npy")}
+    metadata = json.loads((pack / "metadata.json").read_text())
+    front_end = MelConfig.from_json(metadata["front_end"])
+    estimate = estimate_magnitude(arrays["linear_mel"], front_end, metadata["updates"])
+    np.testing.assert_allclose(estimate, arrays["estimate"], rtol=0, atol=1e-3)
+    re, im = arrays["phase_start"]
+    for count in (0, 3, 16):
+        made = griffin_lim(
+            arrays["target"], n_fft=front_end.n_fft, hop_length=front_end.hop_length,
+            win_length=front_end.win_length, n_iter=count, algorithm=phase, init=re + 1j * im,
+            padding="center-zero" if front_end.padding == "none" else front_end.padding,
+            length=metadata["samples_before_the_recording"] + metadata["samples"],
+        )[metadata["samples_before_the_recording"] :]  # fmt: skip
+        np.testing.assert_allclose(made, arrays[f"conditioned_wav_{count:03d}"], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("graph", ["net", "block"])
+def test_the_pack_of_blocks_starts_from_its_phases(tmp_path: Path, graph: str) -> None:
+    degli = small_inversions.write_degli(tmp_path / "degli", (0.1, 0.2, -0.15), graph)
+    preset = replace(MEL, padding="center-zero")
+    np.save(tmp_path / "mel.npy", np.random.default_rng(0).uniform(-6, 0, (MEL.bands, 30)))
+    pack = MelInversion(degli=degli, preset=preset).save_reference(tmp_path / "mel.npy", tmp_path / "pack")
+    arrays = {path.stem: load_array(path) for path in pack.glob("*.npy")}
+    re, im = arrays["phase_start"]
+    expected = blocks(arrays["target"], (0.1, 0.2, -0.15), graph, 3, re + 1j * im)
+    np.testing.assert_allclose(arrays["conditioned_wav_003"], expected, atol=1e-4)
+    assert "conditioned_wav_010" in arrays
+    assert "conditioned_wav_016" not in arrays
 
 
 def test_the_pack_of_a_mel_holds_no_audio(tmp_path: Path) -> None:
