@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -83,10 +84,17 @@ class Row:
         return {figure: float(np.mean([clip[figure] for clip in self.clips.values()])) for figure in FIGURES}
 
     def to_json(self) -> dict[str, Any]:
+        clips = {clip: _finite(figures) for clip, figures in self.clips.items()}
+        taken = dict(zip(("magnitude", "phase"), self.seconds, strict=True))
         return {
-            "magnitude": self.magnitude, "phase": self.phase, "clips": self.clips, "mean": self.mean,
-            "real_time": dict(zip(("magnitude", "phase"), self.seconds, strict=True)),
+            "magnitude": self.magnitude, "phase": self.phase, "clips": clips, "mean": _finite(self.mean),
+            "real_time": taken,
         }  # fmt: skip
+
+
+def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity, which the true magnitude reaches: null."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def compare(
