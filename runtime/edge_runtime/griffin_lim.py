@@ -31,7 +31,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from edge_runtime.errors import ConfigError, InputError
-from edge_runtime.spectral import Array, Padding, Stft, StftConfig
+from edge_runtime.spectral import BLOCK_FRAMES, Array, Padding, Stft, StftConfig
 
 Algorithm = Literal["gla", "fgla", "agla", "admm"]
 Order = Literal["librosa", "origin"]
@@ -88,8 +88,11 @@ def griffin_lim(
     _check_choices(algorithm, order, length, tolerance)
     magnitude = _check_magnitude(magnitude, config)
     projection = _Projection(magnitude, config, length)
-    phase = _initial_phase(init, magnitude.shape, seed)
-    method = _method(algorithm, projection, phase, momentum, order)
+    phase = _initial_phase(init, magnitude, seed)
+    spectrum = projection.spectrum() if algorithm == "admm" else None
+    signal = projection.start(phase, spectrum)
+    phase = None  # frees a random one before the method takes its own memory
+    method = _method(algorithm, projection, signal, spectrum, momentum, order)
     for done in range(1, n_iter + 1):
         method.step()
         if tolerance is None and callback is None:
@@ -152,12 +155,18 @@ class _Projection:
                 spectrum *= self.magnitude[rows]
             yield rows, spectrum
 
-    def start(self, phase: Array | None) -> Array:
-        """The padded signal of the magnitude with that phase."""
+    def start(self, phase: Array | None, keep: Array | None = None) -> Array:
+        """The padded signal of the magnitude with that phase; ``keep`` takes their spectrum."""
         signal = self.silence()
         for rows, spectrum in self.initial(phase):
+            if keep is not None:
+                keep[rows] = spectrum
             self.add(spectrum, rows, signal)
         return self.settle(signal)
+
+    def spectrum(self) -> Array:
+        """Room for a whole spectrum ``(frames, bins)``."""
+        return np.empty(self.magnitude.shape, self.stft.complex_dtype)
 
     def silence(self) -> Array:
         """A padded signal of zeros."""
@@ -269,14 +278,9 @@ class _Admm:
     ``signal`` is iSTFT(v), which is iSTFT(x) too: that of δ is zero.
     """
 
-    def __init__(self, projection: _Projection, phase: Array | None) -> None:
-        self._projection = projection
-        self._v = np.empty(projection.magnitude.shape, projection.stft.complex_dtype)
-        signal = projection.silence()
-        for rows, spectrum in projection.initial(phase):
-            self._v[rows] = spectrum
-            projection.add(spectrum, rows, signal)
-        self.signal, self.previous = projection.settle(signal), projection.silence()
+    def __init__(self, projection: _Projection, signal: Array, v: Array) -> None:
+        self.signal, self.previous = signal, np.zeros_like(signal)
+        self._projection, self._v = projection, v
 
     def step(self) -> None:
         out = self.previous
@@ -297,11 +301,15 @@ class _Admm:
 
 
 def _method(
-    algorithm: Algorithm, projection: _Projection, phase: Array | None, momentum: float, order: Order
+    algorithm: Algorithm,
+    projection: _Projection,
+    signal: Array,
+    spectrum: Array | None,
+    momentum: float,
+    order: Order,
 ) -> _Method:
-    if algorithm == "admm":
-        return _Admm(projection, phase)
-    signal = projection.start(phase)
+    if spectrum is not None:
+        return _Admm(projection, signal, spectrum)
     if algorithm == "agla":
         return _Agla(projection, signal, momentum)
     return _Fgla(projection, signal, momentum, order) if algorithm == "fgla" else _Fgla(projection, signal)
@@ -323,8 +331,14 @@ def _extrapolate(signal: Array, previous: Array, momentum: float, out: Array) ->
 
 
 def _relative_change(signal: Array, previous: Array) -> float:
-    size = float(np.linalg.norm(signal))
-    return float(np.linalg.norm(signal - previous)) / size if size else 0.0
+    """``‖signal − previous‖ / ‖signal‖``, 0 for silence, without a copy of the signal."""
+    size = change = 0.0
+    for start in range(0, len(signal), BLOCK_FRAMES):
+        part = signal[start : start + BLOCK_FRAMES]
+        difference = part - previous[start : start + BLOCK_FRAMES]
+        size += float(np.vdot(part, part))
+        change += float(np.vdot(difference, difference))
+    return (change / size) ** 0.5 if size else 0.0
 
 
 def _power_of_two(largest: float) -> float:
@@ -570,18 +584,27 @@ def _check_magnitude(magnitude: Array, config: StftConfig) -> Array:
     return values
 
 
-def _initial_phase(init: str | Array, shape: tuple[int, ...], seed: int) -> Array | None:
+def _initial_phase(init: str | Array, magnitude: Array, seed: int) -> Array | None:
     if isinstance(init, str):
         if init not in ("zero", "random"):
             raise ConfigError("init", met=repr(init), expected="zero or random, or an array of phases")
-        return None if init == "zero" else 2 * np.pi * np.random.default_rng(seed).random(shape)
+        return None if init == "zero" else _random_phase(magnitude, seed)
     phase = np.asarray(init)
-    if phase.shape != shape or phase.dtype.kind not in "iufc":
+    if phase.shape != magnitude.shape or phase.dtype.kind not in "iufc":
         raise InputError(
             "init",
             met=f"{phase.dtype} of shape {phase.shape}",
-            expected=f"the phase of each bin, shape {shape}, in radians or complex",
+            expected=f"the phase of each bin, shape {magnitude.shape}, in radians or complex",
         )
     if not np.isfinite(phase).all():
         raise InputError("init", met="phases that are NaN or infinite", expected="finite phases")
+    return phase
+
+
+def _random_phase(magnitude: Array, seed: int) -> Array:
+    if not _is_whole(seed) or seed < 0:
+        raise ConfigError("seed", met=repr(seed), expected="a whole number, at least 0")
+    generator, phase = np.random.default_rng(seed), np.empty_like(magnitude, order="C")
+    for row in phase:  # in the order, and with the draws, of one large array
+        row[...] = 2 * np.pi * generator.random(row.size)
     return phase
