@@ -92,14 +92,15 @@ def write_coreml(
 
 def width_note(net: Net, config: Config, axes: Axes) -> str:
     """From which length on the package leaves the Neural Engine; empty where it never does."""
-    hop = net.geometry(config).hop_length
-    longest = axes["frames"].lengths.high if "frames" in axes else None
+    hop, axis = (1, "samples") if "samples" in axes else (net.geometry(config).hop_length, "frames")
+    longest = axes[axis].lengths.high if axis in axes else None
     if hop is None or longest is None or longest * hop <= NEURAL_ENGINE_WIDTH:
         return ""
-    return (
-        f"above {NEURAL_ENGINE_WIDTH // hop} frames ({NEURAL_ENGINE_WIDTH} samples, the Neural Engine's "
-        "widest tensor) on GPU or CPU"
-    )
+    engine = "the Neural Engine's widest tensor"
+    if axis == "samples":
+        return f"above {NEURAL_ENGINE_WIDTH} samples ({engine}) on GPU or CPU"
+    frames = NEURAL_ENGINE_WIDTH // hop
+    return f"above {frames} frames ({NEURAL_ENGINE_WIDTH} samples, {engine}) on GPU or CPU"
 
 
 # ---- the module -------------------------------------------------------------------------------------------

@@ -211,6 +211,10 @@ def test_the_manifest_warns_of_what_the_neural_engine_does_not_take() -> None:
     short = {"batch": Buckets((1,)), "frames": Buckets((32, 64))}
     assert width_note(HIFIGAN, config, short) == ""
     assert width_note(ENCODER, ENCODER_CONFIG, ENCODER.coreml_axes) == ""
+    for name, above in (("stft", "16384 samples (the"), ("istft", "64 frames (16384 samples, the")):
+        net = NETS[name]
+        words = width_note(net, net.preset("1024-256"), net.coreml_axes)
+        assert words == f"above {above} Neural Engine's widest tensor) on GPU or CPU"
 
 
 def test_values_are_in_range_for_the_proof_to_mean_something() -> None:

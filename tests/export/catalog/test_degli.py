@@ -114,6 +114,18 @@ def test_no_angle_is_computed_and_no_transform_is_an_operator(bundles: dict[str,
         assert not kinds & {"Atan", "Cos", "Sin", "DFT", "STFT", "Loop", "Exp", "Log"}
 
 
+def test_a_block_holds_the_transforms_kernel_once(bundles: dict[str, Bundle]) -> None:
+    kernel = 2 * DEGLI.bins * DEGLI.n_fft
+    graph = onnx.load(bundles["block"].artifact("onnx")).graph
+    constants = [node.attribute[0].t for node in graph.node if node.op_type == "Constant"]
+    sizes = [int(np.prod(tensor.dims)) for tensor in (*graph.initializer, *constants)]
+    assert sizes.count(kernel) == 1
+    assert sizes.count(DEGLI.channels**2 * 15) == 5, "two complex kernels, each used twice, and a gate"
+    packages = [bundles[graph].artifact("coreml") for graph in ("block", "net")]
+    block, alone = (sum(file.stat().st_size for file in path.rglob("weight.bin")) for path in packages)
+    assert 4 * kernel < block - alone < 8 * kernel
+
+
 def test_loud_magnitudes_do_not_overflow_float16(bundles: dict[str, Bundle]) -> None:
     """Pain 2: a magnitude of 3000 has a square of 9 million; only the squares of scaled parts are taken."""
     inputs, outputs = bundles["block"].reference("frames-13")

@@ -209,7 +209,7 @@ class DegliBlock(nn.Module):
         super().__init__()
         self.convdnn = ConvDnn(config.channels, config.kernel)
         self.stft = FixedStft(config.spectral)
-        self.istft = FixedIstft(config.spectral)
+        self.istft = FixedIstft(config.spectral, self.stft.kernel)
 
     def residual(self, x: Tensor, y: Tensor, z: Tensor, magnitude: Tensor) -> Tensor:
         """F(X, Y, Z; A), all spectra (B, 2, bins, T)."""

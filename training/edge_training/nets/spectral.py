@@ -5,20 +5,22 @@
 
 Conventions, paddings and lengths are those of `edge_runtime.spectral`, which is what both are tested against.
 Forward: one convolution of stride hop, rows w[n] cos(2πkn / N) and −w[n] sin(2πkn / N). Inverse: one
-transposed convolution with c_k w[n] cos(2πkn / N) / N and −c_k w[n] sin(2πkn / N) / N, c = 1 for bins that
-stand alone (0 and Nyquist) and 2 for the others; then the division by Σ w², which a transposed convolution of
-ones computes, so that any number of frames is right; then the padding is cut off.
+transposed convolution with the same kernel, of the spectrum times c_k / N, c = 1 for bins that stand alone (0
+and Nyquist) and 2 for the others; then the division by Σ w², which a transposed convolution of ones computes,
+so that any number of frames is right; then the padding is cut off. A graph with both holds the kernel once.
 
 Windows are periodic cosine sums, centred in n_fft (hann, hamming, blackman, rectangular). The kernels are
 constants: they are in no state dict.
 
-float16: a transform of n_fft samples at full scale reaches n_fft / 2 (512 for 1024), far below 65504. Kernels
-below 6e-8 become zero, which only the window's ends meet. Where Σ w² is far below 1 (the ends, without
-padding) float16 has lost the numerator too; `center-zero`, `center-reflect` and `reflect` never go there.
+float16: a transform of n_fft samples at full scale reaches n_fft / 2 (512 for 1024), far below 65504. The
+inverse divides by √N before its convolution and by √N after it, so that neither end of the range is near.
+Kernels below 6e-8 become zero, which only the window's ends meet. Where Σ w² is far below 1 (at the ends,
+without padding) float16 has lost the numerator too; the other paddings never go there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
@@ -111,11 +113,13 @@ def window_in_frame(config: SpectralConfig) -> NDArray[np.float64]:
     return frame
 
 
-def _basis(n_fft: int) -> NDArray[np.float64]:
-    """``(2, bins, n_fft)``: cos and −sin of 2πkn / N, the angle reduced in whole numbers first."""
+def _kernel(config: SpectralConfig) -> Tensor:
+    """(2 · bins, 1, n_fft) float32: windowed cos and −sin of 2πkn / N, the angle reduced in whole numbers."""
+    n_fft = config.n_fft
     turns = np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)) % n_fft
     angles = 2.0 * np.pi * turns / n_fft
-    return np.stack([np.cos(angles), -np.sin(angles)])
+    waves = np.concatenate([np.cos(angles), -np.sin(angles)]) * window_in_frame(config)
+    return torch.from_numpy(waves[:, None]).float()
 
 
 class FixedStft(nn.Module):
@@ -127,9 +131,7 @@ class FixedStft(nn.Module):
         super().__init__()
         self.config = config
         self.stft = config.stft
-        kernel = _basis(config.n_fft) * window_in_frame(config)
-        single = torch.from_numpy(kernel.reshape(-1, 1, config.n_fft)).float()
-        self.register_buffer("kernel", single, persistent=False)
+        self.register_buffer("kernel", _kernel(config), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         x = audio.unsqueeze(1)  # (B, 1, samples)
@@ -141,32 +143,40 @@ class FixedStft(nn.Module):
 
 
 class FixedIstft(nn.Module):
-    """spectrum (B, 2, bins, frames) → audio (B, n_fft + (frames − 1) · hop − 2 · padding), least squares."""
+    """spectrum (B, 2, bins, frames) → audio (B, n_fft + (frames − 1) · hop − 2 · padding), least squares.
+
+    Args:
+        config: as of the transform that is inverted.
+        kernel: of a FixedStft with this config, to be shared.
+    """
 
     kernel: Tensor
+    pairs: Tensor
     square: Tensor
 
-    def __init__(self, config: SpectralConfig) -> None:
+    def __init__(self, config: SpectralConfig, kernel: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
         self.stft = config.stft
-        n_fft, window = config.n_fft, window_in_frame(config)
+        self.root = math.sqrt(config.n_fft)
         pairs = np.full(self.stft.bins, 2.0)  # each bin stands for its mirror image too …
         pairs[0] = 1.0
-        if n_fft % 2 == 0:
+        if config.n_fft % 2 == 0:
             pairs[-1] = 1.0  # … but for 0 and Nyquist
-        kernel = _basis(n_fft) * pairs[:, None] * window / n_fft
-        single = torch.from_numpy(kernel.reshape(-1, 1, n_fft)).float()
-        self.register_buffer("kernel", single, persistent=False)
-        square = torch.from_numpy((window**2).reshape(1, 1, -1)).float()
-        self.register_buffer("square", square, persistent=False)
+        constants = {
+            "pairs": torch.from_numpy(np.tile(pairs, 2)[:, None] / self.root).float(),
+            "square": torch.from_numpy(self.root * window_in_frame(config) ** 2).float()[None, None],
+            "kernel": _kernel(config) if kernel is None else kernel,
+        }
+        for name, values in constants.items():
+            self.register_buffer(name, values, persistent=False)
 
     def forward(self, spectrum: Tensor) -> Tensor:
         hop, pad = self.stft.hop_length, self.stft.pad
-        signal = F.conv_transpose1d(spectrum.flatten(1, 2), self.kernel, stride=hop)
+        signal = F.conv_transpose1d(spectrum.flatten(1, 2) * self.pairs, self.kernel, stride=hop)
         ones = torch.ones_like(spectrum[:, 0, :1])  # (B, 1, frames)
         weight = F.conv_transpose1d(ones, self.square, stride=hop)
-        reached = weight > SMALLEST_WEIGHT
+        reached = weight > SMALLEST_WEIGHT * self.root
         # two selections, so that nothing is divided by zero in any precision
         signal = torch.where(reached, signal, torch.zeros_like(signal))
         audio = (signal / torch.where(reached, weight, torch.ones_like(weight))).squeeze(1)
