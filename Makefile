@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 #   make setup TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_INDEX ?=
 # parts of the suite whose libraries must be there, so that nothing is skipped in silence (tests/conftest.py)
-PARTS := runtime,mel,magnitude,griffin-lim,spectral,audio,resampling,pipelines,backends,openvino,training,phantom,fit,sync,mri,export,end-to-end
+PARTS := runtime,mel,magnitude,griffin-lim,spectral,audio,resampling,pipelines,backends,openvino,training,phantom,fit,analysis,sync,mri,export,end-to-end,mri-end-to-end
 
 .PHONY: setup demo test lint test-operations goldens clean
 

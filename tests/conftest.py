@@ -45,12 +45,14 @@ PARTS: Mapping[str, Part] = {
     "training": Part("training", ("torch",)),
     "phantom": Part("training/phantom", ("scipy", "librosa", "cv2", "h5py")),
     "fit": Part("training/fit", ("torch", "lightning", "matplotlib", "cv2")),
+    "analysis": Part("training/analysis", ("torch", "cv2")),
     "sync": Part("training/data/test_sync.py", ("torch", "cv2")),
     "mri": Part("training/data/test_mri_preparation.py", ("cv2",)),
     "export": Part("export", _EXPORT),
     "mri-speech": Part("export/test_mri_speech.py", (*_EXPORT, "cv2")),
     "hearing": Part("export/test_hearing.py", (*_EXPORT, "pesq", "pystoi")),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
+    "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, "lightning", "matplotlib", "cv2")),
 }
 
 

@@ -56,7 +56,7 @@ def mri(
 ) -> None:
     """Prepare rtMRI videos and recordings for training; goes on where it was stopped."""
     from edge_export.progress import Progress
-    from edge_training.data.mri_preparation import Preparation, prepare
+    from edge_training.data.mri_preparation import Preparation, find_clips, prepare
 
     preparation: Any = Preparation(
         layout=layout,  # type: ignore[arg-type]
@@ -72,7 +72,8 @@ def mri(
         valid_ratio=valid_ratio,
         seed=seed,
     )
-    with Progress() as progress:
+    clips, _ = find_clips(videos, wavs)
+    with Progress(steps=len(clips)) as progress:
         made = prepare(
             videos, wavs, out, preparation, workers=workers, overwrite=overwrite, progress=progress
         )
@@ -100,10 +101,11 @@ def predict(
 ) -> None:
     """Write the mels that the acoustic model predicts, to fine-tune the vocoder on them."""
     from edge_export.progress import Progress
+    from edge_training.data.mri import read_meta
     from edge_training.data.predicted_mels import open_predictor, predicted_mels
 
     predictor = open_predictor(checkpoint, bundle, config=config, mode=mode, backend=backend)
-    with Progress() as progress:
+    with Progress(steps=len(read_meta(data)["stems"])) as progress:
         folder = predicted_mels(data, predictor, out, scaler=scaler, overwrite=overwrite, progress=progress)
     print(f"{folder}: {len(list(folder.glob('*.npy')))} mels")
 

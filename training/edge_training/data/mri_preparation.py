@@ -127,7 +127,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class _Clip:
+class Clip:
     """Where one clip lies."""
 
     name: str
@@ -166,7 +166,7 @@ def prepare(
         BackendError: a video needs opencv and this machine lacks it.
     """
     chosen, target = preparation or Preparation(), Path(out)
-    clips, skipped = _find_clips(Path(videos), Path(wavs))
+    clips, skipped = find_clips(Path(videos), Path(wavs))
     with replace_directory(target, overwrite, ours=_is_prepared) as fresh:
         run = _Run(chosen, _partial(target), workers or _processors(), progress or (lambda _: None), skipped)
         peak = run.loudest(clips)
@@ -214,14 +214,14 @@ def _is_prepared(folder: Path) -> bool:
 # ---- clips ------------------------------------------------------------------------------------------------
 
 
-def _find_clips(videos: Path, wavs: Path) -> tuple[list[_Clip], dict[str, InputError]]:
+def find_clips(videos: Path, wavs: Path) -> tuple[list[Clip], dict[str, InputError]]:
     """Clips by name, and names that lack a partner or have two, with the refusal."""
     pictures, sounds = _by_stem(videos, VIDEO_SUFFIXES), _by_stem(wavs, AUDIO_SUFFIXES)
     clips, skipped = [], {}
     for name in sorted(pictures.keys() | sounds.keys()):
         ours, theirs = pictures.get(name, []), sounds.get(name, [])
         if len(ours) == len(theirs) == 1:
-            clips.append(_Clip(name, ours[0], theirs[0]))
+            clips.append(Clip(name, ours[0], theirs[0]))
             continue
         found = ", ".join(str(path) for path in ours + theirs)
         skipped[name] = InputError(
@@ -261,13 +261,13 @@ class _Run:
     say: Say
     skipped: dict[str, InputError]
 
-    def loudest(self, clips: list[_Clip]) -> float:
+    def loudest(self, clips: list[Clip]) -> float:
         """Largest |sample| of all recordings, 1 where all are silent."""
         task = partial(_loudest, rate=self.preparation.sample_rate)
         found = dict(self._each(task, [(clip.name, clip.audio) for clip in clips]))
         return max(found.values(), default=0.0) or 1.0
 
-    def open_plan(self, clips: list[_Clip], peak: float) -> None:
+    def open_plan(self, clips: list[Clip], peak: float) -> None:
         """Make the partial folder, or keep of an earlier one what is still right."""
         settings = {k: v for k, v in asdict(self.preparation).items() if k != "mel"} | {"peak": peak}
         plan = {"settings": settings, "clips": {clip.name: clip.signature for clip in clips}}
@@ -297,7 +297,7 @@ class _Run:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def samples(self, clips: list[_Clip], peak: float) -> tuple[str, ...]:
+    def samples(self, clips: list[Clip], peak: float) -> tuple[str, ...]:
         """Write the samples that are missing; what is worth knowing of them."""
         left = [c for c in clips if c.name not in self.skipped and not self.is_done(c.name)]
         task = partial(_write_sample, preparation=self.preparation, peak=peak, place=self.place)
@@ -350,7 +350,7 @@ def _loudest(audio: Path, rate: int) -> float:
     return float(np.abs(read_audio(audio, rate).samples).max())
 
 
-def _write_sample(clip: _Clip, preparation: Preparation, peak: float, place: Path) -> str:
+def _write_sample(clip: Clip, preparation: Preparation, peak: float, place: Path) -> str:
     """Write one clip's folder, whole or not at all; a note, or nothing."""
     samples = read_audio(clip.audio, preparation.sample_rate).samples / np.float32(peak)
     frames, fps, count = _read_video(clip.video, preparation, len(samples))
@@ -407,7 +407,7 @@ class _Counted:
         return item
 
 
-def _check_lengths(clip: _Clip, video: float, audio: float) -> None:
+def _check_lengths(clip: Clip, video: float, audio: float) -> None:
     if abs(video - audio) > APART:
         raise InputError(
             str(clip.video),
@@ -443,7 +443,7 @@ def _note(fps: float | None, preparation: Preparation) -> str:
 # ---- the whole --------------------------------------------------------------------------------------------
 
 
-def _finish(place: Path, preparation: Preparation, clips: list[_Clip], peak: float, wavs: Path) -> int:
+def _finish(place: Path, preparation: Preparation, clips: list[Clip], peak: float, wavs: Path) -> int:
     """Everything that needs all samples; the number of frames."""
     names = [clip.name for clip in clips]
     mean, std, frames = _statistics(place, names)
