@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_export.cli_analysis import gradcam
 from edge_export.cli_data import data_app
 from edge_export.cli_options import (
     Alpha,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+app.command()(gradcam)
 
 Bundles = Annotated[
     list[Path] | None, typer.Option("--bundle", help="Bundle of a net; repeat for several, in any order.")

@@ -214,7 +214,13 @@ def check_levels(frames: NDArray[Any]) -> None:
 
 @contextmanager
 def write_video(
-    path: str | os.PathLike[str], height: int, width: int, fps: float, *, lossless: bool = False
+    path: str | os.PathLike[str],
+    height: int,
+    width: int,
+    fps: float,
+    *,
+    lossless: bool = False,
+    colour: bool = False,
 ) -> Iterator[Callable[[Frame], None]]:
     """Yield a function that appends a grey frame, uint8 (H, W), to a new video.
 
@@ -224,13 +230,14 @@ def write_video(
         height, width: of a frame, pixels.
         fps: frames per second.
         lossless: FFV1.
+        colour: frames are uint8 (H, W, 3), red green blue.
 
     Raises:
         BackendError: a file other than .npy, and no opencv.
         TargetError: another suffix or an odd side, or opencv cannot write here.
     """
     if Path(path).suffix.lower() == ".npy":
-        with ArrayWriter(path, (height, width), np.uint8) as file:
+        with ArrayWriter(path, (height, width, 3) if colour else (height, width), np.uint8) as file:
             yield lambda frame: file.write(frame[None])
         return
     if Path(path).suffix.lower() not in WRITTEN or height % 2 or width % 2:
@@ -242,13 +249,13 @@ def write_video(
     cv2 = import_opencv()
     codec = cv2.VideoWriter.fourcc(*("FFV1" if lossless else "mp4v"))
     # as grey: through colour the conversion darkens everything by four levels (measured)
-    writer = cv2.VideoWriter(str(path), codec, fps, (width, height), isColor=False)
+    writer = cv2.VideoWriter(str(path), codec, fps, (width, height), isColor=colour)
     try:
         if not writer.isOpened():
             raise TargetError(
                 Path(path).name, met="a refusal of opencv", expected="a video that it can write"
             )
-        yield writer.write
+        yield (lambda frame: writer.write(frame[:, :, ::-1].copy())) if colour else writer.write
     finally:
         writer.release()
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from tests.training import wandering_spot
 
 from edge_export.__main__ import main
 from edge_export.cli import app
@@ -31,7 +33,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     promised = {"nets", "export", "verify", "run", "mel", "reference", "check", "bench", "train"}
-    promised |= {"demo", "doctor"}
+    promised |= {"demo", "doctor", "gradcam"}
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == promised
     assert all(f"\n  {name} " in text for name in promised)
 
@@ -157,3 +159,22 @@ def test_the_console_script_is_installed() -> None:
     done = subprocess.run([script, "doctor"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("python ")
+
+
+def test_gradcam_takes_frames_as_they_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--target-frames 0 3 5` is one option with three numbers."""
+    (tmp_path / "config.json").write_text(json.dumps(wandering_spot.TINY.to_json()))
+    torch.save(wandering_spot.tiny().state_dict(), tmp_path / "best.pt")
+    np.save(tmp_path / "clip.npy", wandering_spot.pictures())
+    given = ["gradcam", str(tmp_path / "clip.npy"), "--checkpoint", str(tmp_path / "best.pt")]
+    given += ["--formant-band", "F1:300-900", "--target-frames", "0", "3", "5", "--out"]
+    assert main([*given, str(tmp_path / "cam")]) == 0
+    written = [Path(line).name for line in capsys.readouterr().out.splitlines()]
+    assert [name for name in written if "frame" in name and "detail" not in name] == [
+        f"gradcam_F1_frame000{number}.png" for number in (0, 3, 5)
+    ]
+    told = refused(capsys, *given, tmp_path / "clip.npy" / "cam")
+    assert "a place in the input" in told
+    told = refused(capsys, *given, tmp_path / "other", "--formant-band", "F2:900-6000")
+    assert told.startswith("--formant-band F2: met 6000 Hz, expected at most the Nyquist frequency")
+    assert not (tmp_path / "other").exists()

@@ -59,8 +59,8 @@ def open_predictor(
     Args:
         checkpoint: weights, or a training file of the origin.
         bundle: in its place.
-        config: of a checkpoint: JSON of the net or of its data; None: config.json beside it, else the
-            origin's net.
+        config: of a checkpoint: JSON of the net or of its data; None: config.json or meta.json beside
+            it, else the origin's net.
         mode: "full", one pass over the clip, or "window", the mean of overlapping windows.
         backend: of a bundle.
 
@@ -81,12 +81,17 @@ def open_predictor(
     return _of_checkpoint(checkpoint, config, mode)
 
 
-def _of_checkpoint(checkpoint: AnyPath, config: AnyPath | None, mode: str) -> Predictor:
-    found = find_config(checkpoint) if config is None else config
+def load_net(checkpoint: AnyPath, config: AnyPath | None = None) -> MriAcoustic:
+    """The net of a checkpoint, for inference; see `open_predictor`."""
+    found = find_config(checkpoint, ("config.json", "meta.json")) if config is None else config
     settings = MriAcousticConfig() if found is None else MriAcousticConfig.from_json(read_config(found))
     net = MriAcoustic(settings)
     load_checkpoint(net, read_checkpoint(checkpoint), net="mri-acoustic")
-    net.eval()
+    return net.eval()
+
+
+def _of_checkpoint(checkpoint: AnyPath, config: AnyPath | None, mode: str) -> Predictor:
+    net = load_net(checkpoint, config)
 
     def predict(frames: F32) -> F32:
         with torch.inference_mode():
@@ -94,7 +99,7 @@ def _of_checkpoint(checkpoint: AnyPath, config: AnyPath | None, mode: str) -> Pr
             mel = net.windowed(batch) if mode == "window" else net(batch)
         return np.asarray(mel[0].numpy())
 
-    return Predictor(settings, predict)
+    return Predictor(net.config, predict)
 
 
 def _of_bundle(bundle: AnyPath, mode: str, backend: str | Backend) -> Predictor:
