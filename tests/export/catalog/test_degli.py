@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from edge_export.convert import export
 from edge_export.parity import table, verify
 from edge_export.random_weights import random_module
 from edge_runtime.bundle import Bundle, Lengths
+from edge_runtime.errors import CheckpointError, ConfigError
 from edge_runtime.spectral import Stft
 from edge_training.nets.degli import Degli, DegliConfig
 
@@ -149,3 +151,17 @@ def test_a_magnitude_of_zero_gives_no_nan(bundles: dict[str, Bundle]) -> None:
 def test_the_small_kernel_too() -> None:
     config = replace(DEGLI_NET, kernel=(3, 5))
     assert NET.geometry(config).context_frames == 6
+
+
+def test_an_origins_checkpoint_becomes_a_bundle(tmp_path: Path) -> None:
+    """The state dict as the origin saves it; weights of another size are named for what they are."""
+    torch.manual_seed(0)
+    torch.save(Degli(DEGLI).state_dict(), tmp_path / "best_weights")
+    options: dict[str, Any] = {"checkpoint": tmp_path / "best_weights", "targets": ["onnx"]}
+    bundle = export("degli", tmp_path / "out", config=DEGLI.to_json(), precisions=["fp32"], **options)
+    assert bundle.manifest.source.format == "torch zip, float32"
+    assert verify(bundle, backends=["onnxruntime"]).passed
+    with pytest.raises(CheckpointError, match=r"wrong shape .*; its shapes say channels 4; kernel 5, 3"):
+        export("degli", tmp_path / "no", preset="origin", **options)
+    with pytest.raises(ConfigError, match=r"no config.json beside .*; its shapes say channels 4"):
+        export("degli", tmp_path / "no", **options)
