@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.training.fit.mri_run import TINY, fit_mri, prepare_clips
 
 from edge_runtime.errors import CheckpointError, ConfigError, EdgeError
@@ -287,6 +288,21 @@ def test_a_run_starts_from_plain_weights(straight: TrainResult, data: Path) -> N
     assert (module.moments, module.began_step) == ({}, 0)
     wanted = read_checkpoint(straight.weights).state["head.weight"]
     assert torch.equal(module.net.head.weight, wanted)
+
+
+def test_a_run_starts_from_imagenets_backbone(data: Path, tmp_path: Path) -> None:
+    """As timm spells it, with a head that the net does not have."""
+    backbone = built(data).net.cnn.backbone.state_dict()
+    state = {key: torch.full(tensor.shape, 0.25) for key, tensor in backbone.items()}
+    state |= {key: torch.ones(4) for key in ("conv_head.weight", "bn2.bias", "classifier.bias")}
+    file = tmp_path / "timm.safetensors"
+    save_file(state, file)
+    net = built(data, start_from=str(file)).net
+    assert all((tensor == 0.25).all() for tensor in net.cnn.backbone.parameters())
+    del state["blocks.0.0.conv.weight"]
+    save_file(state, file)
+    with pytest.raises(CheckpointError, match=r"timm.safetensors: .*blocks.0.0.conv.weight"):
+        built(data, start_from=str(file))
 
 
 def test_moments_of_another_net_are_refused(straight: TrainResult, data: Path, tmp_path: Path) -> None:

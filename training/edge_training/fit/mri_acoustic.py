@@ -14,7 +14,8 @@ through the LSTM one by one: no picture that is not there is looked at.
 
 `origin_checkpoints` keeps `checkpoints/mri_acoustic_model.pt` in the origin's format at each best validation,
 as its trainer does. `start_from` takes such a file or plain weights; with the file of a training run the
-moments of its optimiser are taken over too, and the loss's ramp goes on at its step.
+moments of its optimiser are taken over too, and the loss's ramp goes on at its step. Or it takes weights of
+the backbone alone, as timm publishes those of `tf_efficientnetv2_b2`, with which the origin can begin.
 
 Source: mri2speech_code of YamaneKoyo/mri-to-speech (numbers: preset `origin`).
 """
@@ -33,7 +34,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from edge_runtime.errors import CheckpointError, ConfigError
-from edge_training.checkpoints import load_checkpoint, read_checkpoint
+from edge_training.checkpoints import Checkpoint, load_checkpoint, read_checkpoint
 from edge_training.data.items import Item, TrainingData
 from edge_training.data.mri import MriData, MriSource, Split
 from edge_training.fit.config import FitConfig, is_number, is_whole, listed, refuse_unknown
@@ -181,7 +182,11 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
         self.to(memory_format=torch.channels_last)
 
     def _start(self, path: Path) -> None:
-        load_checkpoint(self.net, read_checkpoint(path), net="mri-acoustic")
+        checkpoint = read_checkpoint(path)
+        if any(key.startswith("conv_stem.") for key in checkpoint.state):
+            load_backbone(self.net, checkpoint)
+            return
+        load_checkpoint(self.net, checkpoint, net="mri-acoustic")
         self.moments = _moments(path, list(self.net.parameters()))
         self.began_step = max((int(state["step"]) for state in self.moments.values()), default=0)
 
@@ -359,6 +364,16 @@ def _correlation(predicted: Tensor, mel: Tensor) -> Tensor:
     ours, theirs = (x - x.mean(0) for x in (predicted, mel))
     norms = ours.square().sum(0) * theirs.square().sum(0)
     return ((ours * theirs).sum(0) / norms.clamp(min=1e-12).sqrt()).mean()
+
+
+def load_backbone(net: MriAcoustic, checkpoint: Checkpoint) -> None:
+    """Load timm's weights of the backbone; what they have beyond its last map is left out.
+
+    Raises CheckpointError for weights of another net.
+    """
+    beyond = ("conv_head.", "bn2.", "classifier.")
+    state = {key: tensor for key, tensor in checkpoint.state.items() if not key.startswith(beyond)}
+    load_checkpoint(net.cnn.backbone, replace(checkpoint, state=state), net="the backbone")
 
 
 # ---- the origin's file ------------------------------------------------------------------------------------
