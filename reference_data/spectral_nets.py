@@ -184,6 +184,77 @@ def run_inversion(config: Mapping[str, Any], state: State, mel: Array) -> Array:
     return np.asarray(np.log(1e-5) + magnitude * np.log(N_FFT / 2 / 1e-5))
 
 
+LIGHT_SCALES = {"scatter.weight": 0.02}  # of the formula's weights, for a correction of about 0.2
+
+
+def light_shapes() -> Shapes:
+    """48 channels, bands of 4 bins, six blocks."""
+    shapes: Shapes = {
+        "gather.weight": (48, 2, 9, 3),
+        "gather.bias": (48,),
+        "place": (48, (BINS - 1) // 4 + 1, 1),
+        "scatter.weight": (48, 1, 9, 1),
+        "scatter.bias": (1,),
+    }
+    for block in range(6):
+        name = f"blocks.{block}."
+        shapes[name + "spread.weight"] = (48, 1, 9, 3)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}norm.{part}"] = (48,)
+        shapes[name + "norm.num_batches_tracked"] = ()
+        shapes |= {name + "widen.weight": (96, 48, 1, 1), name + "widen.bias": (96,)}
+        shapes |= {name + "narrow.weight": (48, 96, 1, 1), name + "narrow.bias": (48,)}
+    return shapes
+
+
+def run_light(state: State, mel: Array) -> Array:
+    """15 multiplicative updates of exponent 1.5, the correction, 10 updates; ln of the magnitude."""
+    bank = librosa.filters.mel(sr=RATE, n_fft=N_FFT, n_mels=MELS, dtype=np.float64)
+    sums = bank.sum(axis=1, keepdims=True)
+    rows = bank / sums
+    columns = rows.sum(axis=0)
+    reached = np.flatnonzero(columns)
+    nearest = reached[np.abs(np.arange(BINS)[:, None] - reached).argmin(axis=1)]
+    average = (rows[:, nearest] / columns[nearest]).T
+    bands = mel.astype(np.float64) - np.log(sums)
+    target = average @ np.exp(bands)
+
+    def updated(q: Array, times: int) -> Array:
+        for _ in range(times):
+            ratio = (target / (average @ (rows @ q))) ** 1.5
+            q = np.where(columns[:, None] > 0, q * ratio, q)
+        return np.asarray(np.maximum(q, 1e-5))
+
+    log_q = np.log(updated(target, 15))
+    x = torch.from_numpy(np.stack([(log_q + 3) / 4, (log_q - average @ bands) / 4], axis=1))
+    x = F.conv2d(x, state["gather.weight"], state["gather.bias"], stride=(4, 1), padding=(4, 1))
+    x = x + state["place"]
+    for block in range(6):
+        name = f"blocks.{block}."
+        y = F.conv2d(x, state[name + "spread.weight"], padding=(4, 1), groups=48)
+        gain = state[name + "norm.weight"] / torch.sqrt(state[name + "norm.running_var"] + 1e-5)
+        shift = state[name + "norm.bias"] - state[name + "norm.running_mean"] * gain
+        y = y * gain[:, None, None] + shift[:, None, None]
+        y = F.gelu(F.conv2d(y, state[name + "widen.weight"], state[name + "widen.bias"]))
+        x = x + F.conv2d(y, state[name + "narrow.weight"], state[name + "narrow.bias"])
+    correction = F.conv_transpose2d(
+        x, state["scatter.weight"], state["scatter.bias"], stride=(4, 1), padding=(4, 0)
+    )  # fmt: skip
+    return np.asarray(np.log(updated(np.exp(log_q + correction[:, 0].numpy()), 10)))
+
+
+def light_arrays(described: dict[str, Any]) -> Arrays:
+    shapes = light_shapes()
+    config = {"mel": MEL, "variant": "light"}
+    described["mel-inversion"]["light"] = described_as(config, shapes) | {"scales": LIGHT_SCALES}
+    state = double_state(shapes)
+    for key, scale in LIGHT_SCALES.items():
+        state[key] = state[key] * scale
+    mel = (3.0 * uniform("mel-inversion/light/mel", 2, MELS, FRAMES) - 3.0).astype(np.float32)
+    yield "nets/mel-inversion/light/mel.npy", mel, "formula"
+    yield "nets/mel-inversion/light/magnitude.npy", run_light(state, mel), "torch.nn.functional, float64"
+
+
 def inversion_arrays(described: dict[str, Any]) -> Arrays:
     for case, options in INVERSION_CASES.items():
         db = options.get("domain") == "db"
@@ -337,5 +408,6 @@ def degli_arrays(described: dict[str, Any]) -> Arrays:
 def arrays(described: dict[str, Any]) -> Arrays:
     """All of them; writes what a test must know into ``described``."""
     yield from inversion_arrays(described)
+    yield from light_arrays(described)
     yield from spectral_arrays(described)
     yield from degli_arrays(described)

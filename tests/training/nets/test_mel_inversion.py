@@ -318,7 +318,10 @@ def test_goldens(case: str, dtype: torch.dtype, tolerance: float) -> None:
     config = MelInversionConfig.from_json(GOLDENS[case]["config"])
     module = build_mel_inversion(config).eval().to(dtype)
     weights = closed_form.state(GOLDENS[case]["keys"])
-    module.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
+    scales = GOLDENS[case].get("scales", {})
+    module.load_state_dict(
+        {key: scales.get(key, 1) * torch.from_numpy(array) for key, array in weights.items()}
+    )
     mel, expected = (
         torch.from_numpy(np.load(folder / f"{name}.npy")).to(dtype) for name in ("mel", "magnitude")
     )
@@ -331,5 +334,5 @@ def test_goldens(case: str, dtype: torch.dtype, tolerance: float) -> None:
 def test_every_golden_case_is_here() -> None:
     folder = ROOT / "reference_data" / "nets" / "mel-inversion"
     assert {path.name for path in folder.iterdir()} == set(GOLDENS)
-    assert {GOLDENS[case]["config"]["variant"] for case in GOLDENS} == set(ORIGINS)
-    assert len(GOLDENS) == 7
+    assert {GOLDENS[case]["config"]["variant"] for case in GOLDENS} == {*ORIGINS, "light"}
+    assert len(GOLDENS) == 8
