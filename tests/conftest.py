@@ -52,6 +52,10 @@ PARTS: Mapping[str, Part] = {
     "mri-speech": Part("export/test_mri_speech.py", (*_EXPORT, "cv2")),
     "hearing": Part("export/test_hearing.py", (*_EXPORT, "pesq", "pystoi")),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
+    "mel-inversion": Part(
+        "test_mel_inversion_end_to_end.py",
+        (*_EXPORT, "lightning", "matplotlib", "scipy", "librosa", "cv2", "h5py"),
+    ),
     "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, "lightning", "matplotlib", "cv2")),
 }
 
