@@ -4,7 +4,7 @@ One block is trained alone ("sub-block training", Masuyama and others 2020), so 
 follow one another later: it gets the true spectrum X* with white complex noise, each item at a
 signal-to-noise ratio drawn from `noise_low_db` … `noise_high_db`, and the true magnitude A = |X*|, and is
 asked for X*. `loss` says where: at the block's output ("spectrum", the published code of its first
-reimplementation), or after P_A ("projected", the origin: only the phase counts).
+reimplementation and preset `small`), or after P_A ("projected", the origin: only the phase counts).
 
 Each item is scaled so that A has the root mean square that the net's configuration names.
 
@@ -227,7 +227,8 @@ PRESETS: Mapping[str, DegliFit] = MappingProxyType(
         "origin": DegliFit(
             net=DEGLI_PRESETS["origin"], batch_size=1, segment_frames=64, vary=False, learning_rate=1e-4
         ),
-        "small": DegliFit(net=DEGLI_PRESETS["small"], average=0.999),
+        # that of the reimplementation which has trained it
+        "small": DegliFit(net=DEGLI_PRESETS["small"], loss="spectrum"),
     }
 )
 RECIPE = Recipe("degli", PRESETS, "small", DegliFit.from_json, open_data, DegliModule)
