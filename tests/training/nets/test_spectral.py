@@ -102,7 +102,7 @@ def test_there_and_back_in_single_precision(preset: str) -> None:
     np.testing.assert_allclose(back, audio[: back.size], rtol=0, atol=1e-4)
 
 
-TORCHS = {
+TORCHS: dict[str, Any] = {
     "hann": torch.hann_window,
     "hamming": torch.hamming_window,
     "blackman": torch.blackman_window,
