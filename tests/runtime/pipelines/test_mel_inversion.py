@@ -546,6 +546,7 @@ def test_a_port_in_float32_passes(tmp_path: Path, preset: str, phase: Algorithm)
             length=metadata["samples_before_the_recording"] + metadata["samples"],
         )[metadata["samples_before_the_recording"] :]  # fmt: skip
         np.testing.assert_allclose(made, arrays[f"conditioned_wav_{count:03d}"], rtol=0, atol=1e-3)
+    assert abs(level(arrays["wav"]) - level(read_audio(pack / "reference_audio.wav").samples)) < 1.5
 
 
 @pytest.mark.parametrize("graph", ["net", "block"])
