@@ -178,11 +178,6 @@ def test_bands_in_hz_weigh_the_loss(data: Path) -> None:
 # ---- modes and splits -------------------------------------------------------------------------------------
 
 
-def test_mode_full_trains_on_whole_clips(data: Path, tmp_path: Path) -> None:
-    result = fit_mri(data, tmp_path / "run", steps=2, mode="full", batch_size=3, micro_batch=3)
-    assert math.isfinite(result.metrics["validation/correlation"])
-
-
 def test_the_origins_split_and_layout(tmp_path: Path) -> None:
     legacy = prepare_clips(tmp_path, layout="legacy")
     result = fit_mri(legacy, tmp_path / "run", steps=2, split="window")
