@@ -34,9 +34,10 @@ def write_mel_inversion(pipeline: MelInversion, source: Path, folder: Path) -> d
     np.save(folder / "magnitude.npy", result.magnitude)
     write_png(folder / "mel.png", spectrogram_picture(result.mel))
     write_png(folder / "magnitude.png", _picture(result.magnitude))
-    write_png(folder / "prediction.png", _picture(pipeline.spectrum(result.samples)))
-    if audio is not None:
-        pack.write_json(folder / "metrics.json", _metrics(pipeline, audio, result))
+    with pack.naming(source):
+        write_png(folder / "prediction.png", _picture(pipeline.spectrum(result.samples)))
+        if audio is not None:
+            pack.write_json(folder / "metrics.json", _metrics(pipeline, audio, result))
     return {
         "executed_by": pipeline.executed_by,
         "sample_rate": pipeline.sample_rate,

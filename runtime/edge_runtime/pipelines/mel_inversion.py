@@ -233,7 +233,9 @@ class MelInversion:
 
     def spectrum(self, samples: ArrayLike) -> Array:
         """Magnitude (bins, frames) of a signal in the framing of the front end, for pictures."""
-        return MelFrontEnd(of_plain_magnitude(self.front_end))(np.asarray(samples))
+        signal = np.asarray(samples)
+        missing = max(0, self.front_end.min_samples - signal.size)
+        return MelFrontEnd(of_plain_magnitude(self.front_end))(np.pad(signal, (0, missing)))
 
     def save_reference(
         self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
@@ -268,7 +270,7 @@ class MelInversion:
             _check_is_compressed(mel, self.front_end)
             linear_mel(mel, self.front_end)  # checks it
             return mel
-        if mel.dtype.kind in "iuf" and mel.size and mel.min() < 0:
+        if mel.ndim == 2 and len(mel) == self.front_end.bands and _has_negative(mel):
             raise InputError(
                 "mel",
                 met=f"negative values, {mel.min():.4g} … {mel.max():.4g}",
@@ -418,7 +420,7 @@ def _check_momentum(momentum: float) -> float:
 
 def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -> MelConfig:
     """The front end of the net, of the option, or the default one, if it can be inverted."""
-    if isinstance(preset, str) and preset not in PRESETS:
+    if preset is not None and not isinstance(preset, MelConfig) and preset not in PRESETS:
         raise ConfigError("preset", met=repr(preset), expected=f"one of {', '.join(PRESETS)}")
     asked = PRESETS[preset] if isinstance(preset, str) else preset
     if of_net is not None and asked is not None and asked != of_net:
@@ -437,6 +439,10 @@ def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -
             cause="frames leave gaps (no overlap-add gives every sample), so this front end has no inverse",
         )
     return config
+
+
+def _has_negative(mel: Array) -> bool:
+    return mel.dtype.kind in "iuf" and mel.size > 0 and bool(mel.min() < 0)
 
 
 def _check_is_compressed(mel: Array, config: MelConfig) -> None:

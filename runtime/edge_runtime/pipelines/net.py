@@ -55,8 +55,8 @@ class BundleNet:
         library = get_backend(backend) if isinstance(backend, str) else backend
         self.backend = library.name
         self.precision = precision
+        path = self.bundle.artifact(library.target, precision)  # refuses by the bundle's name
         self.artifact = self.manifest.artifact(library.target, precision)
-        path = self.bundle.artifact(library.target, precision)
         self._session = library.open(path, device=device, threads=threads)
         self._input = self.manifest.inputs[0].name
         self._output = self.manifest.outputs[0].name

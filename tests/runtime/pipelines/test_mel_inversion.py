@@ -412,6 +412,7 @@ def test_mels_in_files_are_log_or_linear(tmp_path: Path) -> None:
         (np.geomspace(1e-5, 3, 720).reshape(80, 9), False, r"look like a linear mel: pass linear \(--linear"),
         (np.full((80, 9), -3.0), True, r"negative values, -3 … -3.*leave out linear \(--linear\)"),
         (np.full((80, 9), np.inf), True, "NaN or infinite"),
+        (np.full((1, 80, 9), -3.0), True, "batch axis"),
     ],
 )
 def test_wrong_mels_are_refused_with_a_guess(
@@ -433,6 +434,13 @@ def test_a_mel_of_an_unnamed_front_end_is_refused(tmp_path: Path, inversion: Pat
     MelInversion(inversion, iterations=0).process_file(tmp_path / "mel.npy")
 
 
+def test_one_frame_is_enough_where_it_covers_samples() -> None:
+    pipeline = MelInversion(preset="hifigan-22k", iterations=2)
+    samples = pipeline.invert(np.full((80, 1), -3.0)).samples
+    assert samples.shape == (256,)
+    assert pipeline.spectrum(samples).shape == (513, 1)
+
+
 def test_one_frame_between_no_samples_is_refused() -> None:
     with pytest.raises(InputError, match="mel: met 1 frame, expected at least 2"):
         MelInversion(preset=MEL).invert(np.full((MEL.bands, 1), -3.0))
@@ -445,6 +453,7 @@ def test_one_frame_between_no_samples_is_refused() -> None:
     ("options", "sentence"),
     [
         ({"preset": "hifigan"}, "preset: met 'hifigan', expected one of talking-head"),
+        ({"preset": 22050}, "preset: met 22050, expected one of talking-head"),
         ({"phase": "pghi"}, "phase: met 'pghi', expected one of gla, fgla, agla, admm, degli"),
         ({"phase": "degli"}, "phase: met degli without a bundle of that net, expected its bundle"),
         ({"iterations": -1}, "iterations: met -1, expected a whole number, at least 0"),
@@ -489,6 +498,8 @@ def test_bundles_of_other_nets_are_refused(tmp_path: Path, inversion: Path) -> N
     silent = small_inversions.write_inversion(tmp_path / "silent", front_end=MEL, config={"domain": "power"})
     with pytest.raises(BundleError, match="silent: config: met domain 'power'"):
         MelInversion(silent)
+    with pytest.raises(BundleError, match=r"net: artifacts: met onnx fp32, expected onnx fp16"):
+        MelInversion(inversion, precision="fp16")
     bare = small_inversions.write_degli(tmp_path / "bare", (0, 0, 0), config={"graph": "net"})
     with pytest.raises(BundleError, match="bare: config: met no hop_length, magnitude_rms, n_fft"):
         MelInversion(degli=bare, preset=MEL)
