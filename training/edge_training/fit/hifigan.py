@@ -213,19 +213,24 @@ class HifiGanModule(FitModule[HifiGanFit]):
 
     def configure_optimizers(self) -> Any:
         config = self.config
-        # the discriminators in the order of published `do_` files: MSD, then MPD
-        judges = list(chain(self.msd.parameters() if self.msd else (), self.mpd.parameters()))
-        generator, judge = self._kinds
-        optimizers = [
-            self._optimizer(generator, list(self.generator.parameters()), config.learning_rate),
-            self._optimizer(judge, judges, config.discriminator_rate or config.learning_rate),
-        ]
+        optimizers = self.build_optimizers()
         if self.origin is not None:
             self.origin.restore(optimizers)
         if config.schedule == "exponential":
             return optimizers  # the rate is a function of the step, see `_set_rate`
         factor, patience = config.plateau_factor, config.plateau_patience
         return optimizers, [ReduceLROnPlateau(o, factor=factor, patience=patience) for o in optimizers]
+
+    def build_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Of the generator and of the discriminators, in their initial state."""
+        config = self.config
+        # the discriminators in the order of published `do_` files: MSD, then MPD
+        judges = list(chain(self.msd.parameters() if self.msd else (), self.mpd.parameters()))
+        generator, judge = self._kinds
+        return [
+            self._optimizer(generator, list(self.generator.parameters()), config.learning_rate),
+            self._optimizer(judge, judges, config.discriminator_rate or config.learning_rate),
+        ]
 
     @property
     def _kinds(self) -> tuple[type[torch.optim.Optimizer], type[torch.optim.Optimizer]]:

@@ -23,7 +23,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +66,7 @@ class Textbook:
     def __init__(self, module: HifiGanModule) -> None:
         self.config = module.config
         self.generator, self.mpd, self.msd = module.generator, module.mpd, module.msd
-        judges = chain(self.msd.parameters() if self.msd is not None else (), self.mpd.parameters())
-        self.optimizers = [
-            module._optimizer(list(self.generator.parameters())),
-            module._optimizer(list(judges)),
-        ]
+        self.optimizers = module.build_optimizers()
 
     def judge(self, audio: Tensor) -> list[Judgement]:
         judgements: list[Judgement] = self.mpd(audio)
