@@ -16,6 +16,7 @@ Layout, every array in manifest.json with sha256, shape, dtype and how it was ma
     nets/hifigan/CASE/mel.npy              (B, num_mels, T) float32
                      /audio.npy            (B, 1, T · hop_size) float64
     nets/mel-inversion/ degli/ stft/ istft/    see spectral_nets.py
+    nets/mri-acoustic/                         see mri_nets.py
 
 manifest.json, entry `nets`: for each net and case the `config` (for hifigan a config.json), `weight_norm`
 (whether the keys are `weight_g` and `weight_v`, or folded), and the bare `keys` with their shapes. The
@@ -48,7 +49,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from tests import closed_form
 
-from reference_data import spectral_nets
+from reference_data import mri_nets, spectral_nets
 
 HERE = Path(__file__).resolve().parent
 SENTENCE = HERE.parent / "export" / "edge_export" / "assets" / "sentence.wav"
@@ -440,6 +441,7 @@ def net_arrays(described: dict[str, Any]) -> Arrays:
         audio = run_hifigan(config, folded(double_state(shapes)), mel)
         yield f"nets/hifigan/{case}/audio.npy", audio, "torch.nn.functional, float64"
     yield from spectral_nets.arrays(described)
+    yield from mri_nets.arrays(described)
 
 
 # ---- files ------------------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import closed_form
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError, InputError
@@ -290,3 +292,32 @@ def test_mel_frames_stand_on_the_video_clock() -> None:
 def test_bad_entries_are_refused(entries: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         MriAcousticConfig.from_json(entries)
+
+
+# ---- goldens ----------------------------------------------------------------------------------------------
+
+GOLDENS = json.loads((ROOT / "reference_data" / "manifest.json").read_text())["nets"]["mri-acoustic"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["float64", "float32"]
+)
+@pytest.mark.parametrize("case", GOLDENS)
+def test_goldens(case: str, dtype: torch.dtype, tolerance: float) -> None:
+    folder = ROOT / "reference_data" / "nets" / "mri-acoustic" / case
+    net = MriAcoustic(MriAcousticConfig.from_json(GOLDENS[case]["config"])).eval()
+    weights = closed_form.state(GOLDENS[case]["keys"])
+    net.load_state_dict({key: torch.from_numpy(array) for key, array in weights.items()})
+    pictures, mel = (
+        torch.from_numpy(np.load(folder / f"{name}.npy")).to(dtype) for name in ("frames", "mel")
+    )
+    with torch.no_grad():
+        difference = (net.to(dtype)(pictures) - mel).abs().max()
+    assert mel.std(1).mean() > 0.05, "it changes over time"
+    assert difference <= tolerance * (mel.max() - mel.min())
+
+
+def test_every_golden_case_is_here() -> None:
+    folder = ROOT / "reference_data" / "nets" / "mri-acoustic"
+    assert {path.name for path in folder.iterdir()} == set(GOLDENS)
+    assert {case["config"]["backbone"] for case in GOLDENS.values()} == set(BACKBONES)
