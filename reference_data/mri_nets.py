@@ -45,7 +45,7 @@ NETS: Mapping[str, tuple[int, tuple[tuple[str, int, int, int, int], ...]]] = {
 # case → config, and clips and pictures of the input; an odd side has other padding than an even one
 CASES: Mapping[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "b2": ({"backbone": "b2", "image_size": 48, "rnn_hidden": 640}, (1, 3)),
-    "phantom": ({"backbone": "phantom", "image_size": 48, "rnn_hidden": 160}, (1, 3)),
+    "phantom": ({"backbone": "phantom", "image_size": 32, "rnn_hidden": 160}, (1, 3)),
     "tiny-odd": ({"backbone": "tiny", "image_size": 17, "rnn_hidden": 12}, (2, 5)),
 }
 
