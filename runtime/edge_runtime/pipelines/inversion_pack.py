@@ -41,7 +41,7 @@ _FILES = {
     "magnitude": "the net's magnitude (bins, frames), or the estimate where there is no net",
     "target": "magnitude without pre-emphasis, frames mirrored at the ends until the phase step covers all",
     "phase_start": "the target with random phases, where the iterations start: real part, imaginary part",
-    "wav": "the last of them, samples before the recording cut off, mean and level of the recording restored",
+    "wav": "the last of them, mean and level of the recording restored",
 }
 _STEPS = [
     "Undo scale and logarithm of mel.npy, and set to 0 what stands at their floor: linear_mel.npy. Compare "
@@ -53,9 +53,10 @@ _STEPS = [
     "Divide by |1 - a exp(-2πik / n_fft)|, a the pre_emphasis, and mirror frames at both ends "
     "(frames_before_the_recording of them before the first): target.npy.",
     "Start from phase_start.npy, not from phases of your own, and run the iterations: "
-    "conditioned_wav_NNN.npy is the audio after NNN of them. {how}",
-    "Drop samples_before_the_recording samples; divide by `gain` and add `mean`: wav.npy. After "
-    "spectrum_range_db the standard deviation is set first; of a mel whose level is lost the peak is 0.95.",
+    "conditioned_wav_NNN.npy is the audio after NNN of them, without the first "
+    "samples_before_the_recording samples. {how}",
+    "Divide the last of them by `gain` and add `mean`: wav.npy. After spectrum_range_db the standard deviation "
+    "is set first; of a mel whose level is lost the peak is 0.95.",
     "Stop at the first array that differs by more than 1e-3 (`edge-export check` exits with 1 then); the "
     "arrays before it are right.",
     f"{PREDICTION} is the pipeline's own result, from zero phase and after all `iterations`, to be listened "
