@@ -55,8 +55,8 @@ _STEPS = [
     "Start from phase_start.npy, not from phases of your own, and run the iterations: "
     "conditioned_wav_NNN.npy is the audio after NNN of them, without the first "
     "samples_before_the_recording samples. {how}",
-    "Divide the last of them by `gain` and add `mean`: wav.npy. After spectrum_range_db the standard deviation "
-    "is set first; of a mel whose level is lost the peak is 0.95.",
+    "Divide the last of them by `gain` and add `mean`: wav.npy. After spectrum_range_db the standard "
+    "deviation is set first; of a mel whose level is lost the peak is 0.95.",
     "Stop at the first array that differs by more than 1e-3 (`edge-export check` exits with 1 then); the "
     "arrays before it are right.",
     f"{PREDICTION} is the pipeline's own result, from zero phase and after all `iterations`, to be listened "
