@@ -240,6 +240,36 @@ def test_memory_does_not_grow_with_the_video(acoustic: Path, vocoder: Path, tmp_
     assert peaks[1] - peaks[0] < 6, peaks
 
 
+ALONE = """
+import sys
+from pathlib import Path
+
+class Barrier:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BARRED:
+            raise ModuleNotFoundError(f"barred: {name}", name=name)
+
+BARRED = {"cv2", "scipy", "soundfile", "soxr", "torch", "onnx", "librosa", "matplotlib", "PIL", "typer"}
+BARRED |= {"edge_training", "edge_export"}
+sys.meta_path.insert(0, Barrier())
+from edge_runtime.pipelines.mri_speech import MriSpeech
+acoustic, vocoder, source, out = map(Path, sys.argv[1:])
+out.mkdir()
+pipeline = MriSpeech(acoustic, vocoder, mode="window", mask="lip")
+print(pipeline.write_result(source, out)["frames"])
+pipeline.save_reference(source, out / "pack")
+"""
+
+
+def test_numpy_and_onnxruntime_are_enough(acoustic: Path, vocoder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", video(9))
+    arguments = map(str, [acoustic, vocoder, tmp_path / "a.npy", tmp_path / "out"])
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("9\n", "")
+
+
 # the reference pack ----------------------------------------------------------------------------------------
 
 
