@@ -15,6 +15,7 @@ from torch import Tensor
 from edge_training.nets.degli import DEGLI_PRESETS, Degli, DegliConfig
 from edge_training.nets.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
 from edge_training.nets.mel_inversion import build_mel_inversion
+from edge_training.nets.mri_acoustic import MRI_ACOUSTIC_PRESETS, MriAcoustic
 from edge_training.recognition import hifigan_preset, recognise, resemblance
 
 KEYS = Path(__file__).parents[1] / "data" / "keys"
@@ -119,6 +120,17 @@ def test_shapes_of_degli(config: DegliConfig, said: str) -> None:
     assert recognise(state) == "degli"
     assert resemblance(state, "degli") == said
     assert resemblance(state, "mel-inversion") == "it looks like degli"
+
+
+@pytest.mark.parametrize("preset", ["b2", "phantom", "tiny"])
+def test_shapes_of_mri_acoustic(preset: str) -> None:
+    config = MRI_ACOUSTIC_PRESETS[preset]
+    state = MriAcoustic(config).state_dict()
+    assert recognise(state) == "mri-acoustic"
+    said = f"its shapes say backbone {preset}; rnn_hidden {config.rnn_hidden}; n_mels 64"
+    assert resemblance(state, "mri-acoustic") == said
+    del state["cnn.backbone.bn1.weight"]
+    assert "backbone" not in resemblance(state, "mri-acoustic")
 
 
 def test_shapes_of_no_preset_say_what_they_can() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from edge_training.nets.degli import DEGLI_PRESETS
 from edge_training.nets.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
+from edge_training.nets.mri_acoustic import BACKBONES, MriAcoustic, MriAcousticConfig
 
 # net → expressions that must each match the beginning of some key; the first row that holds is the answer
 _PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -135,6 +136,29 @@ def _channels(weights: Collection[Tensor | None]) -> str:
     return f"; channels {', '.join(outputs)}" if len(outputs) == len(weights) else ""
 
 
+def _mri_acoustic_shapes(state: Mapping[str, Tensor]) -> str:
+    """Backbone, LSTM cells and mel bands of an mri-acoustic."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    clauses = [f"backbone {name}" for name in BACKBONES if _backbone_shapes(name).items() <= shapes.items()]
+    if len(shapes.get("rnn.lstm.weight_hh_l0", ())) == 2:
+        clauses.append(f"rnn_hidden {shapes['rnn.lstm.weight_hh_l0'][1]}")
+    if len(shapes.get("head.weight", ())) == 2:
+        clauses.append(f"n_mels {shapes['head.weight'][0]}")
+    return f"its shapes say {'; '.join(clauses)}" if clauses else ""
+
+
+@cache
+def _backbone_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        weights = dict(MriAcoustic(MriAcousticConfig(backbone=name)).cnn.named_parameters(prefix="cnn"))
+    return {key: tuple(weight.shape) for key, weight in weights.items()}
+
+
 _SHAPES: Mapping[str, Callable[[Mapping[str, Tensor]], str]] = MappingProxyType(
-    {"hifigan": _hifigan_shapes, "degli": _degli_shapes, "mel-inversion": _mel_inversion_shapes}
+    {
+        "hifigan": _hifigan_shapes,
+        "degli": _degli_shapes,
+        "mel-inversion": _mel_inversion_shapes,
+        "mri-acoustic": _mri_acoustic_shapes,
+    }
 )
