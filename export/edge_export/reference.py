@@ -47,7 +47,8 @@ def write_reference(
     """Run a pipeline on a file and write its reference pack.
 
     Args:
-        pipeline: "talking-head" (audio file) or "vocoder" (audio file, or .npy of (n_mels, frames)).
+        pipeline: "talking-head" (audio file), "vocoder" or "mel-inversion" (audio file, or .npy of (n_mels,
+            frames)), or "mri-speech" (video).
         source: the file.
         bundles: the bundles of the pipeline's nets, in any order.
         out: folder to make.
