@@ -17,8 +17,8 @@ FRAMES = 9
 
 
 def tiny() -> MriAcoustic:
-    """A net whose mels change with its maps."""
-    torch.manual_seed(7)
+    """A net whose mels change with its maps, upwards here and downwards there."""
+    torch.manual_seed(20)
     net = MriAcoustic(TINY)
     for layer in net.modules():
         if isinstance(layer, BatchNorm):
