@@ -22,7 +22,8 @@ width of a window's main lobe.
 `hifigan-22k`) start at the nearest one that it does, and are the convolutions' alone.
 
 float16: ratios of averages instead of sums, computed on magnitudes 16 times as large, so that nothing that
-counts comes near the smallest normal number.
+counts comes near the smallest normal number; and never beyond 7 times what a signal at full scale has, where
+one infinity would make every bin NaN.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ FLOOR = 1e-5  # smallest magnitude
 MEAN, SPREAD = -3.0, 4.0  # of ln q, about
 FIRST_GAIN = 0.3  # of a block's branch
 LOUDEST = 11.0  # of ln q times SCALE, 3742 in magnitude: float16 ends at 65504
+LARGEST = math.exp(LOUDEST)
 
 
 class Updates(nn.Module):
@@ -78,13 +80,13 @@ class Updates(nn.Module):
     def start(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """ln mel (B, n_mels, T) → I m and the same average of the logarithms, both (B, bins, T)."""
         bands = mel - self.log_sums
-        target = torch.matmul(self.average, (bands + math.log(SCALE)).exp())
+        target = torch.matmul(self.average, (bands + math.log(SCALE)).clamp_max(LOUDEST).exp())
         return target, torch.matmul(self.average, bands)
 
     def forward(self, q: Tensor, target: Tensor, times: int) -> Tensor:
         for _ in range(times):
             ratio = target / torch.matmul(self.average, torch.matmul(self.bank, q))
-            q = q * (1 + self.reached * (ratio * ratio.sqrt() - 1))
+            q = (q * (1 + self.reached * (ratio * ratio.sqrt() - 1))).clamp_max(LARGEST)
         return q.clamp_min(SCALE * FLOOR)
 
 
