@@ -14,7 +14,8 @@ likely cause with its cure. Whoever knows a better name for the «what» adds it
 
 from __future__ import annotations
 
-from typing import Self
+from functools import partial
+from typing import Any, Self
 
 
 class EdgeError(ValueError):
@@ -37,6 +38,10 @@ class EdgeError(ValueError):
     def __str__(self) -> str:
         sentence = f"{self.what}: met {self.met}, expected {self.expected}"
         return f"{sentence}; {self.cause}" if self.cause else sentence
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # names are lost on the way out of a worker process otherwise, and its whole pool breaks on them
+        return partial(type(self), met=self.met, expected=self.expected, cause=self.cause), (self.what,)
 
     def within(self, place: str) -> Self:
         """The same refusal with the place that contains it named first (``speech.wav: audio: …``)."""

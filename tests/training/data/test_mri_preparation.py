@@ -244,6 +244,20 @@ def test_bad_clips_are_told_and_skipped(tmp_path: Path) -> None:
     assert files(prepared.folder / "samples") == {"c5/mri.npy", "c5/mel_db.npy", "c5/mask.npy"}
 
 
+def test_bad_clips_are_skipped_by_several_processes_too(tmp_path: Path) -> None:
+    write_clips(tmp_path, (12, 12, 12))
+    (tmp_path / "videos" / "c0.npy").write_bytes(b"no array")
+    (tmp_path / "wavs" / "c1.wav").write_bytes(b"RIFF")
+    prepared = made(tmp_path, workers=2)
+    assert (prepared.clips, sorted(prepared.skipped)) == (("c2",), ["c0", "c1"])
+
+
+def test_a_clip_that_is_skipped_for_its_pictures_leaves_no_recording(tmp_path: Path) -> None:
+    write_clips(tmp_path, (12, 12))
+    np.save(tmp_path / "videos" / "c0.npy", np.zeros((12, 32, 40), np.uint8))
+    assert files(made(tmp_path).folder / "hifigan_filelists" / "wavs") == {"c1.wav"}
+
+
 def test_the_peak_is_not_that_of_a_recording_that_cannot_be_read(tmp_path: Path) -> None:
     write_clip(tmp_path, "a", 12, peak=0.25)
     write_clip(tmp_path, "b", 12, peak=0.5)

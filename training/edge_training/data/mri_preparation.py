@@ -180,8 +180,12 @@ def prepare(
         for entry in sorted(run.place.iterdir()):
             if entry.name not in (PLAN, WAVS):
                 entry.rename(fresh / entry.name)
-        if (run.place / WAVS).is_dir():
-            (run.place / WAVS).rename(fresh / LISTS / "wavs")
+        if chosen.layout == "padded":
+            # one by one: a clip whose pictures were refused, or that is gone by now, has left one too
+            heard = fresh / LISTS / "wavs"
+            heard.mkdir()
+            for clip in done:
+                (run.place / WAVS / f"{clip.name}.wav").rename(heard / f"{clip.name}.wav")
         shutil.rmtree(run.place)
     reasons = {name: str(refusal) for name, refusal in sorted(skipped.items())}
     return Prepared(target, tuple(clip.name for clip in done), frames, reasons, notes)
