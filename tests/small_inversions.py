@@ -113,6 +113,7 @@ def write_degli(
             "win_length": MEL.win_length,
             "padding": "center-zero",
             "magnitude_rms": LEVEL,
+            "sample_rate": MEL.sample_rate,
         },
         "inputs": (
             *(Tensor(name, "float32", planes, "re, im", "") for name in inputs),

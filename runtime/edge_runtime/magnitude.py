@@ -172,8 +172,13 @@ def _not_negative(values: Array) -> Array:
     )
 
 
+def looks_logarithmic(lowest: float, highest: float) -> bool:
+    """Whether these extremes are below 0 by more than a net's linear output undershoots it."""
+    return lowest < -0.1 * max(highest, 1e-3)
+
+
 def _logarithm_guess(lowest: float, highest: float) -> str:
-    if lowest < -1e-3 * max(highest, 1e-3):
+    if looks_logarithmic(lowest, highest):
         kind = "in decibels" if lowest < -30 or highest > 20 else "a natural logarithm or a scaled one"
         return f"this looks like a log mel, {kind}: linear_mel undoes the logarithm of its configuration"
     return "a net's linear output may fall below 0: raise it to 0 first"

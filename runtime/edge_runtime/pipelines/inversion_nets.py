@@ -24,7 +24,7 @@ from edge_runtime.pipelines.vocoder import Chunk, plan_chunks
 from edge_runtime.spectral import Array, Stft, StftConfig
 
 NET, PHASE_NET = "mel-inversion", "degli"
-_DEGLI_ENTRIES = {"graph", "magnitude_rms", "n_fft", "hop_length", "win_length", "padding"}
+_DEGLI_ENTRIES = {"graph", "magnitude_rms", "sample_rate", "n_fft", "hop_length", "win_length", "padding"}
 
 
 class MagnitudeNet:
@@ -79,7 +79,7 @@ class PhaseNet:
         config = _degli_config(opened)
         self.graph = str(config["graph"])
         self.level = float(config["magnitude_rms"])  # root mean square
-        self.stft = Stft(_degli_framing(config, front_end.stft, opened))
+        self.stft = Stft(_degli_framing(config, front_end, opened))
         both: Shape = (None, 2, front_end.stft.bins, None)
         spectra = ("spectrum",) if self.graph == "block" else ("x", "y", "z")
         takes = dict.fromkeys(spectra, both) | {"magnitude": (None, front_end.stft.bins, None)}
@@ -139,16 +139,20 @@ def _degli_config(bundle: Bundle) -> Mapping[str, Any]:
     return config
 
 
-def _degli_framing(config: Mapping[str, Any], front_end: StftConfig, bundle: Bundle) -> StftConfig:
-    """The transform of the block, which must frame as the mel does; paddings may differ."""
+def _degli_framing(config: Mapping[str, Any], front_end: MelConfig, bundle: Bundle) -> StftConfig:
+    """The transform of the block, which must frame as the mel does; paddings may differ.
+
+    At another sample rate the shapes would fit, but the phases of other speech would come out.
+    """
     framing = StftConfig(
         config["n_fft"], config["hop_length"], config["win_length"], padding=config["padding"]
     )
-    if replace(framing, padding=front_end.padding) != front_end:
+    wanted = replace(framing, padding=front_end.padding) == front_end.stft
+    if not wanted or config["sample_rate"] != front_end.sample_rate:
         raise ConfigError(
             str(bundle.path),
-            met=f"DeGLI with {framing_text(framing)}",
-            expected=f"{framing_text(front_end)}, as the front end has it",
+            met=f"DeGLI with {framing_text(framing)} at {config['sample_rate']} Hz",
+            expected=f"{framing_text(front_end.stft)} at {front_end.sample_rate} Hz, as the front end has it",
             cause="choose another front end, or a DeGLI that was trained on this framing",
         )
     return framing

@@ -38,7 +38,7 @@ from edge_runtime.audio import Audio, read_audio
 from edge_runtime.backends.base import Backend
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.griffin_lim import Algorithm, griffin_lim
-from edge_runtime.magnitude import UPDATES, estimate_magnitude, linear_mel
+from edge_runtime.magnitude import UPDATES, estimate_magnitude, linear_mel, looks_logarithmic
 from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd
 from edge_runtime.pipelines import pack
 from edge_runtime.pipelines.conditioning import (
@@ -94,7 +94,7 @@ class MelInversion:
             with its bundle, else "fgla".
         iterations: of the phase step; 64 of the Griffin-Lim family or 10 blocks of DeGLI by default.
         updates: multiplicative updates of the estimate, 0 for the pseudo-inverse alone.
-        momentum: of fgla; the other algorithms have constants of their own.
+        momentum: of fgla and agla; the others have none.
         linear: mels that are given are linear, without the logarithm and scale of the front end.
         backend, device, threads: what executes the nets: a name in `edge_runtime.backends`, or a `Backend`.
         precision: of the artifacts, "fp32" or "fp16".
@@ -270,7 +270,7 @@ class MelInversion:
             _check_is_compressed(mel, self.front_end)
             linear_mel(mel, self.front_end)  # checks it
             return mel
-        if mel.ndim == 2 and len(mel) == self.front_end.bands and _has_negative(mel):
+        if mel.ndim == 2 and len(mel) == self.front_end.bands and _is_logarithmic(mel):
             raise InputError(
                 "mel",
                 met=f"negative values, {mel.min():.4g} … {mel.max():.4g}",
@@ -441,8 +441,8 @@ def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -
     return config
 
 
-def _has_negative(mel: Array) -> bool:
-    return mel.dtype.kind in "iuf" and mel.size > 0 and bool(mel.min() < 0)
+def _is_logarithmic(mel: Array) -> bool:
+    return mel.dtype.kind in "iuf" and mel.size > 0 and looks_logarithmic(float(mel.min()), float(mel.max()))
 
 
 def _check_is_compressed(mel: Array, config: MelConfig) -> None:

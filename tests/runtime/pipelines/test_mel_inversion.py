@@ -356,7 +356,7 @@ def test_a_transform_of_another_padding_is_met(tmp_path: Path) -> None:
             (0, 0, 0),
             config={
                 "graph": "net", "n_fft": 128, "hop_length": 32, "win_length": 128, "padding": theirs,
-                "magnitude_rms": 1.0,
+                "magnitude_rms": 1.0, "sample_rate": MEL.sample_rate,
             },
         )  # fmt: skip
         config = replace(MEL, padding=ours, n_mels=None, log="none")
@@ -411,6 +411,7 @@ def test_mels_in_files_are_log_or_linear(tmp_path: Path) -> None:
         (np.full((80, 9), "a"), False, "values of type <U1"),
         (np.geomspace(1e-5, 3, 720).reshape(80, 9), False, r"look like a linear mel: pass linear \(--linear"),
         (np.full((80, 9), -3.0), True, r"negative values, -3 … -3.*leave out linear \(--linear\)"),
+        (np.linspace(-0.01, 4, 720).reshape(80, 9), True, "fall below 0: raise it to 0 first"),
         (np.full((80, 9), np.inf), True, "NaN or infinite"),
         (np.full((1, 80, 9), -3.0), True, "batch axis"),
     ],
@@ -481,9 +482,12 @@ def test_options_that_contradict_a_bundle_are_refused(tmp_path: Path, inversion:
     with pytest.raises(ConfigError, match="preset: met hifigan-22k with a bundle of the net mel-inversion"):
         MelInversion(inversion, preset="hifigan-22k")
     with pytest.raises(
-        ConfigError, match="degli: met DeGLI with n_fft 128, hop 32, window 128, expected n_fft 1024, hop 256"
+        ConfigError,
+        match="degli: met DeGLI with n_fft 128, hop 32, window 128 at 8000 Hz, expected n_fft 1024",
     ):
         MelInversion(degli=degli, preset="hifigan-22k")
+    with pytest.raises(ConfigError, match=r"window 128 at 8000 Hz, expected .* window 128 at 16000 Hz"):
+        MelInversion(degli=degli, preset=replace(MEL, sample_rate=16000))
     with pytest.raises(ConfigError, match="chunk_frames: met 2, expected more than 2"):
         MelInversion(inversion, chunk_frames=2)
     assert MelInversion(inversion, preset=MEL).front_end == MEL
