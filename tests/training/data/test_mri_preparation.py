@@ -6,6 +6,8 @@ import importlib
 import json
 import random
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -323,6 +325,23 @@ def test_a_stopped_call_is_continued(root: Path, padded: Prepared) -> None:
     assert files(finished.folder) == files(padded.folder)
     for name in files(padded.folder):
         assert (finished.folder / name).read_bytes() == (padded.folder / name).read_bytes()
+
+
+KILLED = """
+import os, signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from edge_training.data.mri_preparation import _end_with_parent
+with ProcessPoolExecutor(1, get_context("spawn"), _end_with_parent) as pool:
+    pool.submit(os.getpid).result()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_call_that_is_killed() -> None:
+    # the worker holds the pipe of its parent's output: this returns once both have ended
+    ended = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode < 0
 
 
 def test_clips_that_changed_are_made_again(tmp_path: Path) -> None:

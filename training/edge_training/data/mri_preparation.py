@@ -37,8 +37,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -326,7 +327,8 @@ class _Run:
                 yield from self._kept(name, partial(task, job))
             return
         # fresh processes: a fork of one with threads may hang
-        with ProcessPoolExecutor(min(self.workers, len(jobs)), get_context("spawn")) as pool:
+        count = min(self.workers, len(jobs))
+        with ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent) as pool:
             tasks = {pool.submit(task, job): name for name, job in jobs}
             try:
                 for done in as_completed(tasks):
@@ -348,6 +350,18 @@ class _Run:
         except InputError as refusal:
             self.skipped[name] = refusal
             self.say(f"skipped {name}: {refusal}")
+
+
+def _end_with_parent() -> None:
+    """In a worker: a parent that is killed cannot end it, and the call that goes on would meet its writes."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _loudest(audio: Path, rate: int) -> float:
