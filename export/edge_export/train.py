@@ -15,19 +15,27 @@ if TYPE_CHECKING:
     from edge_training.fit.trainer import TrainResult
 
 AnyPath = str | os.PathLike[str]
+# arguments of `edge_training.fit.trainer.train` beside the configuration, and of `train_and_export`
+OWN = frozenset(
+    {"net", "data", "out", "bundle", "config", "preset", "steps", "resume", "devices", "nodes", "precision"}
+    | {"callbacks", "progress"}
+)
+OWN_CAUSE = "NET, --data, --steps and the like are given beside it"
 
 
 def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
     """``NAME=VALUE`` as on the command line: values are JSON, or text where they are none.
 
     Raises:
-        ConfigError: no name, or no equals sign.
+        ConfigError: no name, or no equals sign; what the command has an argument or option of its own for.
     """
     settings = {}
     for entry in entries:
         name, equals, value = entry.partition("=")
         if not name.isidentifier() or not equals:
             raise ConfigError("--set", met=repr(entry), expected="NAME=VALUE, as learning_rate=1e-4")
+        if name in OWN:
+            raise ConfigError("--set", met=name, expected="an entry of the configuration", cause=OWN_CAUSE)
         try:
             settings[name] = json.loads(value)
         except ValueError:

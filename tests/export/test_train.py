@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from edge_export.train import parse_settings, train_and_export
 from edge_runtime.errors import ConfigError, InputError, TargetError
+from edge_training.fit.trainer import train
 
 
 def test_settings_are_json_or_text() -> None:
@@ -25,6 +27,12 @@ def test_settings_are_json_or_text() -> None:
 def test_a_setting_without_name_or_value_is_refused(entry: str) -> None:
     with pytest.raises(ConfigError, match=f"--set: met {entry!r}, expected NAME=VALUE"):
         parse_settings([entry])
+
+
+@pytest.mark.parametrize("name", sorted({*signature(train).parameters, "bundle"} - {"settings"}))
+def test_a_setting_that_is_an_argument_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"--set: met {name}, expected an entry of the configuration"):
+        parse_settings([f"{name}=3"])
 
 
 def test_a_bundle_that_exists_is_refused_before_the_training(tmp_path: Path) -> None:
