@@ -17,7 +17,7 @@ from tests.training.fit.inversion_run import INVERSION, fit
 from edge_runtime.audio import read_audio, write_wav
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.griffin_lim import griffin_lim
-from edge_runtime.mel import PRESETS
+from edge_runtime.mel import PRESETS, MelFrontEnd
 from edge_runtime.spectral import Stft
 from edge_training.fit.inversion_quality import (
     FIGURES,
@@ -32,6 +32,7 @@ from edge_training.fit.inversion_quality import (
     load_net,
     main,
     model_free,
+    neural,
 )
 from edge_training.nets.degli import Degli, DegliConfig
 from edge_training.nets.mel_inversion import MEL_INVERSION_PRESETS, build_mel_inversion
@@ -147,6 +148,19 @@ def test_figures_of_a_magnitude() -> None:
     assert figures["sc"] == pytest.approx(20 * np.log10(np.linalg.norm(truth[400:]) / np.linalg.norm(truth)))
     recording = Recording("x", np.zeros(1), truth, np.log(np.maximum(truth[:80], 1e-5)).astype(np.float32))
     assert model_free(MEL, 0)(recording).shape == (513, 20)
+
+
+def test_shipped_weights_hear_what_the_mel_lost() -> None:
+    """On a voice that they were not trained on."""
+    root = Path(__file__).resolve().parents[3]
+    samples = read_audio(root / "export" / "edge_export" / "assets" / "sentence.wav", MEL.sample_rate).samples
+    net, mel = load_net(root / "reference_data" / "weights" / "mel-inversion-light.safetensors")
+    assert mel == MEL
+    truth = np.abs(spectrum(samples))
+    recording = Recording("sentence", samples, truth, MelFrontEnd(MEL)(samples))
+    ours, theirs = (judge_magnitude(truth, way(recording), MEL) for way in (neural(net), model_free(MEL, 50)))
+    assert ours["si_ssdr"] > theirs["si_ssdr"] + 1.5
+    assert ours["sc"] < theirs["sc"] - 1.5
 
 
 def test_refusals(weights: Path, clip: Path, corpus: Path, tmp_path: Path) -> None:
