@@ -17,11 +17,13 @@ Layout, every array in manifest.json with sha256, shape, dtype and how it was ma
                      /audio.npy            (B, 1, T · hop_size) float64
     nets/mel-inversion/ degli/ stft/ istft/    see spectral_nets.py
     nets/mri-acoustic/                         see mri_nets.py
+    weights/NET/…                          the same of the weights that ship, on speech
 
 manifest.json, entry `nets`: for each net and case the `config` (for hifigan a config.json), `weight_norm`
 (whether the keys are `weight_g` and `weight_v`, or folded), and the bare `keys` with their shapes. The
 weights are `closed_form.tensor(key, shape)`, float32; the arithmetic on them is float64, folding too. A net
-of float64 agrees to 1e-12, one of float32 to about 1e-5 of the output's range.
+of float64 agrees to 1e-12, one of float32 to about 1e-5 of the output's range. Entry `weights`: for each net
+with weights in weights/ their file, its sha256, and the net's `config`.
 """
 
 from __future__ import annotations
@@ -47,9 +49,9 @@ import soxr
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from tests import closed_form
-
 from reference_data import mri_nets, spectral_nets
+from safetensors.torch import load_file
+from tests import closed_form
 
 HERE = Path(__file__).resolve().parent
 SENTENCE = HERE.parent / "export" / "edge_export" / "assets" / "sentence.wav"
@@ -444,6 +446,36 @@ def net_arrays(described: dict[str, Any]) -> Arrays:
     yield from mri_nets.arrays(described)
 
 
+# ---- the weights that ship --------------------------------------------------------------------------------
+
+SHIPPED_FRAMES = slice(40, 72)  # of the speech signal: a vowel between consonants
+
+
+def shipped_arrays(described: dict[str, Any]) -> Arrays:
+    """As `net_arrays`, with the weights in weights/."""
+    encoder = _shipped("audio-encoder", described)
+    mel = encoder_cases()["speech"]
+    yield "weights/audio-encoder/mel.npy", mel, "the sentence's talking-head mel"
+    yield "weights/audio-encoder/features.npy", run_encoder(encoder, mel), "torch float64"
+    vocoder = _shipped("hifigan", described)
+    config = described["hifigan"]["config"]
+    rate, front_end = FRONT_ENDS["hifigan-22k"]
+    mel = front_end(signals(rate)["speech"].astype(np.float64))[None, :, SHIPPED_FRAMES].astype(np.float32)
+    yield "weights/hifigan/mel.npy", mel, "the speech signal's hifigan-22k mel"
+    yield "weights/hifigan/audio.npy", run_hifigan(config, vocoder, mel), "torch.nn.functional, float64"
+
+
+def _shipped(net: str, described: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """State of a weights file, under bare keys."""
+    file, config = HERE / "weights" / f"{net}.safetensors", HERE / "weights" / f"{net}.json"
+    described[net] = {
+        "file": file.relative_to(HERE).as_posix(),
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "config": json.loads(config.read_text()) if config.is_file() else {},
+    }
+    return {key.removeprefix("audio_encoder."): value.double() for key, value in load_file(file).items()}
+
+
 # ---- files ------------------------------------------------------------------------------------------------
 
 
@@ -493,13 +525,16 @@ def main() -> None:
     for old in HERE.rglob("*.npy"):
         old.unlink()
     nets: dict[str, Any] = {}
+    weights: dict[str, Any] = {}
     arrays = {**write(signal_arrays()), **write(mel_arrays()), **write(net_arrays(nets))}
+    arrays |= write(shipped_arrays(weights))
     manifest = {
         "sentence": sentence_entry(),
         "versions": {
             name: importlib.metadata.version(name) for name in ("numpy", "scipy", "librosa", "soxr", "torch")
         },
         "nets": nets,
+        "weights": weights,
         "arrays": dict(sorted(arrays.items())),
     }
     text = json.dumps(manifest, indent=1)

@@ -16,7 +16,12 @@ MANIFEST: dict[str, Any] = json.loads((FOLDER / "manifest.json").read_text())
 ARRAYS: dict[str, dict[str, Any]] = MANIFEST["arrays"]
 
 # nets: audio-encoder and hifigan; mel-inversion; stft and istft; degli
-COUNTS = {"signals": 3 * 8, "mel": 9 * 8 + 2 * 2 + 1, "nets": 2 * (2 + 4) + 2 * 8 + 2 * 2 * 5 + 4 * 2 + 2 * 3}
+COUNTS = {
+    "signals": 3 * 8,
+    "mel": 9 * 8 + 2 * 2 + 1,
+    "nets": 2 * (2 + 4) + 2 * 8 + 2 * 2 * 5 + 4 * 2 + 2 * 3,
+    "weights": 2 * 2,
+}
 
 
 def sha256(path: Path) -> str:
@@ -49,8 +54,9 @@ def test_sentence_is_the_recorded_one() -> None:
 
 
 def test_whole_is_small() -> None:
+    """The weights that ship have a limit of their own, in test_weights.py."""
     files = [path for path in FOLDER.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
-    assert sum(path.stat().st_size for path in files) < 10e6
+    assert sum(path.stat().st_size for path in files if path.suffix != ".safetensors") < 6e6
 
 
 def test_signals_follow_their_formulas() -> None:

@@ -1,10 +1,11 @@
 """The whole way on one spoken sentence: export, proof, both pipelines, the reference pack, a table.
 
-The audio encoder has the repository's demonstration weights, trained on the synthetic speaker, or random ones
-where there is no clone around. HiFi-GAN's are random, so what the vocoder says is noise: the demo shows that
-the numbers agree on every backend of this machine, from the sentence to the last sample. The reference pack
-has its features from onnxruntime; a second pack, in the place of an app, has them from the Core ML program in
-our executor, and is checked against the first.
+The nets have the repository's demonstration weights (reference_data/weights, a model card beside each): the
+audio encoder has learnt from the synthetic speaker, HiFi-GAN V3 from two minutes of human speech, so that the
+vocoder says the sentence again. Where there is no clone around, weights are random, and it says noise. Either
+way the demo shows that the numbers agree on every backend of this machine, from the sentence to the last
+sample. The reference pack has its features from onnxruntime; a second pack, in the place of an app, has them
+from the Core ML program in our executor, and is checked against the first.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ SENTENCE = Path(__file__).parent / "assets" / "sentence.wav"
 
 WEIGHTS = Path(__file__).parents[2] / "reference_data" / "weights"  # <net>.safetensors; in a clone
 SEED = 0
-# bundle → preset of its net
-BUNDLES = {"audio-encoder": None, "hifigan": "v1"}
+# bundle → preset of its net, where weights are random; those that ship have their configuration beside them
+BUNDLES = {"audio-encoder": None, "hifigan": "v3"}
 
 WRITTEN = {
     "audio-encoder/": "bundle: ONNX and Core ML in fp32 and fp16, manifest, reference arrays",
-    "hifigan/": "bundle of HiFi-GAN V1, the same",
+    "hifigan/": "bundle of HiFi-GAN, the same",
     "talking-head/": "mel spectrogram and audio features of the sentence",
-    "vocoder/": "the sentence → mel → HiFi-GAN (random weights: noise of the right length)",
+    "vocoder/": "the sentence → mel → HiFi-GAN → the sentence (noise where weights are random)",
     "hifigan-22k.npy": "the vocoder's mel spectrogram alone",
     "reference/": "every stage as .npy, with instructions, for developers of an app",
     "port/": "the same from the Core ML program in our executor, checked against reference/",
@@ -78,9 +79,7 @@ def demo(
     with replace_directory(out, overwrite=overwrite, ours=_is_demo) as folder:
         for net, preset in BUNDLES.items():
             progress(f"{net}: exporting")
-            weights = WEIGHTS / f"{net}.safetensors"
-            origin = {"checkpoint": weights} if weights.is_file() else {"random": SEED}
-            convert.export(net, folder / net, preset=preset, progress=progress, **origin)
+            export_net(net, preset, folder / net, progress)
         proofs = tuple(parity.verify(folder / net, progress=progress) for net in BUNDLES)
         progress("running both pipelines")
         run("talking-head", sentence, [folder / "audio-encoder"], folder / "talking-head")
@@ -89,6 +88,15 @@ def demo(
         progress("writing the reference pack, and checking a port against it")
         port = _check_port(sentence, folder)
     return Demonstration(Path(out), proofs, port)
+
+
+def export_net(net: str, preset: str | None, bundle: Path, progress: Callable[[str], None]) -> None:
+    """A bundle with the weights that ship, or with random ones where there are none."""
+    weights = WEIGHTS / f"{net}.safetensors"
+    if weights.is_file():
+        convert.export(net, bundle, checkpoint=weights, progress=progress)
+    else:
+        convert.export(net, bundle, random=SEED, preset=preset, progress=progress)
 
 
 def _check(sentence: str | Path) -> None:
