@@ -327,6 +327,13 @@ def test_a_stopped_call_is_continued(root: Path, padded: Prepared) -> None:
         assert (finished.folder / name).read_bytes() == (padded.folder / name).read_bytes()
 
 
+@pytest.mark.parametrize("workers", [0, -1])
+def test_no_worker_is_refused(root: Path, workers: int) -> None:
+    with pytest.raises(ConfigError, match=f"workers: met {workers}, expected at least 1"):
+        made(root, out="nobody", workers=workers)
+    assert not list(root.glob("*nobody*"))
+
+
 KILLED = """
 import os, signal
 from concurrent.futures import ProcessPoolExecutor

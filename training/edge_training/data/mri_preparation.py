@@ -162,10 +162,12 @@ def prepare(
 
     Raises:
         InputError: no such folders, no clip at all, or none that can be used: then the first one's reason.
-        ConfigError: a front end that contradicts itself.
+        ConfigError: a front end that contradicts itself, no worker.
         TargetError: ``out`` exists or cannot be written.
         BackendError: a video needs opencv and this machine lacks it.
     """
+    if workers is not None and workers < 1:
+        raise ConfigError("workers", met=f"{workers}", expected="at least 1")
     chosen, target = preparation or Preparation(), Path(out)
     clips, skipped = find_clips(Path(videos), Path(wavs))
     with replace_directory(target, overwrite, ours=_is_prepared) as fresh:
