@@ -1,5 +1,5 @@
 # make setup   the virtual environment .venv
-# make demo    the whole way on one spoken sentence: export, proof, both pipelines, reference pack
+# make demo    the whole way on one spoken sentence: export, proof, three pipelines, reference pack
 # make test    lint, types and the test suite
 PYTHON ?= python3
 VENV   := .venv

@@ -1,11 +1,12 @@
-"""The whole way on one spoken sentence: export, proof, both pipelines, the reference pack, a table.
+"""The whole way on one spoken sentence: export, proof, three pipelines, the reference pack, a table.
 
-The nets have the repository's demonstration weights (reference_data/weights, a model card beside each): the
-audio encoder has learnt from the synthetic speaker, HiFi-GAN V3 from two minutes of human speech, so that the
-vocoder says the sentence again. Where there is no clone around, weights are random, and it says noise. Either
-way the demo shows that the numbers agree on every backend of this machine, from the sentence to the last
-sample. The reference pack has its features from onnxruntime; a second pack, in the place of an app, has them
-from the Core ML program in our executor, and is checked against the first.
+The nets have the repository's demonstration weights (reference_data/weights, a model card beside each):
+the audio encoder has learnt from the synthetic speaker, HiFi-GAN V3 from two minutes of human speech, so
+that the vocoder says the sentence again, and the light net of mel inversion says it better, with Griffin-
+Lim's phase. Where there is no clone around, weights are random, and they say noise. Either way the demo
+shows that the numbers agree on every backend of this machine, from the sentence to the last sample. The
+reference pack has its features from onnxruntime; a second pack, in the place of an app, has them from the
+Core ML program in our executor, and is checked against the first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_export import convert, parity
 from edge_export.reference import CheckReport, check_reference, write_reference
@@ -27,16 +29,30 @@ from edge_runtime.windows import encoder_windows
 # spoken by espeak-ng; reference_data/manifest.json holds the command line
 SENTENCE = Path(__file__).parent / "assets" / "sentence.wav"
 
-WEIGHTS = Path(__file__).parents[2] / "reference_data" / "weights"  # <net>.safetensors; in a clone
+WEIGHTS = Path(__file__).parents[2] / "reference_data" / "weights"  # in a clone
 SEED = 0
-# bundle → preset of its net, where weights are random; those that ship have their configuration beside them
-BUNDLES = {"audio-encoder": None, "hifigan": "v3"}
+
+
+class Shipped(NamedTuple):
+    """Weights of a net with their configuration beside them, and the preset where they are random."""
+
+    file: str
+    preset: str | None
+
+
+BUNDLES = {
+    "audio-encoder": Shipped("audio-encoder.safetensors", None),
+    "hifigan": Shipped("hifigan.safetensors", "v3"),
+    "mel-inversion": Shipped("mel-inversion-light.safetensors", "light"),
+}
 
 WRITTEN = {
     "audio-encoder/": "bundle: ONNX and Core ML in fp32 and fp16, manifest, reference arrays",
     "hifigan/": "bundle of HiFi-GAN, the same",
     "talking-head/": "mel spectrogram and audio features of the sentence",
     "vocoder/": "the sentence → mel → HiFi-GAN → the sentence (noise where weights are random)",
+    "mel-inversion/": "bundle of mel inversion's light net, the same",
+    "inverted/": "the sentence → mel → magnitude → Fast Griffin-Lim → the sentence, with figures",
     "hifigan-22k.npy": "the vocoder's mel spectrogram alone",
     "reference/": "every stage as .npy, with instructions, for developers of an app",
     "port/": "the same from the Core ML program in our executor, checked against reference/",
@@ -77,22 +93,24 @@ def demo(
     """
     _check(sentence)
     with replace_directory(out, overwrite=overwrite, ours=_is_demo) as folder:
-        for net, preset in BUNDLES.items():
+        for net in BUNDLES:
             progress(f"{net}: exporting")
-            export_net(net, preset, folder / net, progress)
+            export_net(net, folder / net, progress)
         proofs = tuple(parity.verify(folder / net, progress=progress) for net in BUNDLES)
-        progress("running both pipelines")
+        progress("running three pipelines")
         run("talking-head", sentence, [folder / "audio-encoder"], folder / "talking-head")
         run("vocoder", sentence, [folder / "hifigan"], folder / "vocoder")
+        run("mel-inversion", sentence, [folder / "mel-inversion"], folder / "inverted")
         mel(sentence, "hifigan-22k", folder / "hifigan-22k.npy")
         progress("writing the reference pack, and checking a port against it")
         port = _check_port(sentence, folder)
     return Demonstration(Path(out), proofs, port)
 
 
-def export_net(net: str, preset: str | None, bundle: Path, progress: Callable[[str], None]) -> None:
+def export_net(net: str, bundle: Path, progress: Callable[[str], None]) -> None:
     """A bundle with the weights that ship, or with random ones where there are none."""
-    weights = WEIGHTS / f"{net}.safetensors"
+    file, preset = BUNDLES[net]
+    weights = WEIGHTS / file
     if weights.is_file():
         convert.export(net, bundle, checkpoint=weights, progress=progress)
     else:
