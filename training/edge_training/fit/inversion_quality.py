@@ -275,13 +275,13 @@ def judge_magnitude(truth: Array, estimate: Array, mel: MelConfig) -> dict[str, 
     }
 
 
-HEADER = f"{'magnitude':14}{'phase':10}" + "".join(f"{figure:>9}" for figure in FIGURES) + f"{'seconds':>16}"
+HEADER = f"{'magnitude':20}{'phase':10}" + "".join(f"{figure:>9}" for figure in FIGURES) + f"{'seconds':>16}"
 
 
 def line(row: Row) -> str:
     """The means of one row as plain text, under `HEADER`."""
     figures = "".join(f"{row.mean[figure]:9.3f}" for figure in FIGURES)
-    return f"{row.magnitude:14}{row.phase:10}{figures}{row.seconds[0]:8.3f}{row.seconds[1]:8.3f}"
+    return f"{row.magnitude:20}{row.phase:10}{figures}{row.seconds[0]:8.3f}{row.seconds[1]:8.3f}"
 
 
 def main() -> None:
