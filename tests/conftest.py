@@ -2,8 +2,8 @@
 
 A part whose libraries are missing is skipped as a whole, and says so: right for a machine that has some of
 the extras only. Where the environment variable EDGE_TEST_PARTS names the part, as in
-``EDGE_TEST_PARTS=runtime,export``, a missing library is an error instead, so that continuous integration
-loses no tests in silence.
+``EDGE_TEST_PARTS=runtime,export``, or is ``all``, a missing library is an error instead, so that continuous
+integration loses no tests in silence.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 VARIABLE = "EDGE_TEST_PARTS"
+ALL = "all"
 TESTS = Path(__file__).parent
 
 
@@ -28,35 +29,30 @@ class Part(NamedTuple):
 
 
 _EXPORT = ("torch", "onnx", "onnxruntime", "coremltools")
+_TRAINING = ("torch", "lightning", "matplotlib", "scipy", "cv2")
 PARTS: Mapping[str, Part] = {
     "runtime": Part("runtime", ("numpy",)),
-    "mel": Part("runtime/test_mel.py", ("librosa",)),
-    "magnitude": Part("runtime/test_magnitude.py", ("librosa",)),
-    "griffin-lim": Part("runtime/test_griffin_lim.py", ("librosa", "scipy")),
-    "spectral": Part("runtime/test_spectral.py", ("scipy", "torch")),
-    "audio": Part("runtime/test_audio.py", ("soundfile",)),
-    "pictures": Part("runtime/test_pictures.py", ("cv2",)),
-    "video": Part("runtime/test_video.py", ("cv2", "hypothesis")),
-    "masks": Part("runtime/test_masks.py", ("cv2", "hypothesis")),
-    "resampling": Part("runtime/test_resampling.py", ("soxr",)),
+    "mel": Part("runtime/dsp/test_mel.py", ("librosa",)),
+    "magnitude": Part("runtime/dsp/test_magnitude.py", ("librosa",)),
+    "griffin-lim": Part("runtime/dsp/test_griffin_lim.py", ("librosa", "scipy")),
+    "spectral": Part("runtime/dsp/test_spectral.py", ("scipy", "torch")),
+    "resampling": Part("runtime/dsp/test_resampling.py", ("soxr",)),
+    "perceptual": Part("runtime/dsp/test_perceptual.py", ("pesq", "pystoi")),
+    "audio": Part("runtime/media/test_audio.py", ("soundfile",)),
+    "pictures": Part("runtime/media/test_pictures.py", ("cv2",)),
+    "video": Part("runtime/media/test_video.py", ("cv2", "hypothesis")),
+    "masks": Part("runtime/media/test_masks.py", ("cv2", "hypothesis")),
     "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile", "cv2")),
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
     "openvino": Part("runtime/backends/test_open_vino.py", ("onnx", "openvino")),
-    "training": Part("training", ("torch",)),
+    "training": Part("training", _TRAINING),
     "phantom": Part("training/phantom", ("scipy", "librosa", "cv2", "h5py")),
-    "fit": Part("training/fit", ("torch", "lightning", "matplotlib", "cv2")),
-    "analysis": Part("training/analysis", ("torch", "cv2")),
-    "sync": Part("training/data/test_sync.py", ("torch", "cv2")),
-    "mri": Part("training/data/test_mri_preparation.py", ("cv2",)),
-    "export": Part("export", _EXPORT),
-    "mri-speech": Part("export/test_mri_speech.py", (*_EXPORT, "cv2")),
-    "hearing": Part("export/test_hearing.py", (*_EXPORT, "pesq", "pystoi")),
+    "export": Part("export", (*_EXPORT, "cv2")),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
-    "mel-inversion": Part(
-        "test_mel_inversion_end_to_end.py",
-        (*_EXPORT, "lightning", "matplotlib", "scipy", "librosa", "cv2", "h5py"),
+    "mel-inversion-end-to-end": Part(
+        "test_mel_inversion_end_to_end.py", (*_EXPORT, *_TRAINING, "librosa", "h5py")
     ),
-    "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, "lightning", "matplotlib", "cv2")),
+    "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, *_TRAINING)),
 }
 
 
@@ -71,6 +67,8 @@ class MissingPart(pytest.Module):
 
 def pytest_configure() -> None:
     named = {name.strip() for name in os.environ.get(VARIABLE, "").split(",")} - {""}
+    if ALL in named:
+        named = set(PARTS)
     if unknown := sorted(named - set(PARTS)):
         raise pytest.UsageError(f"{VARIABLE}: no part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
     for name in sorted(named):

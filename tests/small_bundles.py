@@ -15,7 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_runtime.bundle import (
+from edge_runtime.dsp.mel import PRESETS, MelConfig
+from edge_runtime.store.bundle import (
     Geometry,
     Lengths,
     Manifest,
@@ -24,7 +25,6 @@ from edge_runtime.bundle import (
     Tolerance,
     describe_artifact,
 )
-from edge_runtime.mel import PRESETS, MelConfig
 
 ENCODER_SCALE = 0.05
 HOP = 4  # samples per frame of the small vocoder

@@ -15,8 +15,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper, parser
 
-from edge_runtime.bundle import Geometry, Lengths, Manifest, Source, Tensor, Tolerance, describe_artifact
-from edge_runtime.mel import MelConfig, filter_bank
+from edge_runtime.dsp.mel import MelConfig, filter_bank
+from edge_runtime.store.bundle import (
+    Geometry,
+    Lengths,
+    Manifest,
+    Source,
+    Tensor,
+    Tolerance,
+    describe_artifact,
+)
 
 MEL = MelConfig(sample_rate=8000, n_fft=128, hop_length=32, win_length=128, n_mels=24)
 BINS = MEL.stft.bins

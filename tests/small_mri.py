@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tests.small_bundles import HOP, vocoder_front_end
 
-from edge_runtime.bundle import Geometry, Lengths, Manifest, Source, Tensor, Tolerance, describe_artifact
+from edge_runtime.store.bundle import (
+    Geometry,
+    Lengths,
+    Manifest,
+    Source,
+    Tensor,
+    Tolerance,
+    describe_artifact,
+)
 
 SIZE = 16  # pixels
 BANDS = 5

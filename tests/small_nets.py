@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from edge_export.axes import Axis, Buckets
 from edge_export.catalog import NETS, Net
-from edge_export.random_weights import random_module
-from edge_training.nets.hifigan import HifiGan, HifiGanConfig
+from edge_export.catalog.dynamic_axes import Axis, Buckets
+from edge_export.examples.random_weights import random_module
+from edge_training.vocoder.hifigan import HifiGan, HifiGanConfig
 
 CONFIG = HifiGanConfig(
     resblock=1,

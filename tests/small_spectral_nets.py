@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, get_args
 
-from edge_runtime.mel import MelConfig
-from edge_training.nets.degli import DegliConfig
-from edge_training.nets.mel_inversion import MelInversionConfig, Variant
-from edge_training.nets.spectral import SpectralConfig
+from edge_runtime.dsp.mel import MelConfig
+from edge_training.mel_inversion.degli import DegliConfig
+from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig, Variant
+from edge_training.spectral.layers import SpectralConfig
 
 MEL = MelConfig(sample_rate=8000, n_fft=64, hop_length=16, win_length=64, n_mels=12)
 MEL_DB = replace(MEL, standardize=True, spectrum_range_db=80.0, log="none")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,3 +81,25 @@ def test_an_unknown_part_is_an_error(suite: Path) -> None:
     done = run(suite, parts="runtme")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "no part runtme; the parts are runtime" in done.stderr
+
+
+def test_all_names_every_part(suite: Path) -> None:
+    done = run(suite, without="openvino", parts="all")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "EDGE_TEST_PARTS names openvino, but openvino is not installed" in done.stderr
+
+
+def test_the_suite_is_run_with_all() -> None:
+    """A list of parts grows stale with every new part: it once left six out."""
+    makefile = (CONFTEST.parents[1] / "Makefile").read_text()
+    assert re.findall(r"EDGE_TEST_PARTS=(\S+)", makefile) == ["all"]
+
+
+def test_every_place_of_a_part_is_there() -> None:
+    spec = importlib.util.spec_from_file_location("conftest_of_the_suite", CONFTEST)
+    assert spec is not None
+    assert spec.loader is not None
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    absent = [part.place for part in conftest.PARTS.values() if not (CONFTEST.parent / part.place).exists()]
+    assert not absent, "a part whose place is gone guards nothing"

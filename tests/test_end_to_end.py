@@ -17,12 +17,12 @@ from tests import small_nets
 
 from edge_export import demo
 from edge_export.demo import SENTENCE
-from edge_runtime.audio import read_audio
-from edge_runtime.bundle import open_bundle
+from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import InputError, TargetError
-from edge_runtime.mel import PRESETS, MelFrontEnd
-from edge_training.checkpoints import origin_state_dict
-from edge_training.nets.hifigan import HifiGan
+from edge_runtime.media.audio import read_audio
+from edge_runtime.store.bundle import open_bundle
+from edge_training.vocoder.hifigan import HifiGan
+from edge_training.weights.reading import origin_state_dict
 
 
 def edge_export(*arguments: object, status: int = 0) -> str:

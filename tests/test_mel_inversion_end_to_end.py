@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from tests.test_end_to_end import edge_export
 
-from edge_runtime.audio import read_audio
-from edge_runtime.bundle import open_bundle
+from edge_runtime.media.audio import read_audio
+from edge_runtime.store.bundle import open_bundle
 from edge_training.phantom import write_corpus
 
 FEW = ("--set", "validation_clips=1", "--set", "segment_frames=16", "--set", "batch_size=2")

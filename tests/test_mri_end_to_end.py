@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.training.mri_clips import write_clip, write_clips
+from tests.training.mri_speech.mri_clips import write_clip, write_clips
 
 from edge_export.__main__ import main
-from edge_runtime.audio import read_audio
-from edge_runtime.bundle import open_bundle
-from edge_runtime.video import read_frames
-from edge_training.data.vocoder import read_mel
-from edge_training.nets.hifigan import HIFIGAN_PRESETS
+from edge_runtime.media.audio import read_audio
+from edge_runtime.media.video import read_frames
+from edge_runtime.store.bundle import open_bundle
+from edge_training.vocoder.data import read_mel
+from edge_training.vocoder.hifigan import HIFIGAN_PRESETS
 
 # the phantom's 256 pixels reduced to the smallest that the backbone `tiny` is made for
 SIZE = 32

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edge_export.catalog import get_net
-from edge_training.checkpoints import find_config, load_checkpoint, read_checkpoint, read_config
+from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference_data"
 SHIPPED = sorted((FOLDER / "weights").glob("*.safetensors"))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_export.catalog import NETS
     from edge_export.convert import export
     from edge_export.mil import Program
-    from edge_export.parity import verify
+    from edge_export.proof.verify import verify
 
 # public name → module
 _HOMES = {"NETS": "catalog", "Program": "mil", "export": "convert", "verify": "parity"}

@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
     try:
         import typer
 
-        from edge_export.cli import app
+        from edge_export.cli.app import app
     except ModuleNotFoundError as missing:
         if missing.name != "typer":
             raise

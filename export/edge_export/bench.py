@@ -30,12 +30,12 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime import spectral
-from edge_runtime.bundle import Bundle, open_bundle
+from edge_runtime.dsp import spectral
+from edge_runtime.dsp.griffin_lim import MOMENTUM, griffin_lim
+from edge_runtime.dsp.mel import PRESETS, MelFrontEnd, filter_bank
+from edge_runtime.dsp.spectral import Stft, StftConfig
 from edge_runtime.errors import BackendError, ConfigError
-from edge_runtime.griffin_lim import MOMENTUM, griffin_lim
-from edge_runtime.mel import PRESETS, MelFrontEnd, filter_bank
-from edge_runtime.spectral import Stft, StftConfig
+from edge_runtime.store.bundle import Bundle, open_bundle
 
 PEERS = ("torch", "librosa")
 ROUNDS = 9
@@ -167,7 +167,7 @@ def _mel_contest(threads: int, against: Sequence[str]) -> list[Timing]:
 def _speech(seconds: float, sample_rate: int) -> NDArray[np.float32]:
     """The spoken sentence of the demo, repeated at falling level so that no two stretches are alike."""
     from edge_export.demo import SENTENCE
-    from edge_runtime.audio import read_audio
+    from edge_runtime.media.audio import read_audio
 
     sentence = read_audio(SENTENCE, sample_rate=sample_rate).samples
     length = int(seconds * sample_rate)
@@ -289,7 +289,7 @@ def _startup_contest() -> list[Timing]:
 
 def table(timings: Sequence[Timing]) -> str:
     """The timings as fixed-width text."""
-    from edge_export.parity import align
+    from edge_export.proof.verify import align
 
     lines = [("what", "threads", "ours", "ms", "peer", "ms", "peer / ours")]
     for t in timings:

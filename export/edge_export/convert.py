@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 
-from edge_export.axes import Buckets
 from edge_export.catalog import Arrays, Axes, Config, Net, get_net, unknown
-from edge_runtime.bundle import (
+from edge_export.catalog.dynamic_axes import Buckets
+from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
+from edge_runtime.store.bundle import (
     Artifact,
     Bundle,
     Manifest,
@@ -35,13 +36,12 @@ from edge_runtime.bundle import (
     open_bundle,
     write_reference,
 )
-from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
-from edge_runtime.files import replace_directory
+from edge_runtime.store.targets import replace_directory
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from edge_training.checkpoints import Checkpoint
+    from edge_training.weights.reading import Checkpoint
 
 Progress = Callable[[str], object]
 PathLike = str | os.PathLike[str]
@@ -85,7 +85,7 @@ def export(
     Args:
         net: a name in the catalogue.
         out: the folder to write; refused if it exists.
-        checkpoint: weights of any format that `edge_training.checkpoints` reads …
+        checkpoint: weights of any format that `edge_training.weights.reading` reads …
         random: … or the seed of random ones; one of the two, and neither for a net without weights.
         preset: name of one of the net's configs …
         config: … or a config.json, or its entries. Without both: the config.json beside the checkpoint; for
@@ -218,7 +218,7 @@ _Built = tuple["nn.Module", Config, Source]
 def _from_checkpoint(
     job: _Job, path: Path, preset: str | None, config: PathLike | Mapping[str, Any] | None
 ) -> _Built:
-    from edge_training.checkpoints import load_checkpoint, read_checkpoint
+    from edge_training.weights.reading import load_checkpoint, read_checkpoint
 
     job.progress(f"reading {path.name}")
     checkpoint = read_checkpoint(path)
@@ -234,7 +234,7 @@ def _from_seed(
 ) -> _Built:
     import torch
 
-    from edge_export.random_weights import random_module, weights_sha256
+    from edge_export.examples.random_weights import random_module, weights_sha256
 
     job.progress(f"random weights from seed {seed}")
     net = job.net
@@ -254,7 +254,7 @@ def _from_seed(
 
 
 def _from_config(job: _Job, preset: str | None, config: PathLike | Mapping[str, Any] | None) -> _Built:
-    from edge_export.random_weights import weights_sha256
+    from edge_export.examples.random_weights import weights_sha256
 
     settings = _config(job.net, preset, config, None, None)
     module = job.net.build(settings).eval()
@@ -269,7 +269,7 @@ def _config(
     checkpoint: Checkpoint | None,
 ) -> Config:
     """The net's config from wherever it is said, with what only the checkpoint's keys tell."""
-    from edge_training.checkpoints import find_config
+    from edge_training.weights.reading import find_config
 
     one_shape = len(net.presets) == 1
     if preset is None and config is None and path is not None and not one_shape:
@@ -282,7 +282,7 @@ def _config(
 
 
 def _read_config(net: Net, config: PathLike | Mapping[str, Any]) -> Config:
-    from edge_training.checkpoints import read_config
+    from edge_training.weights.reading import read_config
 
     if isinstance(config, Mapping):
         return net.config_from_json(config)
@@ -294,7 +294,7 @@ def _read_config(net: Net, config: PathLike | Mapping[str, Any]) -> Config:
 
 
 def _no_config(net: Net, path: Path, checkpoint: Checkpoint | None) -> ConfigError:
-    from edge_training.recognition import resemblance
+    from edge_training.weights.recognition import resemblance
 
     return ConfigError(
         "configuration",
@@ -375,12 +375,12 @@ def _write_artifact(
     name = f"model{infix}{_SUFFIXES[target]}"
     job.progress(f"writing {name}")
     if target == "onnx":
-        from edge_export import to_onnx
+        from edge_export.to_onnx import exporter as to_onnx
 
         version = to_onnx.write_onnx(module, job.net, config, folder / name, precision)
         axes, note = to_onnx.flexible_axes(job.net, config), ""
     else:
-        from edge_export import to_coreml
+        from edge_export.to_coreml import exporter as to_coreml
 
         version = to_coreml.write_coreml(module, job.net, config, folder / name, precision, job.axes)
         axes = {name: axis.lengths for name, axis in job.axes.items()}

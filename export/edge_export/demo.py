@@ -16,15 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_export import convert, parity
-from edge_export.reference import CheckReport, check_reference, write_reference
+from edge_export import convert
+from edge_export.proof import verify as parity
+from edge_export.proof.reference import CheckReport, check_reference, write_reference
 from edge_export.run import mel, run
-from edge_runtime.audio import read_audio
-from edge_runtime.bundle import is_bundle
-from edge_runtime.files import replace_directory
-from edge_runtime.mel import PRESETS, MelFrontEnd
-from edge_runtime.pipelines import pack
-from edge_runtime.windows import encoder_windows
+from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
+from edge_runtime.dsp.windows import encoder_windows
+from edge_runtime.media.audio import read_audio
+from edge_runtime.pipelines import pack_files as pack
+from edge_runtime.store.bundle import is_bundle
+from edge_runtime.store.targets import replace_directory
 
 # spoken by espeak-ng; reference_data/manifest.json holds the command line
 SENTENCE = Path(__file__).parent / "assets" / "sentence.wav"

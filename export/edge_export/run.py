@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from edge_export.backends import get_backend
-from edge_export.inversion_result import write_mel_inversion
-from edge_runtime.audio import read_audio, write_wav
-from edge_runtime.bundle import Bundle, open_bundle
+from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import BundleError, ConfigError, TargetError
-from edge_runtime.files import replace_directory, replace_file
-from edge_runtime.mel import PRESETS, MelFrontEnd
-from edge_runtime.pipelines import pack
-from edge_runtime.pipelines.mel_inversion import MelInversion
-from edge_runtime.pipelines.mri_speech import MriSpeech
-from edge_runtime.pipelines.talking_head import TalkingHead
-from edge_runtime.pipelines.vocoder import Vocoder
+from edge_runtime.media.audio import read_audio, write_wav
+from edge_runtime.pipelines import pack_files as pack
+from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
+from edge_runtime.pipelines.mel_inversion.result import write_mel_inversion
+from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
+from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
+from edge_runtime.pipelines.vocoder.pipeline import Vocoder
+from edge_runtime.store.bundle import Bundle, open_bundle
+from edge_runtime.store.targets import replace_directory, replace_file
 
 AnyPath = str | os.PathLike[str]
 RESULT = "metadata.json"  # in every result, written last; says what the folder is
@@ -144,7 +144,8 @@ def run(
 
     talking-head: mel_spectrogram.npy (80, T), audio_features_raw.npy (n, 512), audio_features_padded.npy
     (n + 2, 512). vocoder: mel.npy (n_mels, frames) and NAME_generated.wav. mel-inversion: see
-    `edge_export.inversion_result`. mri-speech: see `MriSpeech.write_result`. All: metadata.json.
+    `edge_runtime.pipelines.mel_inversion.result`. mri-speech: see `MriSpeech.write_result`. All:
+    metadata.json.
 
     Args:
         pipeline: "talking-head" (audio → features), "vocoder" or "mel-inversion" (mel → audio, or audio →

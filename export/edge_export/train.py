@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_export import convert, parity
+from edge_export import convert
+from edge_export.proof import verify as parity
 from edge_runtime.errors import BackendError, ConfigError, TargetError
 
 if TYPE_CHECKING:
-    from edge_training.fit.trainer import TrainResult
+    from edge_training.engine.trainer import TrainResult
 
 AnyPath = str | os.PathLike[str]
-# arguments of `edge_training.fit.trainer.train` beside the configuration, and of `train_and_export`
+# arguments of `edge_training.engine.trainer.train` beside the configuration, and of `train_and_export`
 OWN = frozenset(
     {"net", "data", "out", "bundle", "config", "preset", "steps", "resume", "devices", "nodes", "precision"}
     | {"callbacks", "progress"}
@@ -49,7 +50,7 @@ def train_and_export(
     """Train into the folder ``out``; then, where ``bundle`` is given, export there and verify it.
 
     Args:
-        net, data, out, options: see `edge_training.fit.trainer.train`.
+        net, data, out, options: see `edge_training.engine.trainer.train`.
         bundle: folder for the bundle of the last weights; refused beforehand if it exists.
 
     Returns:
@@ -63,7 +64,7 @@ def train_and_export(
     if bundle is not None and Path(bundle).exists():
         raise TargetError(str(bundle), met="a folder that exists", expected="a name for a new bundle")
     try:
-        from edge_training.fit.trainer import train
+        from edge_training.engine.trainer import train
     except ModuleNotFoundError as missing:
         raise BackendError(
             "training",

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge_runtime.audio import Audio, read_audio, resample, write_wav
-    from edge_runtime.bundle import Bundle, Manifest, open_bundle
+    from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
     from edge_runtime.errors import EdgeError
-    from edge_runtime.mel import PRESETS, MelConfig, MelFrontEnd
-    from edge_runtime.pipelines.mel_inversion import MelInversion
-    from edge_runtime.pipelines.talking_head import TalkingHead
-    from edge_runtime.pipelines.vocoder import Vocoder
+    from edge_runtime.media.audio import Audio, read_audio, resample, write_wav
+    from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
+    from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
+    from edge_runtime.pipelines.vocoder.pipeline import Vocoder
+    from edge_runtime.store.bundle import Bundle, Manifest, open_bundle
 
 # public name → module
 _HOMES = {

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edge_export import bench
+from edge_runtime.dsp.griffin_lim import griffin_lim
+from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
+from edge_runtime.dsp.spectral import Stft, StftConfig
 from edge_runtime.errors import ConfigError
-from edge_runtime.griffin_lim import griffin_lim
-from edge_runtime.mel import PRESETS, MelFrontEnd
-from edge_runtime.spectral import Stft, StftConfig
 
 
 def test_a_ratio_is_the_peers_time_over_ours() -> None:
@@ -55,7 +55,7 @@ def test_librosas_griffin_lim_does_the_same() -> None:
 
 
 def test_a_net_is_raced_against_torch(small_hifigan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge_runtime.bundle import open_bundle
+    from edge_runtime.store.bundle import open_bundle
 
     monkeypatch.setattr(bench, "ROUNDS", 1)
     (row,) = bench._net_contest(open_bundle(small_hifigan), 1)

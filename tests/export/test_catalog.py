@@ -12,15 +12,15 @@ import pytest
 import torch
 from tests import small_nets, small_spectral_nets
 
-from edge_export.axes import Buckets
 from edge_export.catalog import NETS, Net, describe_nets, get_net
-from edge_runtime.bundle import check_inputs
+from edge_export.catalog.dynamic_axes import Buckets
 from edge_runtime.errors import ConfigError
-from edge_training.nets.degli import DEGLI_PRESETS
-from edge_training.nets.hifigan import HIFIGAN_PRESETS
-from edge_training.nets.mel_inversion import MEL_INVERSION_PRESETS
-from edge_training.nets.mri_acoustic import MRI_ACOUSTIC_PRESETS
-from edge_training.nets.spectral import SPECTRAL_PRESETS
+from edge_runtime.store.bundle import check_inputs
+from edge_training.mel_inversion.degli import DEGLI_PRESETS
+from edge_training.mel_inversion.pinv_conv_skip import MEL_INVERSION_PRESETS
+from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS
+from edge_training.spectral.layers import SPECTRAL_PRESETS
+from edge_training.vocoder.hifigan import HIFIGAN_PRESETS
 
 ENTRIES = [(net, preset) for net in NETS.values() for preset in net.presets]
 

@@ -20,12 +20,12 @@ from tests import small_nets
 
 from edge_export.convert import export
 from edge_runtime.backends import get_backend
-from edge_runtime.bundle import Bundle, Geometry, Lengths, open_bundle
 from edge_runtime.compare import compare
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError, TargetError
-from edge_runtime.files import sha256_tree
-from edge_training.checkpoints import origin_state_dict
-from edge_training.nets.hifigan import HifiGan, HifiGanConfig
+from edge_runtime.store.bundle import Bundle, Geometry, Lengths, open_bundle
+from edge_runtime.store.targets import sha256_tree
+from edge_training.vocoder.hifigan import HifiGan, HifiGanConfig
+from edge_training.weights.reading import origin_state_dict
 
 ONNX_ONLY: dict[str, Any] = {"targets": ["onnx"], "precisions": ["fp32"]}
 
@@ -300,7 +300,8 @@ def test_torchs_threads_are_given_back(tmp_path: Path) -> None:
 # (SIGALRM's default action ends a process at once, as SIGKILL does); 0 is no alarm
 SERVER = """
 import os, signal, sys, time
-from edge_export import to_coreml, to_onnx
+from edge_export.to_coreml import exporter as to_coreml
+from edge_export.to_onnx import exporter as to_onnx
 from edge_export.convert import export
 from tests import small_nets
 

@@ -10,9 +10,9 @@ import pytest
 
 from edge_export.demo import SENTENCE
 from edge_export.run import mel, run
-from edge_runtime.audio import read_audio, write_wav
+from edge_runtime.dsp.mel import PRESETS
 from edge_runtime.errors import BackendError, BundleError, ConfigError, InputError, TargetError
-from edge_runtime.mel import PRESETS
+from edge_runtime.media.audio import read_audio, write_wav
 
 
 def test_talking_head_writes_its_stages(encoder: Path, tmp_path: Path) -> None:

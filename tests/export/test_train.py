@@ -9,7 +9,7 @@ import pytest
 
 from edge_export.train import parse_settings, train_and_export
 from edge_runtime.errors import ConfigError, InputError, TargetError
-from edge_training.fit.trainer import train
+from edge_training.engine.trainer import train
 
 
 def test_settings_are_json_or_text() -> None:

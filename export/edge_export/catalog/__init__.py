@@ -1,6 +1,6 @@
 """The nets that can be exported, one entry each: how to build it, what goes in and out, what it must keep.
 
-A net is added with one file `edge_training/nets/<net>.py`, one file here, and one line of `NETS`. Nothing
+A net is added with one file `edge_training/<system>/<net>.py`, one file here, and one line of `NETS`. Nothing
 here imports torch until a net is built or its config read: listing the nets is quick and works without it.
 """
 

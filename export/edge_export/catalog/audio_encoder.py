@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_export.axes import Span
+from edge_export.catalog.dynamic_axes import Span
 from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
-from edge_export.example_speech import speech_like
-from edge_runtime.bundle import Geometry, Tensor, Tolerance
-from edge_runtime.mel import PRESETS, MelFrontEnd
-from edge_runtime.windows import encoder_windows
+from edge_export.examples.speech import speech_like
+from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
+from edge_runtime.dsp.windows import encoder_windows
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,14 +23,14 @@ _ENCODER_MEL = PRESETS["talking-head"]
 
 def _encoder_config(entries: Mapping[str, Any]) -> Config:
     try:
-        from edge_training.nets.audio_encoder import AudioEncoderConfig
+        from edge_training.talking_head.audio_encoder import AudioEncoderConfig
     except ImportError as error:
         raise needs_torch(error) from error
     return AudioEncoderConfig.from_json(entries)
 
 
 def _build_encoder(config: Config) -> nn.Module:
-    from edge_training.nets.audio_encoder import AudioEncoder
+    from edge_training.talking_head.audio_encoder import AudioEncoder
 
     return AudioEncoder(config)
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_export.axes import Buckets, Span
+from edge_export.catalog.dynamic_axes import Buckets, Span
 from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
-from edge_export.example_speech import speech_like
-from edge_runtime.bundle import Geometry, Tensor, Tolerance
-from edge_runtime.spectral import Array, Stft
+from edge_export.examples.speech import speech_like
+from edge_runtime.dsp.spectral import Array, Stft
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ _MEANINGS = {
 
 def _preset(name: str) -> Config:
     try:
-        from edge_training.nets.degli import DEGLI_PRESETS
+        from edge_training.mel_inversion.degli import DEGLI_PRESETS
     except ImportError as error:
         raise needs_torch(error) from error
     return DEGLI_PRESETS[name]
@@ -36,14 +36,14 @@ def _preset(name: str) -> Config:
 
 def _config(entries: Mapping[str, Any]) -> Config:
     try:
-        from edge_training.nets.degli import DegliConfig
+        from edge_training.mel_inversion.degli import DegliConfig
     except ImportError as error:
         raise needs_torch(error) from error
     return DegliConfig.from_json(entries)
 
 
 def _build(config: Config) -> nn.Module:
-    from edge_training.nets.degli import Degli
+    from edge_training.mel_inversion.degli import Degli
 
     return Degli(config)
 

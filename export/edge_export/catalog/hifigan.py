@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_export.axes import Buckets
+from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
-from edge_export.example_speech import speech_like
-from edge_runtime.bundle import Geometry, Tensor, Tolerance
-from edge_runtime.mel import MelConfig, MelFrontEnd
+from edge_export.examples.speech import speech_like
+from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from edge_training.checkpoints import Checkpoint
+    from edge_training.weights.reading import Checkpoint
 
 
 def _hifigan_preset(name: str) -> Config:
     try:
-        from edge_training.nets.hifigan import HIFIGAN_PRESETS
+        from edge_training.vocoder.hifigan import HIFIGAN_PRESETS
     except ImportError as error:
         raise needs_torch(error) from error
     return HIFIGAN_PRESETS[name]
@@ -30,27 +30,27 @@ def _hifigan_preset(name: str) -> Config:
 
 def _hifigan_config(entries: Mapping[str, Any]) -> Config:
     try:
-        from edge_training.nets.hifigan import HifiGanConfig
+        from edge_training.vocoder.hifigan import HifiGanConfig
     except ImportError as error:
         raise needs_torch(error) from error
     return HifiGanConfig.from_json(entries)
 
 
 def _settle_hifigan(config: Config, checkpoint: Checkpoint | None) -> Config:
-    from edge_training.checkpoints import settle_wiring
+    from edge_training.weights.reading import settle_wiring
 
     return settle_wiring(config, checkpoint)
 
 
 def _build_hifigan(config: Config) -> nn.Module:
-    from edge_training.nets.hifigan import HifiGan
+    from edge_training.vocoder.hifigan import HifiGan
 
     return HifiGan(config)
 
 
 def _hifigan_in_rows(module: nn.Module) -> nn.Module:
-    from edge_export.rows import in_rows
-    from edge_training.nets.hifigan import HifiGan
+    from edge_export.to_onnx.cpu_form.rows import in_rows
+    from edge_training.vocoder.hifigan import HifiGan
 
     assert isinstance(module, HifiGan)
     return in_rows(module)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_export.axes import Buckets, Span
+from edge_export.catalog.dynamic_axes import Buckets, Span
 from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
-from edge_export.example_speech import speech_like
-from edge_runtime.bundle import Geometry, Tensor, Tolerance
-from edge_runtime.mel import MelConfig, MelFrontEnd
+from edge_export.examples.speech import speech_like
+from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +31,7 @@ _MEL_UNITS = {
 
 def _preset(name: str) -> Config:
     try:
-        from edge_training.nets.mel_inversion import MEL_INVERSION_PRESETS
+        from edge_training.mel_inversion.pinv_conv_skip import MEL_INVERSION_PRESETS
     except ImportError as error:
         raise needs_torch(error) from error
     return MEL_INVERSION_PRESETS[name]
@@ -39,14 +39,14 @@ def _preset(name: str) -> Config:
 
 def _config(entries: Mapping[str, Any]) -> Config:
     try:
-        from edge_training.nets.mel_inversion import MelInversionConfig
+        from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig
     except ImportError as error:
         raise needs_torch(error) from error
     return MelInversionConfig.from_json(entries)
 
 
 def _build(config: Config) -> nn.Module:
-    from edge_training.nets.mel_inversion import build_mel_inversion
+    from edge_training.mel_inversion.pinv_conv_skip import build_mel_inversion
 
     return build_mel_inversion(config)
 

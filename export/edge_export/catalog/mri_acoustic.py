@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_export.axes import Span
+from edge_export.catalog.dynamic_axes import Span
 from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
-from edge_export.example_video import tract_like
-from edge_runtime.bundle import Geometry, Tensor, Tolerance
-from edge_runtime.scaler import read_scaler
+from edge_export.examples.video import tract_like
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
+from edge_runtime.store.scaler import read_scaler
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from edge_training.checkpoints import Checkpoint
+    from edge_training.weights.reading import Checkpoint
 
 # clips and pictures of a reference case: one picture; more than a window; the two axes told apart
 CASES = ((1, 1), (1, 5), (2, 3))
@@ -30,7 +30,7 @@ LONGEST = 512  # pictures in one pass of Core ML, 19 s; longer video runs in win
 
 def _preset(name: str) -> Config:
     try:
-        from edge_training.nets.mri_acoustic import MRI_ACOUSTIC_PRESETS
+        from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS
     except ImportError as error:
         raise needs_torch(error) from error
     return MRI_ACOUSTIC_PRESETS[name]
@@ -38,7 +38,7 @@ def _preset(name: str) -> Config:
 
 def _config(entries: Mapping[str, Any]) -> Config:
     try:
-        from edge_training.nets.mri_acoustic import MriAcousticConfig
+        from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
     except ImportError as error:
         raise needs_torch(error) from error
     return MriAcousticConfig.from_json(entries)
@@ -49,7 +49,7 @@ def _random_start(module: nn.Module) -> None:
 
     Without offsets the mean of a map over a picture is next to nothing, and its rounding all of it.
     """
-    from edge_training.nets.mri_acoustic import BatchNorm, FusedBlock, InvertedBlock
+    from edge_training.mri_speech.mri_acoustic import BatchNorm, FusedBlock, InvertedBlock
 
     for layer in module.modules():
         if isinstance(layer, BatchNorm):
@@ -72,7 +72,7 @@ def _settle(config: Config, checkpoint: Checkpoint | None) -> Config:
 
 
 def _build(config: Config) -> nn.Module:
-    from edge_training.nets.mri_acoustic import MriAcoustic
+    from edge_training.mri_speech.mri_acoustic import MriAcoustic
 
     return MriAcoustic(config)
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from edge_export.axes import Axis, Buckets
-from edge_runtime.bundle import Geometry, Tensor, Tolerance
+from edge_export.catalog.dynamic_axes import Axis, Buckets
+from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.errors import BackendError, ConfigError
-from edge_runtime.mel import MelConfig
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from edge_training.checkpoints import Checkpoint
+    from edge_training.weights.reading import Checkpoint
 
 Config = Any  # a net's own frozen dataclass, with to_json()
 Axes = Mapping[str, Axis]  # axis name → how far it bends

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_export.axes import Buckets, Span
+from edge_export.catalog.dynamic_axes import Buckets, Span
 from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
-from edge_export.example_speech import speech_like
-from edge_runtime.bundle import Geometry, Tensor, Tolerance
-from edge_runtime.spectral import Stft
+from edge_export.examples.speech import speech_like
+from edge_runtime.dsp.spectral import Stft
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +23,7 @@ _SKIP = _RATE // 12  # samples: from a third of a syllable on
 
 def _preset(name: str) -> Config:
     try:
-        from edge_training.nets.spectral import SPECTRAL_PRESETS
+        from edge_training.spectral.layers import SPECTRAL_PRESETS
     except ImportError as error:
         raise needs_torch(error) from error
     return SPECTRAL_PRESETS[name]
@@ -31,20 +31,20 @@ def _preset(name: str) -> Config:
 
 def _config(entries: Mapping[str, Any]) -> Config:
     try:
-        from edge_training.nets.spectral import SpectralConfig
+        from edge_training.spectral.layers import SpectralConfig
     except ImportError as error:
         raise needs_torch(error) from error
     return SpectralConfig.from_json(entries)
 
 
 def _forward(config: Config) -> nn.Module:
-    from edge_training.nets.spectral import FixedStft
+    from edge_training.spectral.layers import FixedStft
 
     return FixedStft(config)
 
 
 def _inverse(config: Config) -> nn.Module:
-    from edge_training.nets.spectral import FixedIstft
+    from edge_training.spectral.layers import FixedIstft
 
     return FixedIstft(config)
 

@@ -15,12 +15,12 @@ from tests.small_spectral_nets import DEGLI, DEGLI_NET
 from edge_export.backends import get_backend
 from edge_export.catalog import NETS
 from edge_export.convert import export
-from edge_export.parity import table, verify
-from edge_export.random_weights import random_module
-from edge_runtime.bundle import Bundle, Lengths
+from edge_export.examples.random_weights import random_module
+from edge_export.proof.verify import table, verify
+from edge_runtime.dsp.spectral import Stft
 from edge_runtime.errors import CheckpointError, ConfigError
-from edge_runtime.spectral import Stft
-from edge_training.nets.degli import Degli, DegliConfig
+from edge_runtime.store.bundle import Bundle, Lengths
+from edge_training.mel_inversion.degli import Degli, DegliConfig
 
 NET = NETS["degli"]
 

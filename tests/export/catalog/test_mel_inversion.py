@@ -15,13 +15,13 @@ from tests.small_spectral_nets import INVERSION, INVERSION_DB, ORIGINS
 from edge_export.backends import get_backend
 from edge_export.catalog import NETS
 from edge_export.convert import export
-from edge_export.parity import table, verify
-from edge_export.random_weights import random_module
-from edge_export.to_coreml import write_coreml
-from edge_export.to_onnx import write_onnx
-from edge_runtime.bundle import Bundle, Lengths
+from edge_export.examples.random_weights import random_module
+from edge_export.proof.verify import table, verify
+from edge_export.to_coreml.exporter import write_coreml
+from edge_export.to_onnx.exporter import write_onnx
 from edge_runtime.errors import CheckpointError, ConfigError
-from edge_training.nets.mel_inversion import MelInversionConfig, build_mel_inversion
+from edge_runtime.store.bundle import Bundle, Lengths
+from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig, build_mel_inversion
 
 NET = NETS["mel-inversion"]
 MIN_MAX = replace(INVERSION_DB, normalization="min-max")

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from edge_export.backends import get_backend
 from edge_export.catalog import NETS
 from edge_export.convert import export
-from edge_export.example_video import tract_like
-from edge_export.parity import table, verify
-from edge_runtime.bundle import Bundle, Lengths
+from edge_export.examples.video import tract_like
+from edge_export.proof.verify import table, verify
 from edge_runtime.errors import CheckpointError, ConfigError, InputError
-from edge_training.nets.mri_acoustic import MRI_ACOUSTIC_PRESETS, MriAcoustic, MriAcousticConfig
+from edge_runtime.store.bundle import Bundle, Lengths
+from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS, MriAcoustic, MriAcousticConfig
 
 NET = NETS["mri-acoustic"]
 TINY = MRI_ACOUSTIC_PRESETS["tiny"]

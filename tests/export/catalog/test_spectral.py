@@ -14,13 +14,13 @@ from tests.small_spectral_nets import SPECTRAL
 from edge_export.backends import get_backend
 from edge_export.catalog import NETS, Net
 from edge_export.convert import export
-from edge_export.parity import table, verify
-from edge_export.to_coreml import write_coreml
-from edge_export.to_onnx import write_onnx
-from edge_runtime.bundle import Bundle, Lengths
+from edge_export.proof.verify import table, verify
+from edge_export.to_coreml.exporter import write_coreml
+from edge_export.to_onnx.exporter import write_onnx
+from edge_runtime.dsp.spectral import Stft
 from edge_runtime.errors import ConfigError
-from edge_runtime.spectral import Stft
-from edge_training.nets.spectral import SpectralConfig
+from edge_runtime.store.bundle import Bundle, Lengths
+from edge_training.spectral.layers import SpectralConfig
 
 CONFIGS = {
     "mel-inversion": SpectralConfig(1024, 256, 1024),

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_runtime.audio import read_audio
 from edge_runtime.errors import BackendError, ConfigError, TargetError
-from edge_runtime.files import sha256_tree
+from edge_runtime.media.audio import read_audio
+from edge_runtime.store.targets import sha256_tree
 from edge_training.phantom import SYSTEMS, Speaker, speak, write_corpus
 
 SEED, COUNT = 21, 4

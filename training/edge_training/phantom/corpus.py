@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.files import replace_directory
+from edge_runtime.store.targets import replace_directory
 from edge_training.phantom import layouts
 from edge_training.phantom.speaker import Speaker, generator
 from edge_training.phantom.utterance import Utterance, speak

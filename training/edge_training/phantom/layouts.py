@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.audio import write_wav
+from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import BackendError, TargetError
-from edge_runtime.mel import PRESETS, MelFrontEnd
+from edge_runtime.media.audio import write_wav
 from edge_training.phantom.cortex import ECOG_RATE
 from edge_training.phantom.lexicon import WORDS
 from edge_training.phantom.speaker import Speaker

@@ -1,0 +1,45 @@
+"""Everything that can execute an artifact: the runtime's backends and the two executors that serve as proof.
+
+    onnxruntime      ONNX     the runtime that most people deploy with
+    openvino         ONNX     where installed
+    onnx-reference   ONNX     the ONNX project's reference evaluator, its slowest two operators replaced
+    mil              Core ML  our executor of the saved program, on any machine
+    coreml           Core ML  Core ML itself, on a Mac
+
+All follow `edge_runtime.backends.base.Backend`, so pipelines run on any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+from edge_runtime.backends import BACKENDS as RUNTIME_BACKENDS
+from edge_runtime.errors import BackendError
+
+if TYPE_CHECKING:
+    from edge_runtime.backends.base import Backend
+
+# name → module, in the order of the tables that `verify` prints
+BACKENDS: Mapping[str, str] = MappingProxyType(
+    {
+        "onnxruntime": RUNTIME_BACKENDS["onnxruntime"],
+        "openvino": RUNTIME_BACKENDS["openvino"],
+        "onnx-reference": "edge_export.backends.onnx_reference",
+        "mil": "edge_export.mil.backend",
+        "coreml": RUNTIME_BACKENDS["coreml"],
+    }
+)
+
+
+def get_backend(name: str) -> Backend:
+    """The backend of a name in `BACKENDS`; importing it imports no library.
+
+    Raises:
+        BackendError: no backend has this name.
+    """
+    if name not in BACKENDS:
+        raise BackendError("--backend", met=repr(name), expected=f"one of {', '.join(BACKENDS)}")
+    return cast("Backend", import_module(BACKENDS[name]))

@@ -1,0 +1,130 @@
+"""`edge-export data …`: what writes or changes training data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edge_export.cli.options import Mask, Out, Overwrite
+
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
+
+
+@data_app.command()
+def phantom(
+    out: Out,
+    utterances: Annotated[int, typer.Option(help="How many, of each system.")] = 40,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    system: Annotated[list[str] | None, typer.Option(help="mri, sync, ecog, wavs; all if not given.")] = None,
+    speakers: Annotated[int | None, typer.Option(help="Speakers, taking turns.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write paired data of a synthetic speaker, in each system's own layout."""
+    from edge_export.progress import Progress
+    from edge_training.phantom import SYSTEMS, write_corpus
+
+    systems = system or SYSTEMS
+    with Progress(steps=utterances * len(systems)) as progress:
+        folder = write_corpus(
+            out, utterances, seed, systems=systems, speakers=speakers, overwrite=overwrite, progress=progress
+        )
+    print(f"{folder}: {utterances} utterances each of {', '.join(systems)}")
+
+
+@data_app.command()
+def mri(
+    videos: Annotated[Path, typer.Option(help="Folder of videos, ID.mp4 or frames ID.npy.")],
+    wavs: Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")],
+    out: Out,
+    layout: Annotated[str, typer.Option(help="padded; or legacy: what the origin wrote.")] = "padded",
+    size: Annotated[int, typer.Option(help="Pixels of a side.")] = 256,
+    frame_scaling: Annotated[str, typer.Option(help="full-scale or min-max.")] = "full-scale",
+    sr: Annotated[int, typer.Option(help="Hz.")] = 11413,
+    n_mels: Annotated[int, typer.Option(help="Mel bands.")] = 64,
+    n_fft: Annotated[int, typer.Option(help="Samples.")] = 2048,
+    win_length: Annotated[int, typer.Option(help="Samples.")] = 2048,
+    hop_length: Annotated[int, typer.Option(help="Samples between mel frames.")] = 420,
+    preemph: Annotated[float, typer.Option(help="Pre-emphasis.")] = 0.97,
+    ref_frames: Annotated[int, typer.Option(help="Pictures of a training window.")] = 4,
+    valid_ratio: Annotated[float, typer.Option(help="Part of the clips kept for validation.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 42,
+    workers: Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Prepare rtMRI videos and recordings for training; goes on where it was stopped."""
+    from edge_export.progress import Progress
+    from edge_training.mri_speech.preparation import Preparation, find_clips, prepare
+
+    preparation: Any = Preparation(
+        layout=layout,  # type: ignore[arg-type]
+        size=size,
+        frame_scaling=frame_scaling,  # type: ignore[arg-type]
+        sample_rate=sr,
+        n_mels=n_mels,
+        n_fft=n_fft,
+        win_length=win_length,
+        hop_length=hop_length,
+        pre_emphasis=preemph,
+        ref_frames=ref_frames,
+        valid_ratio=valid_ratio,
+        seed=seed,
+    )
+    clips, _ = find_clips(videos, wavs)
+    with Progress(steps=len(clips)) as progress:
+        made = prepare(
+            videos, wavs, out, preparation, workers=workers, overwrite=overwrite, progress=progress
+        )
+    for note in made.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    for name, reason in made.skipped.items():
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    skipped = f", {len(made.skipped)} skipped" if made.skipped else ""
+    print(f"{made.folder}: {len(made.clips)} clips, {made.frames} frames{skipped}")
+
+
+@data_app.command("predicted-mels")
+def predict(
+    data: Annotated[Path, typer.Option(help="Folder that `data mri` wrote.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights of mri-acoustic.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Its configuration, if not beside it.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle of it, in place of a checkpoint.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; mels_ft_log_normalized in DATA if not given.")
+    ] = None,
+    scaler: Annotated[Path | None, typer.Option(help="In place of the net's own mean and std.")] = None,
+    mode: Annotated[str, typer.Option(help="full, or window: overlapping windows averaged.")] = "full",
+    backend: Annotated[str, typer.Option(help="Of a bundle.")] = "onnxruntime",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the mels that the acoustic model predicts, to fine-tune the vocoder on them."""
+    from edge_export.progress import Progress
+    from edge_training.mri_speech.data import read_meta
+    from edge_training.mri_speech.predicted_mels import open_predictor, predicted_mels
+
+    predictor = open_predictor(checkpoint, bundle, config=config, mode=mode, backend=backend)
+    with Progress(steps=len(read_meta(data)["stems"])) as progress:
+        folder = predicted_mels(data, predictor, out, scaler=scaler, overwrite=overwrite, progress=progress)
+    print(f"{folder}: {len(list(folder.glob('*.npy')))} mels")
+
+
+@data_app.command()
+def mask(
+    video: Annotated[Path, typer.Argument(help="Grey video, or .npy frames.")],
+    out: Annotated[Path, typer.Option("--out", help="Video .mp4 .mov .avi .mkv, or .npy frames.")],
+    mask: Mask,
+    alpha: Annotated[float, typer.Option(help="Intensity that remains: 0 hides, 1 is no mask.")] = 0.1,
+    blur: Annotated[int, typer.Option(help="Pixels of the Gaussian at the mask's edge.")] = 11,
+    lossless: Annotated[bool, typer.Option("--lossless", help="FFV1; without it MPEG-4.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Darken an articulator, or any polygon, in a video."""
+    from edge_export.run import check_apart
+    from edge_runtime.media.masks import mask_video, parse_mask
+
+    polygon = parse_mask(mask)
+    check_apart(out, video)
+    frames = mask_video(video, out, polygon, alpha=alpha, blur=blur, lossless=lossless, overwrite=overwrite)
+    print(f"{out}: {frames} frames, {mask} at {alpha:g}")

@@ -1,0 +1,1 @@
+"""Random weights, and speech and video made by rule, for reference cases."""

@@ -1,0 +1,1 @@
+"""Whether artifacts, and ports, give the numbers of the PyTorch net."""

@@ -1,0 +1,210 @@
+"""Proves that every artifact of a bundle gives the numbers of the PyTorch net.
+
+The truth is stored in the bundle: inputs and outputs of the net in float32, run once at export. Here each
+artifact is executed on them by every backend that this machine has (`edge_export.backends`), and compared
+with `edge_runtime.compare` under the manifest's tolerance of its precision.
+
+A backend that is missing is listed as absent and never counts as passed; an artifact that no backend of this
+machine could execute is not proved, and neither is its bundle.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_export.backends import BACKENDS, get_backend
+from edge_runtime.backends.base import Backend, Session
+from edge_runtime.compare import Comparison, compare
+from edge_runtime.errors import BackendError, ConfigError, EdgeError
+from edge_runtime.store.bundle import Artifact, Bundle, Tolerance, open_bundle
+
+Status = Literal["PASS", "FAIL", "absent"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One output of one reference case of one artifact on one backend.
+
+    ``comparison`` is None, and ``case`` and ``output`` are empty, where nothing could be compared; ``detail``
+    then says why, and otherwise what ran.
+    """
+
+    net: str
+    artifact: str
+    backend: str
+    precision: str
+    status: Status
+    detail: str
+    case: str = ""
+    output: str = ""
+    comparison: Comparison | None = None
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"comparison": self.comparison.to_json() if self.comparison else None}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All rows of one bundle."""
+
+    bundle: str
+    rows: tuple[Row, ...]
+
+    def count(self, status: Status) -> int:
+        """Rows with this status."""
+        return sum(row.status == status for row in self.rows)
+
+    @property
+    def unproved(self) -> tuple[str, ...]:
+        """Artifacts that passed on no backend."""
+        passed = {row.artifact for row in self.rows if row.status == "PASS"}
+        return tuple(dict.fromkeys(row.artifact for row in self.rows if row.artifact not in passed))
+
+    @property
+    def passed(self) -> bool:
+        """Every artifact passed somewhere, and nothing that ran failed."""
+        return self.count("PASS") > 0 and self.count("FAIL") == 0 and not self.unproved
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"bundle": self.bundle, "passed": self.passed, "rows": [row.to_json() for row in self.rows]}
+
+    def summary(self) -> str:
+        """How many rows passed and failed, and which backends this machine lacks."""
+        words = f"{self.count('PASS')} passed, {self.count('FAIL')} failed"
+        if self.unproved:
+            words += f"; not proved: {', '.join(self.unproved)}"
+        lacking = sorted({row.backend for row in self.rows if row.status == "absent"})
+        return f"{words}; not on this machine: {', '.join(lacking)}" if lacking else words
+
+
+def verify(
+    bundle: str | Path | Bundle,
+    *,
+    tolerance: float | None = None,
+    backends: Sequence[str] | None = None,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Verification:
+    """Execute every artifact on every backend and compare with the stored outputs.
+
+    Args:
+        bundle: folder, or an opened bundle.
+        tolerance: largest absolute error allowed for every precision; the manifest's own where None.
+        backends: names in `edge_export.backends`, all where None; one that this machine lacks is refused.
+        progress: called with one line before each execution.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        ConfigError: an unknown backend, one that none of the artifacts is for, or a negative tolerance.
+        BackendError: a backend that was asked for by name is missing here.
+    """
+    if tolerance is not None and not 0 <= tolerance < math.inf:
+        raise ConfigError("--tolerance", met=str(tolerance), expected="a finite number of at least 0")
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    chosen = _required(backends, opened) if backends else [get_backend(name) for name in BACKENDS]
+    rows: list[Row] = []
+    for artifact in opened.manifest.artifacts:
+        allowed = opened.manifest.tolerance[artifact.precision]
+        if tolerance is not None:
+            allowed = Tolerance(max_abs=tolerance, min_snr_db=allowed.min_snr_db)
+        for backend in chosen:
+            if backend.target == artifact.target:
+                rows.extend(_prove(opened, artifact, backend, allowed, progress))
+    return Verification(str(opened.path), tuple(rows))
+
+
+def _required(names: Sequence[str], bundle: Bundle) -> list[Backend]:
+    """Backends that were asked for by name: each must be here, and must have something to execute."""
+    targets = sorted({artifact.target for artifact in bundle.manifest.artifacts})
+    backends = [get_backend(name) for name in names]
+    for backend in backends:
+        what = f"--backend {backend.name}"
+        if backend.target not in targets:
+            raise ConfigError(
+                what, met=f"a bundle of {', '.join(targets)} alone", expected=f"{backend.target} artifacts"
+            )
+        if reason := backend.unavailable():
+            raise BackendError(what, met=reason, expected="a backend that this machine has")
+    return backends
+
+
+def _prove(
+    bundle: Bundle, artifact: Artifact, backend: Backend, allowed: Tolerance, progress: Callable[[str], None]
+) -> Iterator[Row]:
+    """Rows of one artifact on one backend; a backend that cannot run it gives a failed row, not a crash."""
+    what = (bundle.manifest.net, artifact.path, backend.name, artifact.precision)
+    if reason := backend.unavailable():
+        yield Row(*what, "absent", reason)
+        return
+    try:
+        session = backend.open(bundle.path / artifact.path)
+    except EdgeError as failure:
+        yield Row(*what, "FAIL", str(failure))
+        return
+    for case in bundle.cases:
+        progress(f"{artifact.path} on {backend.name}, case {case}")
+        yield from _compared(bundle, case, session, allowed, what)
+
+
+def _compared(
+    bundle: Bundle, case: str, session: Session, allowed: Tolerance, what: tuple[str, str, str, str]
+) -> Iterator[Row]:
+    """Rows of one case: every output that the net has."""
+    inputs, expected = bundle.reference(case)
+    started = time.perf_counter()
+    try:
+        outputs = session.run(inputs)
+    except EdgeError as failure:
+        yield Row(*what, "FAIL", str(failure), case)
+        return
+    seconds = time.perf_counter() - started
+    for name, truth in expected.items():
+        if name not in outputs:
+            yield Row(*what, "FAIL", f"no output {name}; met {', '.join(outputs)}", case, name)
+            continue
+        result = compare(truth, outputs[name], tolerance=allowed.max_abs, min_snr_db=allowed.min_snr_db)
+        detail = "; ".join(filter(None, (result.reason, session.detail)))
+        yield Row(*what, "PASS" if result.passed else "FAIL", detail, case, name, result, seconds)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text: what ran, its error, the smallest tolerance that passes, and the verdict."""
+    lines = [("net", "backend", "precision", "case", "max abs", "SNR dB", "passes at", "")]
+    for row in rows:
+        figures = ("-", "-", "-")
+        if c := row.comparison:
+            figures = (f"{c.max_abs:.2e}", f"{c.snr_db:.1f}", rounded_up(c.smallest_tolerance))
+        verdict = row.status if row.status == "PASS" else f"{row.status}: {row.detail}"
+        lines.append((row.net, row.backend, row.precision, row.case or "-", *figures, verdict))
+    return align(lines)
+
+
+def notes(rows: Sequence[Row]) -> str:
+    """What ran, a line for each setting: versions, device, threads; what the executor met in the program."""
+    met: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row.comparison:
+            met.setdefault((row.net, row.backend, row.precision), []).append(row.detail)
+    return align([(*what, max(details, key=len)) for what, details in met.items()] or [("",)])
+
+
+def rounded_up(tolerance: float) -> str:
+    """Two digits that still pass: 5.22e-6 is 5.3e-06."""
+    if not 0 < tolerance < math.inf:
+        return f"{tolerance:g}"
+    step = 10.0 ** (math.floor(math.log10(tolerance)) - 1)
+    return f"{math.ceil(tolerance / step) * step:.1e}"
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell, two spaces apart; the last column may be of any width."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]) - 1)] + [0]
+    padded = ("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)

@@ -1,0 +1,1 @@
+"""Module → Core ML package, in canonical bytes."""

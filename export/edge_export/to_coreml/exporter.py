@@ -1,0 +1,191 @@
+"""A PyTorch module → a Core ML package: ML Program for iOS 16 and macOS 13, canonical bytes.
+
+Inputs and outputs are float32 in both precisions, so that apps are the same; fp16 means float16 weights and
+arithmetic between. torch.jit.trace is the way in: coremltools 9 converts it with the numpy that is pinned.
+
+Transposed convolutions are written with no padding, and what padding would have cut off is sliced away after
+them: with custom padding Core ML returned shifted, wrong numbers in float16 (apple/coremltools#2324), and
+output padding is refused by other converters of the same program. The slice costs nothing beside the layer.
+
+Shapes: an axis with a `Span` becomes a range, axes with `Buckets` become enumerated shapes, the first of them
+the default. Fixed shapes are what the Neural Engine runs, and none wider than 16384: longer buckets run on
+the GPU or the CPU (FluidInference/FluidAudio#121, apple/coremltools#1764).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# its import tells what it would rather have: older torch, scikit-learn, libraries of macOS
+logging.getLogger("coremltools").setLevel(logging.ERROR)
+import coremltools as ct  # noqa: E402
+
+from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, Config, Net  # noqa: E402
+from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
+from edge_export.norm_folding import folded  # noqa: E402
+from edge_export.to_coreml.package import write_canonical  # noqa: E402
+from edge_runtime.store.bundle import Precision, Tensor  # noqa: E402
+
+AUTHOR = "edge-export"
+TARGET = "iOS 16"
+_TARGET = ct.target.iOS16
+_PRECISIONS = {"fp32": ct.precision.FLOAT32, "fp16": ct.precision.FLOAT16}
+
+Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+
+
+def write_coreml(
+    module: nn.Module,
+    net: Net,
+    config: Config,
+    path: str | os.PathLike[str],
+    precision: Precision,
+    axes: Axes | None = None,
+) -> str:
+    """Write a module's Core ML package.
+
+    Args:
+        module: the net in float32; it is not touched.
+        net, config: its catalogue entry and configuration.
+        path: the folder to write, which must not exist.
+        precision: "fp32" or "fp16".
+        axes: named axis → how far it bends; by default as the catalogue says.
+
+    Returns:
+        what a manifest says about the version, as "iOS 16, specification 7".
+    """
+    axes = net.coreml_axes if axes is None else axes
+    case = next(iter(net.cases(config, axes).values()))
+    examples = tuple(torch.from_numpy(case[tensor.name]) for tensor in net.inputs(config))
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        converted = ct.convert(
+            _traced(without_padding(folded(module)), examples),
+            convert_to="mlprogram",
+            inputs=[
+                ct.TensorType(name=tensor.name, shape=_shape(tensor, axes), dtype=np.float32)
+                for tensor in net.inputs(config)
+            ],
+            outputs=[ct.TensorType(name=tensor.name, dtype=np.float32) for tensor in net.outputs(config)],
+            compute_precision=_PRECISIONS[precision],
+            minimum_deployment_target=_TARGET,
+            skip_model_load=True,
+        )
+        saved = Path(folder, "saved.mlpackage")
+        converted.save(str(saved))
+        model = write_canonical(saved, Path(path), lambda model: _describe(model, net, config))
+    return f"{TARGET}, specification {model.specificationVersion}"
+
+
+def width_note(net: Net, config: Config, axes: Axes) -> str:
+    """From which length on the package leaves the Neural Engine; empty where it never does."""
+    hop, axis = (1, "samples") if "samples" in axes else (net.geometry(config).hop_length, "frames")
+    longest = axes[axis].lengths.high if axis in axes else None
+    if hop is None or longest is None or longest * hop <= NEURAL_ENGINE_WIDTH:
+        return ""
+    engine = "the Neural Engine's widest tensor"
+    if axis == "samples":
+        return f"above {NEURAL_ENGINE_WIDTH} samples ({engine}) on GPU or CPU"
+    frames = NEURAL_ENGINE_WIDTH // hop
+    return f"above {frames} frames ({NEURAL_ENGINE_WIDTH} samples, {engine}) on GPU or CPU"
+
+
+# ---- the module -------------------------------------------------------------------------------------------
+
+
+class Sliced(nn.Module):
+    """A transposed convolution without padding, and the slice that its padding meant."""
+
+    def __init__(self, layer: Transposed) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+        self.convolve = _FUNCTIONS[len(layer.kernel_size)]
+        self.options = {"stride": layer.stride, "groups": layer.groups, "dilation": layer.dilation}
+        self.keep = [slice(None), slice(None)]
+        for first, extra in zip(layer.padding, layer.output_padding, strict=True):
+            assert isinstance(first, int)
+            assert extra <= first, "output padding beyond the padding needs values that are not there"
+            self.keep.append(slice(first, extra - first if first > extra else None))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.convolve(x, self.weight, self.bias, **self.options)
+        return y[tuple(self.keep)]
+
+
+_FUNCTIONS: Mapping[int, Callable[..., torch.Tensor]] = {
+    1: F.conv_transpose1d,
+    2: F.conv_transpose2d,
+    3: F.conv_transpose3d,
+}
+
+
+def without_padding(module: nn.Module) -> nn.Module:
+    """The module with every padded transposed convolution as a plain one and a slice; changed in place."""
+    for parent in list(module.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, Transposed) and (any(layer.padding) or any(layer.output_padding)):
+                setattr(parent, name, Sliced(layer))
+    return module
+
+
+def _traced(module: nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:
+    with warnings.catch_warnings(), torch.no_grad():
+        # torch announces the end of tracing on every call
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        return torch.jit.trace(module, examples)  # type: ignore[no-untyped-call]
+
+
+# ---- the conversion ---------------------------------------------------------------------------------------
+
+
+def _shape(tensor: Tensor, axes: Axes) -> Any:
+    """coremltools' form of a tensor's shape: numbers, ranges, or enumerated shapes."""
+    bends = [axes[axis] if isinstance(axis, str) else Buckets((axis,)) for axis in tensor.shape]
+    if any(isinstance(bend, Span) for bend in bends):
+        return tuple(_dimension(bend) for bend in bends)
+    shapes = list(itertools.product(*(bend.sizes for bend in bends if isinstance(bend, Buckets))))
+    return ct.EnumeratedShapes(shapes, default=shapes[0]) if len(shapes) > 1 else shapes[0]
+
+
+def _dimension(bend: Axis) -> Any:
+    if isinstance(bend, Span):
+        return ct.RangeDim(bend.low, bend.high, default=bend.low)
+    assert len(bend.sizes) == 1, "Core ML mixes no ranges with enumerated shapes"
+    return bend.sizes[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """coremltools without its progress bars (they go to stderr) and without warnings about its own code."""
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _describe(model: Any, net: Net, config: Config) -> None:
+    """Names, meanings and units, as Xcode shows them."""
+    metadata = model.description.metadata
+    metadata.shortDescription = f"{net.name}: {net.summary}"
+    metadata.author = AUTHOR
+    _describe_tensors(model.description.input, net.inputs(config))
+    _describe_tensors(model.description.output, net.outputs(config))
+
+
+def _describe_tensors(features: Sequence[Any], tensors: Sequence[Tensor]) -> None:
+    for feature, tensor in zip(features, tensors, strict=True):
+        axes = ", ".join(map(str, tensor.shape))
+        feature.shortDescription = f"{tensor.meaning}; unit: {tensor.unit}; axes: ({axes})"

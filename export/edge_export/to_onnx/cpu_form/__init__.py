@@ -1,0 +1,1 @@
+"""HiFi-GAN in the form that onnxruntime runs fastest on CPUs."""

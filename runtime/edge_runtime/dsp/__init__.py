@@ -1,0 +1,1 @@
+"""Signal processing: STFT, mel front ends, inversion, resampling, windows, figures of quality."""

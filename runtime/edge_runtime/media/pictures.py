@@ -1,0 +1,168 @@
+"""Pictures without a plotting library: colour maps, spectrograms as pictures, PNG files.
+
+    values, 0 … 1, any shape          →  colour              →  uint8 (…, 3), red green blue
+    (bands, frames), any unit         →  spectrogram_picture →  uint8 (H, W, 3), low bands at the bottom
+    uint8 (H, W) or (H, W, 3)         →  write_png           →  a file, 8 bits a channel
+
+«viridis» is the map of van der Walt and Smith (2015, CC0), «jet» the one of Grad-CAM figures: three clipped
+triangles. A value that is not a number is drawn as the lowest one.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.store.targets import replace_file
+
+ColourMap = Literal["viridis", "jet", "grey"]
+
+# every fifth of the 256 colours as RRGGBB; straight lines between them are right to one level of 255
+# remade by: "".join(f"{r:02x}{g:02x}{b:02x}" for r, g, b in (255 * matplotlib viridis.colors).round()[::5])
+_VIRIDIS = (
+    "44015446085c471063481769481d6f482475472a7a46307e453781433d844142873f48893d4e8a3a538b38598c355e8d"
+    "33638d31688e2e6d8e2c718e2a768e297b8e27808e25848e23898e218e8d20928c1f978b1e9c891fa18821a58524aa83"
+    "28ae802eb37c35b7793dbc7446c06f50c46a5ac86465cb5e70cf577cd25089d54895d840a2da37b0dd2fbddf26cae11f"
+    "d8e219e5e419f1e51dfde725"
+)
+READABLE_WIDTH = 480  # pixels: shorter spectrograms are enlarged
+READABLE_HEIGHT = 240
+WIDEST = 4096  # pixels: longer ones are averaged along time
+
+
+def colour(values: ArrayLike, name: ColourMap = "viridis") -> NDArray[np.uint8]:
+    """Colours of values in 0 … 1, (…) → uint8 (…, 3); what lies outside is clipped.
+
+    Raises:
+        ConfigError: no such colour map.
+    """
+    if name not in get_args(ColourMap):
+        raise ConfigError("colour map", met=repr(name), expected=", ".join(get_args(ColourMap)))
+    level = np.clip(np.nan_to_num(np.asarray(values, np.float64), nan=0.0), 0.0, 1.0)
+    table = _table(name)
+    return table[np.rint(level * 255).astype(np.uint8)]
+
+
+def spectrogram_picture(
+    values: ArrayLike, low: float | None = None, high: float | None = None, name: ColourMap = "viridis"
+) -> NDArray[np.uint8]:
+    """A spectrogram or feature map as a picture, one rectangle of equal pixels a value.
+
+    Args:
+        values: (bands, frames), band 0 the lowest frequency.
+        low, high: values that take the first and the last colour; the smallest and the largest finite ones
+            if not given.
+        name: colour map.
+
+    Returns:
+        uint8 (H, W, 3), band 0 at the bottom: at least 480 × 240 pixels, at most 4096 wide.
+
+    Raises:
+        InputError: not two axes, or an axis of length 0.
+    """
+    rows = np.asarray(values, np.float64)
+    if rows.ndim != 2 or not rows.size:
+        raise InputError("spectrogram", met=f"shape {rows.shape}", expected="(bands, frames)")
+    rows = _averaged(rows, WIDEST)
+    finite = rows[np.isfinite(rows)]
+    lowest = low if low is not None else (float(finite.min()) if finite.size else 0.0)
+    highest = high if high is not None else (float(finite.max()) if finite.size else 1.0)
+    span = highest - lowest
+    level = (rows - lowest) / span if span > 0 else np.zeros_like(rows)
+    picture = colour(level[::-1], name)
+    bands, frames = rows.shape
+    down, across = -(-READABLE_HEIGHT // bands), -(-READABLE_WIDTH // frames)
+    return np.ascontiguousarray(picture.repeat(down, axis=0).repeat(across, axis=1))
+
+
+class Preview:
+    """A spectrogram that comes in pieces, averaged along time: memory does not grow with it."""
+
+    def __init__(self, bands: int) -> None:
+        self._means = np.empty((0, bands))  # of groups of frames; at most 2 · WIDEST of them
+        self._rest = np.empty((0, bands))  # frames that fill no group yet
+        self._group = 1  # frames of a group
+
+    def add(self, frames: NDArray[Any]) -> None:
+        """The next frames, (n, bands)."""
+        rest = np.concatenate([self._rest, frames])
+        full = len(rest) // self._group
+        groups = rest[: full * self._group].reshape(full, self._group, -1)
+        self._means = np.concatenate([self._means, groups.mean(axis=1)])
+        self._rest = rest[full * self._group :]
+        while len(self._means) > 2 * WIDEST:
+            if len(self._means) % 2:
+                self._rest = np.concatenate([self._means[-1:].repeat(self._group, axis=0), self._rest])
+            pairs = len(self._means) // 2
+            self._means = self._means[: 2 * pairs].reshape(pairs, 2, -1).mean(axis=1)
+            self._group *= 2
+
+    def picture(self) -> NDArray[np.uint8]:
+        """As `spectrogram_picture` of all frames."""
+        rest = [self._rest.mean(axis=0, keepdims=True)] if len(self._rest) else []
+        return spectrogram_picture(np.concatenate([self._means, *rest]).T)
+
+
+def write_png(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
+    """Write an 8-bit PNG; an existing file is replaced, at once and whole.
+
+    Args:
+        path: target.
+        image: uint8 (H, W) grey or (H, W, 3) red green blue.
+
+    Raises:
+        InputError: another shape or type.
+        TargetError: the target cannot be written.
+    """
+    picture = np.asarray(image)
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3) or not picture.size:
+        raise InputError(
+            "picture",
+            met=f"{picture.dtype} of shape {picture.shape}",
+            expected="uint8 (height, width) or (height, width, 3)",
+        )
+    height, width = picture.shape[:2]
+    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each row starts with its filter: 0, none
+    rows[:, 1:] = picture.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    with replace_file(path) as temporary:
+        temporary.write_bytes(
+            b"\x89PNG\r\n\x1a\n"
+            + _chunk(b"IHDR", header)
+            + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
+            + _chunk(b"IEND", b"")
+        )
+
+
+def _table(name: ColourMap) -> NDArray[np.uint8]:
+    """The 256 colours of a map, (256, 3)."""
+    place = np.linspace(0.0, 1.0, 256)
+    if name == "grey":
+        columns = [255 * place] * 3
+    elif name == "jet":
+        columns = [255 * np.clip(1.5 - np.abs(4 * place - peak), 0, 1) for peak in (3, 2, 1)]
+    else:
+        known = np.frombuffer(bytes.fromhex(_VIRIDIS), np.uint8).reshape(-1, 3)
+        at = np.linspace(0.0, 1.0, len(known))
+        columns = [np.interp(place, at, known[:, channel]) for channel in range(3)]
+    return np.rint(np.stack(columns, axis=1)).astype(np.uint8)
+
+
+def _averaged(rows: NDArray[np.float64], widest: int) -> NDArray[np.float64]:
+    """Neighbouring frames averaged until at most ``widest`` are left."""
+    frames = rows.shape[1]
+    if frames <= widest:
+        return rows
+    edges = np.linspace(0, frames, widest + 1).astype(np.int64)
+    return np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

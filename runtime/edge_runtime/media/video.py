@@ -1,0 +1,462 @@
+"""Grey video in, and the one way in which its frames become what a net sees.
+
+    file  →  open_video, read_frames  →  frames (T, H, W), grey: uint8, or float32 in 0 … 1
+          →  follow_clock             →  frames at the rate of the mel, where the video has another one
+          →  prepare_frames           →  float32 (T, size, size) in 0 … 1
+
+Training, inference and Grad-CAM share these steps; the origin had two that differ (area against bilinear
+reduction, 1/255 against min-max).
+
+Reading
+    .npy            frames (T, H, W), uint8 or floats in 0 … 1; needs numpy alone. It has no frame rate
+    anything else   through opencv; three channels that agree but for the noise of a codec are averaged into
+                    one as BT.601 does, three that differ are refused
+    Frames come one by one: memory does not grow with the video.
+
+Reduction
+    Each pixel of the result is the mean of the area that it covers (cv2.INTER_AREA, to one level of 255).
+    Smaller frames are enlarged by the same rule.
+
+Scaling
+    full-scale      255 becomes 1: brightness keeps its meaning from frame to frame. The default
+    min-max         each frame from its darkest (0) to its brightest pixel (1); a constant frame is all zeros
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
+from edge_runtime.store.growing_arrays import ArrayWriter
+
+FrameScaling = Literal["full-scale", "min-max"]
+Frame = NDArray[Any]  # (H, W), uint8 or float32
+
+SMALLEST_SIDE = 16  # pixels; no vocal tract can be seen in fewer
+RATES = (0.1, 1000.0)  # frames per second; what a container says beyond them is damage or unknown
+CLOCK_TOLERANCE = 0.005  # a relative difference of frame rates that is left alone
+# A pixel is coloured where its channels lie further apart than codecs move those of a grey video (6 levels,
+# measured: MPEG-4 on white noise); a frame is, where more than this part of it is.
+COLOURED_LEVELS = 24
+COLOURED_PART = 0.01
+# A container may promise a few frames more than there are; a file that was cut off lacks many.
+LOST_FRAMES, LOST_PART = 2, 0.02
+WRITTEN = (".mp4", ".mov", ".avi", ".mkv")  # videos; opencv cuts odd sides off
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """A whole video in memory."""
+
+    frames: NDArray[Any]  # (T, H, W), uint8, or float32 in 0 … 1
+    fps: float | None  # frames per second; None where the file does not say
+
+
+class VideoReader:
+    """A video that is read frame by frame, once: ``for frame in reader``.
+
+    Attributes:
+        path: the file.
+        fps: frames per second, None where the file does not say.
+        count: frames, as the container says: exact for .npy, about right for others, None where unknown.
+        height, width: of a frame, pixels.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        frames: Iterator[Frame],
+        *,
+        fps: float | None,
+        count: int | None,
+        height: int,
+        width: int,
+    ) -> None:
+        self.path = path
+        self.fps = fps
+        self.count = count
+        self.height = height
+        self.width = width
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        """(H, W) uint8, or float32 in 0 … 1.
+
+        Raises:
+            InputError: no frame at all, a coloured one, a damaged or cut-off file.
+        """
+        number = -1
+        for number, frame in enumerate(self._frames):
+            yield _grey(frame, self.path, number)
+        if number < 0:
+            raise InputError(str(self.path), met="no frame", expected="a video of at least one")
+        lost = (self.count or 0) - (number + 1)
+        if lost > max(LOST_FRAMES, LOST_PART * (self.count or 0)):
+            raise InputError(
+                str(self.path),
+                met=f"an end after {number + 1} frames",
+                expected=f"the {self.count} that its header announces",
+                cause="the file is damaged or was cut off",
+            )
+
+
+@contextmanager
+def open_video(path: str | os.PathLike[str]) -> Iterator[VideoReader]:
+    """Open a video for reading frame by frame.
+
+    Raises:
+        InputError: no such file, no video, frames that are no pictures.
+        BackendError: a file other than .npy, and no opencv.
+    """
+    place = Path(path)
+    if not place.is_file():
+        met = "a folder" if place.is_dir() else "no such file"
+        raise InputError(str(path), met=met, expected="a video file, or .npy frames (T, H, W)")
+    opened = _open_array if place.suffix.lower() == ".npy" else _open_capture
+    with opened(place) as reader:
+        yield reader
+
+
+def read_frames(path: str | os.PathLike[str], limit: int | None = None) -> Video:
+    """A whole video, or its first ``limit`` frames.
+
+    Raises:
+        InputError, BackendError: as `open_video` and iteration.
+    """
+    with open_video(path) as reader:
+        frames: list[Frame] = []
+        for frame in reader:
+            if limit is not None and len(frames) >= limit:
+                break
+            frames.append(frame)
+        return Video(np.stack(frames), reader.fps)
+
+
+# preparing -------------------------------------------------------------------------------------------------
+
+
+def prepare_frames(
+    frames: NDArray[Any], size: int, scaling: FrameScaling = "full-scale"
+) -> NDArray[np.float32]:
+    """Frames as the nets see them.
+
+    Args:
+        frames: (T, H, W), square; uint8, or floats in 0 … 1.
+        size: pixels of a side that the net takes.
+        scaling: "full-scale" or "min-max", what the net was trained with.
+
+    Returns:
+        (T, size, size) in 0 … 1.
+
+    Raises:
+        InputError: no frame, frames that are not square or too small, values of another type or range.
+        ConfigError: no such scaling.
+    """
+    if scaling not in get_args(FrameScaling):
+        raise ConfigError("frame scaling", met=repr(scaling), expected=", ".join(get_args(FrameScaling)))
+    values = np.asarray(frames)
+    if values.ndim != 3 or not values.shape[0]:
+        raise InputError("frames", met=f"shape {values.shape}", expected="(T, H, W) with at least one frame")
+    check_size(*values.shape[1:])
+    check_levels(values)
+    full = 255.0 if values.dtype == np.uint8 else 1.0
+    reduced = _reduced(values, size)
+    if scaling == "full-scale":
+        return np.asarray(reduced / np.float32(full), np.float32)
+    low = reduced.min(axis=(1, 2), keepdims=True)
+    span = reduced.max(axis=(1, 2), keepdims=True) - low
+    # a constant frame may come out of the reduction with a little rounding noise, which is no picture
+    flat = span <= 1e-4 * full
+    return np.asarray(np.where(flat, 0, (reduced - low) / np.where(flat, 1, span)), np.float32)
+
+
+def check_size(height: int, width: int) -> None:
+    """Refuse frames that are not square: squeezing them would bend the vocal tract."""
+    if height != width or height < SMALLEST_SIDE:
+        raise InputError(
+            "frames",
+            met=f"{width}x{height} pixels",
+            expected=f"square ones of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}",
+            cause="crop the video to the head first" if height != width else "",
+        )
+
+
+def check_levels(frames: NDArray[Any]) -> None:
+    """Refuse values that are neither uint8 nor floats in 0 … 1."""
+    if frames.dtype == np.uint8:
+        return
+    if frames.dtype.kind != "f":
+        raise InputError("frames", met=f"values of type {frames.dtype}", expected="uint8, or floats in 0 … 1")
+    low, high = float(frames.min()), float(frames.max())
+    if not (low >= 0.0 and high <= 1.0):
+        finite = math.isfinite(low) and math.isfinite(high)
+        raise InputError(
+            "frames",
+            met=f"floats from {low:.4g} to {high:.4g}" if finite else "NaN or infinity",
+            expected="floats in 0 … 1",
+            cause="divide by 255" if finite and 1 < high <= 255 and low >= 0 else "",
+        )
+
+
+# writing ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def write_video(
+    path: str | os.PathLike[str],
+    height: int,
+    width: int,
+    fps: float,
+    *,
+    lossless: bool = False,
+    colour: bool = False,
+) -> Iterator[Callable[[Frame], None]]:
+    """Yield a function that appends a grey frame, uint8 (H, W), to a new video.
+
+    Args:
+        path: .npy for frames (T, H, W), exact; .mp4, .mov, .avi or .mkv for a video through opencv: MPEG-4,
+            which is not exact, or FFV1, which is.
+        height, width: of a frame, pixels.
+        fps: frames per second.
+        lossless: FFV1.
+        colour: frames are uint8 (H, W, 3), red green blue.
+
+    Raises:
+        BackendError: a file other than .npy, and no opencv.
+        TargetError: another suffix or an odd side, or opencv cannot write here.
+    """
+    if Path(path).suffix.lower() == ".npy":
+        with ArrayWriter(path, (height, width, 3) if colour else (height, width), np.uint8) as file:
+            yield lambda frame: file.write(frame[None])
+        return
+    if Path(path).suffix.lower() not in WRITTEN or height % 2 or width % 2:
+        raise TargetError(
+            Path(path).name,
+            met=f"a video of {width}x{height} pixels",
+            expected=f"{', '.join(WRITTEN)} of even height and width, or .npy of any",
+        )
+    cv2 = import_opencv()
+    codec = cv2.VideoWriter.fourcc(*("FFV1" if lossless else "mp4v"))
+    # as grey: through colour the conversion darkens everything by four levels (measured)
+    writer = cv2.VideoWriter(str(path), codec, fps, (width, height), isColor=colour)
+    try:
+        if not writer.isOpened():
+            raise TargetError(
+                Path(path).name, met="a refusal of opencv", expected="a video that it can write"
+            )
+        yield (lambda frame: writer.write(frame[:, :, ::-1].copy())) if colour else writer.write
+    finally:
+        writer.release()
+
+
+# the clock -------------------------------------------------------------------------------------------------
+
+
+def follow_clock(frames: Iterable[Frame], fps: float | None, clock: float) -> Iterator[Frame]:
+    """Frames at the rate of another clock, blended linearly between the two nearest.
+
+    Frame i of the result stands at i / clock seconds; there are as many as the video lasts, and the last one
+    is held to its end. Rates that differ by at most 0.5 %, or are unknown, change nothing.
+
+    Args:
+        frames: (H, W) each; only two are held at a time.
+        fps: their rate.
+        clock: frames per second of the result.
+    """
+    if not differs(fps, clock):
+        yield from frames
+        return
+    assert fps is not None
+    step = fps / clock  # frames of the video per frame of the result
+    wanted = 0
+    seen = -1
+    before: Frame | None = None
+    for seen, frame in enumerate(frames):
+        while wanted * step <= seen:
+            part = wanted * step - (seen - 1)
+            yield frame if before is None or part >= 1 else _blended(before, frame, part)
+            wanted += 1
+        before = frame
+    while before is not None and wanted < round((seen + 1) / step, 6):
+        yield before
+        wanted += 1
+
+
+def differs(fps: float | None, clock: float) -> bool:
+    """Whether a frame rate is known and too far from the clock to be taken for it."""
+    return fps is not None and abs(fps - clock) > CLOCK_TOLERANCE * clock
+
+
+def _blended(before: Frame, after: Frame, part: float) -> Frame:
+    mixed = before + np.float32(part) * (after.astype(np.float32) - before)
+    levels = before.dtype == np.uint8
+    return np.asarray(np.rint(mixed) if levels else mixed, np.uint8 if levels else np.float32)
+
+
+def _reduced(frames: NDArray[Any], size: int) -> NDArray[np.float32]:
+    """(T, H, W) → float32 (T, size, size) in the unit of ``frames``."""
+    height, width = frames.shape[1:]
+    values = np.asarray(frames, np.float32)
+    if (height, width) == (size, size):
+        return values
+    return np.asarray(_overlap(size, height) @ values @ _overlap(size, width).T, np.float32)
+
+
+@cache
+def _overlap(size: int, length: int) -> NDArray[np.float32]:
+    """(size, length): the part of each pixel of the result that lies on each pixel of the source."""
+    edges = np.linspace(0, length, size + 1)
+    left = np.maximum(edges[:-1, None], np.arange(length))
+    right = np.minimum(edges[1:, None], np.arange(1, length + 1))
+    return np.asarray(np.maximum(right - left, 0) * (size / length), np.float32)
+
+
+# reading ---------------------------------------------------------------------------------------------------
+
+
+def _grey(frame: Frame, path: Path, number: int) -> Frame:
+    """(H, W) of a frame that may have three channels, blue green red, of one picture."""
+    if frame.ndim == 2:
+        return frame
+    # plane by plane: sixty times faster than over the last axis
+    blue, green, red = (frame[..., channel] for channel in range(3))
+    spread = np.maximum(np.maximum(blue, green), red) - np.minimum(np.minimum(blue, green), red)
+    part = np.count_nonzero(spread > COLOURED_LEVELS) / spread.size
+    if part > COLOURED_PART:
+        raise InputError(
+            str(path),
+            met=f"colour in {100 * part:.0f} % of frame {number}",
+            expected="a grey video",
+            cause="is it the MRI and not the camera? `ffmpeg -i IN -vf format=gray OUT` removes colour",
+        )
+    return np.asarray(import_opencv().cvtColor(frame, import_opencv().COLOR_BGR2GRAY))
+
+
+@contextmanager
+def _open_array(path: Path) -> Iterator[VideoReader]:
+    with path.open("rb") as file:
+        shape, dtype = _array_header(path, file)
+        count, height, width = shape
+        yield VideoReader(
+            path, _array_frames(path, file, shape, dtype), fps=None, count=count, height=height, width=width
+        )
+
+
+def _array_header(path: Path, file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype[Any]]:
+    """Shape and type of the frames; the file then stands at their first byte."""
+    read: dict[tuple[int, int], Callable[..., Any]] = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+        shape, by_columns, dtype = read[version](file)
+    except (ValueError, EOFError, KeyError, SyntaxError) as error:
+        raise InputError(
+            str(path),
+            met="no readable header",
+            expected="frames (T, H, W) in numpy's .npy format",
+            cause="the file is damaged, truncated, or of another format",
+        ) from error
+    if len(shape) != 3 or by_columns or 0 in shape[1:] or dtype.kind not in "uf":
+        met = f"{dtype} of shape {tuple(shape)}" + (", column by column" if by_columns else "")
+        raise InputError(
+            str(path),
+            met=met,
+            expected="frames (T, H, W), uint8 or floats in 0 … 1",
+            cause=_guess_axes(shape),
+        )
+    return shape, dtype
+
+
+def _guess_axes(shape: tuple[int, ...]) -> str:
+    if len(shape) == 4 and shape[3] in (3, 4):
+        return "a colour video: make it grey"
+    if len(shape) == 4 and 1 in shape:
+        return "drop the axis of length 1"
+    return "one frame: add an axis in front" if len(shape) == 2 else ""
+
+
+def _array_frames(
+    path: Path, file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype[Any]
+) -> Iterator[Frame]:
+    count, height, width = shape
+    for number in range(count):
+        content = file.read(height * width * dtype.itemsize)
+        if len(content) < height * width * dtype.itemsize:
+            raise InputError(
+                str(path),
+                met=f"an end within frame {number}",
+                expected=f"{count} frames",
+                cause="the file is truncated",
+            )
+        frame = np.frombuffer(content, dtype).reshape(height, width)
+        try:
+            check_levels(frame)
+        except InputError as error:
+            raise error.within(str(path)) from error
+        yield frame if dtype == np.uint8 else frame.astype(np.float32)
+
+
+@contextmanager
+def _open_capture(path: Path) -> Iterator[VideoReader]:
+    cv2 = import_opencv()
+    known = cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if known else cv2.CAP_ANY)
+    try:
+        if not capture.isOpened():
+            raise InputError(
+                str(path),
+                met="bytes that opencv cannot read" if path.stat().st_size else "an empty file",
+                expected="a video file, or .npy frames (T, H, W)",
+            )
+        fps = float(capture.get(cv2.CAP_PROP_FPS))
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        yield VideoReader(
+            path,
+            _captured(capture),
+            fps=fps if RATES[0] <= fps <= RATES[1] else None,
+            count=count if count > 0 else None,
+            height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+        )
+    finally:
+        capture.release()
+
+
+def _captured(capture: Any) -> Iterator[Frame]:
+    while True:
+        more, frame = capture.read()
+        if not more:
+            return
+        yield frame
+
+
+def import_opencv() -> Any:
+    """The module cv2, its decoders silent: what they would print, a refusal says in one sentence.
+
+    Raises:
+        BackendError: it is not installed.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    try:
+        return importlib.import_module("cv2")
+    except ImportError as error:
+        raise BackendError(
+            "reading and writing video",
+            met="no module named cv2",
+            expected="opencv, or .npy frames (T, H, W)",
+            cause="pip install 'edge-export[video]'",
+        ) from error

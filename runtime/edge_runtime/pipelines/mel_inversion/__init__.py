@@ -1,0 +1,1 @@
+"""Mel → magnitude → waveform, with nets or without."""

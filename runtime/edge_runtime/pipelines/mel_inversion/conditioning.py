@@ -1,0 +1,80 @@
+"""What a front end does to a signal around its transform, and how a mel's inversion undoes it.
+
+A front end conditions the recording, ``(x − mean) · gain``, then pre-emphasises it; after the transform come
+bank, logarithm and scale. Here are the front end with its later stages cut off, which says what the truth
+would have been, and the ways back from magnitude and samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.dsp.mel import MelConfig, MelFrontEnd, mean_and_gain
+from edge_runtime.dsp.spectral import Array
+
+PEAK = 0.95  # of audio whose level the mel does not hold
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What a front end did to a recording before its transform: ``(x − mean) · gain``."""
+
+    mean: float
+    gain: float
+    deviation: float  # standard deviation of the result
+
+
+def conditioning_of(audio: Array, config: MelConfig) -> Conditioning:
+    """What the front end does to this recording, (samples,)."""
+    mean, gain = mean_and_gain(audio, config)
+    return Conditioning(mean, gain, float(np.std(audio, dtype=np.float64)) * gain)
+
+
+def uncompressed(config: MelConfig) -> MelConfig:
+    """The front end cut off after the bank: linear mels."""
+    return replace(config, log="none", log_gain=1.0, reference=0.0, top_db=None, scale_from=None, clip=False)
+
+
+def of_magnitude(config: MelConfig) -> MelConfig:
+    """The front end cut off after the magnitude, (bins, frames)."""
+    return replace(uncompressed(config), n_mels=None, power=1, epsilon=0.0, spectrum_range_db=None)
+
+
+def of_plain_magnitude(config: MelConfig) -> MelConfig:
+    """The same of the signal as it stands: no conditioning, no pre-emphasis."""
+    return replace(of_magnitude(config), standardize=False, peak=None, pre_emphasis=0.0)
+
+
+def silence(config: MelConfig) -> float:
+    """Largest value of a band in silence: a logarithm's floor, as near as float32 comes to it."""
+    value = float(MelFrontEnd(config).compress(np.zeros((1, 1)))[0, 0])
+    return value if config.log == "none" else value + 1e-5
+
+
+def loses_level(config: MelConfig) -> bool:
+    """Whether the mel does not tell how loud the recording was."""
+    return config.standardize or config.spectrum_range_db is not None
+
+
+def without_pre_emphasis(magnitude: Array, config: MelConfig) -> Array:
+    """(bins, frames) of the signal before ``x[n] − a · x[n−1]``: divided by the filter's response."""
+    if not config.pre_emphasis:
+        return magnitude
+    turns = np.arange(len(magnitude)) / config.n_fft
+    response = np.abs(1 - config.pre_emphasis * np.exp(-2j * np.pi * turns))
+    return np.asarray(magnitude / np.maximum(response, 1e-3)[:, None], magnitude.dtype)
+
+
+def restore(samples: Array, config: MelConfig, conditioning: Conditioning | None) -> NDArray[np.float32]:
+    """Mean and level of the recording; where it is unknown, and the mel does not hold the level, a peak."""
+    values = samples.astype(np.float64)
+    if config.spectrum_range_db is not None and (spread := float(values.std())):
+        values *= (conditioning.deviation if conditioning else 1.0) / spread
+    if conditioning is not None:
+        values = values / conditioning.gain + conditioning.mean
+    elif loses_level(config) and (largest := float(np.abs(values).max())):
+        values *= PEAK / largest
+    return values.astype(np.float32)

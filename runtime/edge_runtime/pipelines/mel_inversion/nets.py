@@ -1,0 +1,239 @@
+"""The two nets of mel inversion, opened from their bundles and run over whole recordings.
+
+    MagnitudeNet    mel (n_mels, frames)           → magnitude (bins, frames)    net `mel-inversion`
+    PhaseNet        magnitude (bins, frames)       → samples                     net `degli`, looped
+
+Both run in chunks of frames, each with ``context_frames`` of its neighbours whose output is dropped; where
+the bundle states no context, once over everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.dsp.mel import MelConfig
+from edge_runtime.dsp.spectral import Array, Stft, StftConfig
+from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet, Shape
+from edge_runtime.pipelines.vocoder.pipeline import Chunk, plan_chunks
+from edge_runtime.store.bundle import Bundle, open_bundle
+
+NET, PHASE_NET = "mel-inversion", "degli"
+_DEGLI_ENTRIES = {"graph", "magnitude_rms", "sample_rate", "n_fft", "hop_length", "win_length", "padding"}
+
+
+class MagnitudeNet:
+    """The net `mel-inversion`: mel as its front end gives it (n_mels, frames) → magnitude (bins, frames)."""
+
+    def __init__(self, bundle: AnyBundle, chunk_frames: int, options: Mapping[str, Any]) -> None:
+        self.net = BundleNet(bundle, NET, takes=(None, None, None), gives=(None, None, None), **options)
+        front_end = self.net.manifest.front_end
+        if front_end is None:
+            raise BundleError(
+                str(self.net.bundle.path), met="no front_end", expected="the mel of the net's training"
+            )
+        self.front_end: MelConfig = front_end
+        self.domain = self._check_domain()
+        self._chunks = Chunks(self.net, 2, chunk_frames)
+
+    def __call__(self, mel: Array, silence: float) -> NDArray[np.float32]:
+        """One magnitude; for domain "db" relative to its largest value.
+
+        ``silence``: a band's value in it, to fill up a mel shorter than the shortest that the net takes.
+        """
+        output = np.empty((self.front_end.stft.bins, mel.shape[1]), np.float32)
+        for piece in self._chunks.plan(mel.shape[1]):
+            output[:, piece.kept] = self.net(piece.cut(mel, silence)[None])[0][:, piece.inside]
+        if self.domain == "log":
+            return np.asarray(np.exp(output))
+        range_db = self.front_end.spectrum_range_db or 0.0
+        return np.asarray(10 ** ((np.minimum(output, 1) - 1) * (range_db / 20)), np.float32)
+
+    def _check_domain(self) -> str:
+        domain = self.net.manifest.config.get("domain")
+        relative = self.front_end.spectrum_range_db is not None
+        if domain not in ("log", "db") or (domain == "db") != relative:
+            raise BundleError(
+                f"{self.net.bundle.path}: config",
+                met=f"domain {domain!r}, front end with spectrum_range_db {self.front_end.spectrum_range_db}",
+                expected="'db' where the front end normalises decibels, else 'log'",
+            )
+        return str(domain)
+
+
+class PhaseNet:
+    """The net `degli`: blocks that mend the phase of a spectrum, all with the same weights.
+
+    The magnitude is scaled to the level that the net was trained at; only the phase is taken from the blocks.
+    """
+
+    def __init__(
+        self, bundle: AnyBundle, front_end: MelConfig, chunk_frames: int, options: Mapping[str, Any]
+    ) -> None:
+        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        config = _degli_config(opened)
+        self.graph = str(config["graph"])
+        self.level = float(config["magnitude_rms"])  # root mean square
+        self.stft = Stft(_degli_framing(config, front_end, opened))
+        both: Shape = (None, 2, front_end.stft.bins, None)
+        spectra = ("spectrum",) if self.graph == "block" else ("x", "y", "z")
+        takes = dict.fromkeys(spectra, both) | {"magnitude": (None, front_end.stft.bins, None)}
+        self.net = BundleNet(opened, PHASE_NET, takes=takes, gives=both, **options)
+        self._chunks = Chunks(self.net, 3, chunk_frames)
+
+    def __call__(self, magnitude: Array, blocks: int, length: int, start: Array | None = None) -> Array:
+        """(bins, frames) → (length,) after so many blocks.
+
+        ``start``: the spectrum to begin from, with that magnitude; by default of zero phase.
+        """
+        loudness = float(np.sqrt(np.mean(np.square(magnitude, dtype=np.float64))))
+        gain = self.level / loudness if loudness else 1.0
+        wanted = np.multiply(magnitude, gain, dtype=np.float64).astype(np.float32)
+        first = wanted if start is None else np.multiply(start, gain, dtype=np.complex128)
+        spectrum = first.astype(np.complex64)
+        for _ in range(blocks):
+            spectrum = self.block(spectrum, wanted)
+        return self.stft.inverse(_with_magnitude(spectrum, magnitude), length)
+
+    def block(self, spectrum: Array, magnitude: Array) -> Array:
+        """One block, on complex spectra (bins, frames)."""
+        if self.graph == "block":
+            return self._run({"spectrum": spectrum}, magnitude)
+        y = _with_magnitude(spectrum, magnitude)
+        z = self.stft.forward(self.stft.inverse(y))
+        return z - self._run({"x": spectrum, "y": y, "z": z}, magnitude)
+
+    def _run(self, spectra: Mapping[str, Array], magnitude: Array) -> Array:
+        result = np.empty(magnitude.shape, np.complex64)
+        for piece in self._chunks.plan(magnitude.shape[1]):
+            arrays = {name: planes(piece.cut(values, 0.0))[None] for name, values in spectra.items()}
+            arrays["magnitude"] = piece.cut(magnitude, 0.0)[None]
+            re, im = self.net.run(arrays)[0][..., piece.inside]
+            result[:, piece.kept] = re + 1j * im
+        return result
+
+
+def _degli_config(bundle: Bundle) -> Mapping[str, Any]:
+    """The manifest's `config`, which must say how the host takes part."""
+    config = bundle.manifest.config
+    if bundle.manifest.net != PHASE_NET:
+        raise BundleError(
+            f"{bundle.path}: net",
+            met=bundle.manifest.net,
+            expected=PHASE_NET,
+            cause="is it the right bundle?",
+        )
+    if missing := sorted(_DEGLI_ENTRIES - config.keys()):
+        raise BundleError(
+            f"{bundle.path}: config",
+            met=f"no {', '.join(missing)}",
+            expected=", ".join(sorted(_DEGLI_ENTRIES)),
+        )
+    if config["graph"] not in ("block", "net"):
+        raise BundleError(f"{bundle.path}: config", met=f"graph {config['graph']!r}", expected="block or net")
+    return config
+
+
+def _degli_framing(config: Mapping[str, Any], front_end: MelConfig, bundle: Bundle) -> StftConfig:
+    """The transform of the block, which must frame as the mel does; paddings may differ.
+
+    At another sample rate the shapes would fit, but the phases of other speech would come out.
+    """
+    framing = StftConfig(
+        config["n_fft"], config["hop_length"], config["win_length"], padding=config["padding"]
+    )
+    wanted = replace(framing, padding=front_end.padding) == front_end.stft
+    if not wanted or config["sample_rate"] != front_end.sample_rate:
+        raise ConfigError(
+            str(bundle.path),
+            met=f"DeGLI with {framing_text(framing)} at {config['sample_rate']} Hz",
+            expected=f"{framing_text(front_end.stft)} at {front_end.sample_rate} Hz, as the front end has it",
+            cause="choose another front end, or a DeGLI that was trained on this framing",
+        )
+    return framing
+
+
+def framing_text(config: StftConfig) -> str:
+    """As it is said in sentences."""
+    return f"n_fft {config.n_fft}, hop {config.hop_length}, window {config.win_length}"
+
+
+def _with_magnitude(spectrum: Array, magnitude: Array) -> Array:
+    """P_A: the phase of a spectrum with a magnitude; 0 where the spectrum has no phase."""
+    size = np.abs(spectrum)
+    factor = np.divide(magnitude, size, out=np.zeros_like(size), where=size > 0)
+    return np.asarray(spectrum * factor)
+
+
+def planes(spectrum: Array) -> Array:
+    """(bins, frames) complex → (2, bins, frames) real, imaginary."""
+    return np.stack([spectrum.real, spectrum.imag])
+
+
+class Chunks:
+    """The runs of a net over the frames of a recording.
+
+    Args:
+        net: its manifest states the context, or none where a frame depends on the whole recording.
+        axis: of the (first) input on which frames are counted.
+        chunk_frames: most frames per run.
+    """
+
+    def __init__(self, net: BundleNet, axis: int, chunk_frames: int) -> None:
+        self._net = net
+        self._context = net.manifest.geometry.context_frames
+        admitted = net.lengths(axis)
+        self._only, self._low, self._high = admitted.only, admitted.low, admitted.high
+        self._longest = min(chunk_frames, admitted.high or chunk_frames)
+        if not self._only and self._context is not None and self._longest <= 2 * self._context:
+            raise ConfigError(
+                "chunk_frames", met=str(chunk_frames), expected=f"more than {2 * self._context}"
+            )
+
+    def plan(self, frames: int) -> Iterator[Piece]:
+        """Every frame once, each with its context."""
+        if self._context is not None:
+            sizes = self._only or range(self._low, self._longest + 1)
+            return map(Piece, plan_chunks(frames, self._context, sizes))
+        return iter([Piece(Chunk(0, self._whole(frames), 0, frames))])
+
+    def _whole(self, frames: int) -> int:
+        """The length of one run over the whole recording."""
+        if self._high is not None and frames > self._high:
+            raise InputError(
+                "mel",
+                met=f"{frames} frames",
+                expected=f"at most {self._high} for {self._net.artifact.path}",
+                cause="its frames depend on the whole recording, so it cannot run in chunks",
+            )
+        return min((size for size in self._only if size >= frames), default=max(frames, self._low))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One run of a net."""
+
+    chunk: Chunk
+
+    @property
+    def kept(self) -> slice:
+        """Frames of the recording that it gives."""
+        return slice(self.chunk.first, self.chunk.last)
+
+    @property
+    def inside(self) -> slice:
+        """The same, counted from its own first frame."""
+        return slice(self.chunk.first - self.chunk.start, self.chunk.last - self.chunk.start)
+
+    def cut(self, values: Array, silence: float) -> Array:
+        """(…, frames) of the recording → what the run takes; what the recording lacks is silence."""
+        part = values[..., self.chunk.start : self.chunk.stop]
+        missing = self.chunk.stop - self.chunk.start - part.shape[-1]
+        if not missing:
+            return part
+        return np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, missing)], constant_values=silence)

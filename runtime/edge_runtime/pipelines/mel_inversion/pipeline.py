@@ -1,0 +1,459 @@
+"""Mel → magnitude → audio: at once without any model, better with a net for either step.
+
+    mel (n_mels, frames)          of a recording, or a .npy in the unit of the front end
+      │ pseudo-inverse and multiplicative updates (`edge_runtime.dsp.magnitude`), or the net `mel-inversion`
+    magnitude (bins, frames)      of the signal as the front end conditioned it
+      │ pre-emphasis divided out, frames laid as the phase step counts them
+    target (bins, frames + a few)
+      │ Griffin-Lim and its relatives (`edge_runtime.dsp.griffin_lim`), or blocks of the net `degli`
+    samples (n,)                  cut to the recording, at its level
+
+The whole recording goes through at once, so nothing drifts and no joint clicks. The net `mel-inversion` runs
+in chunks of frames, each with ``context_frames`` of its neighbours whose output is dropped: what comes out is
+that of one run. Where every frame depends on all (U-nets, min-max normalisation) the bundle states no context
+and the net runs once. Griffin-Lim works on the whole target. A DeGLI block is computed for the whole target
+before the next begins: the net in chunks as above; STFT(ISTFT(·)) here where the graph is the net alone
+(`graph` "net"), inside of the graph where it is the block ("block").
+
+Alignment: frame m of a front end is centred on sample ``n_fft // 2 - pad + m · hop``. Griffin-Lim takes the
+front end's own padding, but for "none": there an end that is seen through part of a window only would be
+faded or blown up. It, and a DeGLI of another padding, get frames that are centred elsewhere: frames are
+mirrored beyond both ends until the recording is covered, and the samples outside of it are cut off.
+
+Level: what the front end's conditioning took away (mean, deviation, peak) is given back where the recording
+is known. Of a mel alone it is lost: `standardize` and `spectrum_range_db` then give a peak of 0.95.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime.backends.base import Backend
+from edge_runtime.dsp.griffin_lim import Algorithm, griffin_lim
+from edge_runtime.dsp.magnitude import UPDATES, estimate_magnitude, linear_mel, looks_logarithmic
+from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
+from edge_runtime.dsp.quality import (
+    log_spectral_distance,
+    si_ssdr,
+    spectral_convergence,
+    spectral_convergence_db,
+)
+from edge_runtime.dsp.spectral import Array, Stft, StftConfig
+from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.media.audio import Audio, read_audio
+from edge_runtime.pipelines import pack_files as pack
+from edge_runtime.pipelines.bundle_net import AnyBundle
+from edge_runtime.pipelines.mel_inversion.conditioning import (
+    conditioning_of,
+    loses_level,
+    of_magnitude,
+    of_plain_magnitude,
+    restore,
+    silence,
+    uncompressed,
+    without_pre_emphasis,
+)
+from edge_runtime.pipelines.mel_inversion.nets import NET, MagnitudeNet, PhaseNet
+from edge_runtime.pipelines.mel_inversion.pack import write_inversion_pack
+from edge_runtime.pipelines.vocoder.pipeline import CHUNK_FRAMES
+
+DEFAULT_FRONT_END = "mel-inversion"
+ITERATIONS, BLOCKS = 64, 10  # of the Griffin-Lim family, of DeGLI
+MOMENTUM = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class MelInversionResult:
+    """Every stage of one recording."""
+
+    mel: Array  # (n_mels, frames), in the unit of the front end
+    estimate: Array  # (bins, frames): pseudo-inverse and updates
+    magnitude: (
+        Array  # (bins, frames): the net's, or the estimate; of the signal as the front end conditioned it
+    )
+    target: Array  # (bins, frames + a few): magnitude of the signal itself, as the phase step takes it
+    samples: NDArray[np.float32]  # (n,)
+    level_known: bool  # False: the mel does not hold it, the peak is 0.95
+
+
+class MelInversion:
+    """The pipeline.
+
+    Args:
+        bundle: of the `mel-inversion` net, for the magnitude; None for pseudo-inverse and updates.
+        degli: bundle of the `degli` net, for the phase; None for the Griffin-Lim family.
+        preset: name in `PRESETS` of the front end, or a configuration, where no `mel-inversion` bundle says
+            it.
+        phase: "fgla", "gla", "agla", "admm" (see `edge_runtime.dsp.griffin_lim`) or "degli"; by default
+            "degli" with its bundle, else "fgla".
+        iterations: of the phase step; 64 of the Griffin-Lim family or 10 blocks of DeGLI by default.
+        updates: multiplicative updates of the estimate, 0 for the pseudo-inverse alone.
+        momentum: of fgla and agla; the others have none.
+        linear: mels that are given are linear, without the logarithm and scale of the front end.
+        backend, device, threads: what executes the nets: a name in `edge_runtime.backends`, or a `Backend`.
+        precision: of the artifacts, "fp32" or "fp16".
+        chunk_frames: most frames per run of a net that takes any number; memory grows with it.
+
+    Raises:
+        ConfigError: options that contradict each other, or a front end that cannot be inverted.
+        BundleError: a damaged bundle, or one of another net.
+        BackendError: the backend cannot run here.
+    """
+
+    def __init__(
+        self,
+        bundle: AnyBundle | None = None,
+        degli: AnyBundle | None = None,
+        *,
+        preset: str | MelConfig | None = None,
+        phase: str | None = None,
+        iterations: int | None = None,
+        updates: int = UPDATES,
+        momentum: float = MOMENTUM,
+        linear: bool = False,
+        backend: str | Backend = "onnxruntime",
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str = "fp32",
+        chunk_frames: int = CHUNK_FRAMES,
+    ) -> None:
+        options: dict[str, Any] = {
+            "backend": backend, "device": device, "threads": threads, "precision": precision
+        }  # fmt: skip
+        self.threads = threads
+        self.linear = linear
+        self.phase = _check_phase(phase, degli is not None)
+        self.iterations = _count("iterations", iterations, BLOCKS if self.phase == "degli" else ITERATIONS)
+        self.updates = _count("updates", updates, UPDATES)
+        self.momentum = _check_momentum(momentum)
+        self.net = None if bundle is None else MagnitudeNet(bundle, chunk_frames, options)
+        self.front_end_is_given = self.net is not None or preset is not None
+        self.front_end = _check_front_end(self.net.front_end if self.net else None, preset)
+        self.degli = None if degli is None else PhaseNet(degli, self.front_end, chunk_frames, options)
+        self._silence = silence(self.front_end)
+        self.frames = FrameLayout(self.front_end.stft, self.degli.stft.config if self.degli else None)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio that comes out, Hz."""
+        return self.front_end.sample_rate
+
+    @property
+    def executed_by(self) -> str:
+        """What computed each of the two steps."""
+        magnitude = self.net.net.detail if self.net else f"pseudo-inverse, {self.updates} updates, numpy"
+        phase = self.degli.net.detail if self.degli else "numpy"
+        return f"magnitude: {magnitude}; phase: {self.iterations} iterations of {self.phase}, {phase}"
+
+    def mel(self, audio: ArrayLike) -> NDArray[np.float32]:
+        """(samples,) floats at `sample_rate` → the mel, (n_mels, frames)."""
+        return np.asarray(self._mel(np.asarray(audio), "float32"), np.float32)
+
+    def process(self, audio: ArrayLike) -> MelInversionResult:
+        """Audio → mel → audio, as long and as loud as what was given.
+
+        Raises:
+            InputError: not one channel of finite floats, or too short for one frame.
+        """
+        samples = np.asarray(audio)
+        return self._invert(self._mel(samples, "float32"), samples, "float32")
+
+    def invert(self, mel: ArrayLike) -> MelInversionResult:
+        """Audio of a mel.
+
+        Args:
+            mel: (n_mels, frames), as `mel` gives it; linear where the pipeline was told so.
+
+        Returns:
+            Stages and samples: as many as the frames cover, hop · frames for HiFi-GAN's padding,
+            hop · (frames − 1) for centred frames.
+
+        Raises:
+            InputError: another shape, values that are not finite, or that no such mel has.
+        """
+        return self._invert(self._as_the_front_end(np.asarray(mel)), None, "float32")
+
+    def linear_mel(self, mel: Array) -> Array:
+        """The mel before scale and logarithm; what stands at their floor is silence, not that value."""
+        linear = linear_mel(mel, self.front_end)
+        return np.where(mel <= self._silence, linear.dtype.type(0), linear)
+
+    def read_source(self, path: str | os.PathLike[str], dtype: str = "float32") -> tuple[Array, Audio | None]:
+        """The mel in a .npy file as the front end would have given it, or of an audio file, and that audio.
+
+        Raises:
+            InputError: the file is refused, by its name.
+            ConfigError: a .npy of which nobody said what front end made it.
+        """
+        if Path(path).suffix.lower() != ".npy":
+            audio = read_audio(path, self.sample_rate)
+            with pack.naming(path):
+                return self._mel(audio.samples, dtype), audio
+        if not self.front_end_is_given:
+            raise ConfigError(
+                "--preset",
+                met="none for a mel in a file",
+                expected=f"the front end that made it, one of {', '.join(PRESETS)}",
+                cause="or a bundle of the net mel-inversion, which says it",
+            )
+        mel = pack.load_array(path)
+        with pack.naming(path):
+            return self._as_the_front_end(mel), None
+
+    def process_file(self, path: str | os.PathLike[str]) -> tuple[MelInversionResult, Audio | None]:
+        """`process` or `invert` of a file, and the recording that was in it; refusals name the file."""
+        mel, audio = self.read_source(path)
+        with pack.naming(path):
+            return self._invert(mel, None if audio is None else audio.samples, "float32"), audio
+
+    def measure(self, audio: ArrayLike, result: MelInversionResult) -> dict[str, dict[str, float]]:
+        """How near a result came to its recording, (samples,): figures of `edge_runtime.dsp.quality`.
+
+        Returns:
+            "estimate" and "magnitude" against the magnitude of the recording as the front end conditioned it,
+            "result" the magnitudes of the two signals themselves, each with `si_ssdr_db`,
+            `spectral_convergence`, `spectral_convergence_db` and `log_spectral_distance_db`.
+        """
+        samples = np.asarray(audio)
+        truth = MelFrontEnd(of_magnitude(self.front_end))(samples)
+        if self.front_end.spectrum_range_db is not None:
+            truth = truth / (truth.max() or 1.0)
+        plain = MelFrontEnd(of_plain_magnitude(self.front_end))
+        return {
+            "estimate": _figures(truth, result.estimate),
+            "magnitude": _figures(truth, result.magnitude),
+            "result": _figures(plain(samples), plain(result.samples)),
+        }
+
+    def spectrum(self, samples: ArrayLike) -> Array:
+        """Magnitude (bins, frames) of a signal in the framing of the front end, for pictures."""
+        signal = np.asarray(samples)
+        missing = max(0, self.front_end.min_samples - signal.size)
+        return MelFrontEnd(of_plain_magnitude(self.front_end))(np.pad(signal, (0, missing)))
+
+    def save_reference(
+        self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Write a reference pack: every stage, computed in float64 where no net is, and JSON.
+
+        Args:
+            path: an audio file – its samples are then part of the pack – or a mel, a .npy file.
+            out: folder to make.
+            overwrite: replace an older pack.
+
+        Raises:
+            TargetError: ``out`` exists or cannot be written.
+            EdgeError: as `read_source`.
+        """
+        mel, audio = self.read_source(path, "float64")
+        with pack.naming(path):
+            result = self._invert(mel, None if audio is None else audio.samples, "float64")
+        conditioning = None if audio is None else conditioning_of(audio.samples, self.front_end)
+        with pack.replace_pack(out, overwrite) as folder:
+            write_inversion_pack(folder, Path(path).name, audio, conditioning, result, self)
+        return Path(out)
+
+    # ---- the steps -----------------------------------------------------------------------------------------
+
+    def _mel(self, audio: Array, dtype: str) -> Array:
+        return MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)
+
+    def _as_the_front_end(self, mel: Array) -> Array:
+        """A mel that was given, in the unit of the front end; refused where it is of another kind."""
+        if not self.linear or self.front_end.log == "none":
+            _check_is_compressed(mel, self.front_end)
+            linear_mel(mel, self.front_end)  # checks it
+            return mel
+        if mel.ndim == 2 and len(mel) == self.front_end.bands and _is_logarithmic(mel):
+            raise InputError(
+                "mel",
+                met=f"negative values, {mel.min():.4g} … {mel.max():.4g}",
+                expected="linear values, at least 0",
+                cause="these look like logarithms: leave out linear (--linear)",
+            )
+        linear = linear_mel(mel, uncompressed(self.front_end))
+        return MelFrontEnd(self.front_end, str(linear.dtype)).compress(linear)
+
+    def _invert(self, mel: Array, audio: Array | None, dtype: str) -> MelInversionResult:
+        values = mel.astype(dtype, copy=False)
+        estimate = estimate_magnitude(self.linear_mel(values), self.front_end, self.updates)
+        magnitude = self.net(values, self._silence).astype(dtype, copy=False) if self.net else estimate
+        conditioning = None if audio is None else conditioning_of(audio, self.front_end)
+        length = self.frames.natural_length(mel.shape[1]) if audio is None else audio.size
+        target = self.frames.lay_out(without_pre_emphasis(magnitude, self.front_end), length)
+        samples = self.reconstruct(target, length)
+        level_known = audio is not None or not loses_level(self.front_end)
+        return MelInversionResult(
+            mel, estimate, magnitude, target, restore(samples, self.front_end, conditioning), level_known
+        )
+
+    def reconstruct(
+        self, target: Array, length: int, iterations: int | None = None, start: Array | None = None
+    ) -> Array:
+        """The phase step: magnitude (bins, frames) in its layout → (length,) samples as conditioned.
+
+        ``start``: complex, the target with the phase to begin from; by default zero.
+        """
+        count = self.iterations if iterations is None else iterations
+        total = self.frames.offset + length
+        if self.phase == "degli":
+            assert self.degli is not None  # the constructor refuses
+            samples = self.degli(target, count, total, start)
+        else:
+            framing = self.frames.phase
+            samples = griffin_lim(
+                target,
+                n_fft=framing.n_fft,
+                hop_length=framing.hop_length,
+                win_length=framing.win_length,
+                n_iter=count,
+                init="zero" if start is None else start,
+                momentum=self.momentum,
+                algorithm=self.phase,
+                length=total,
+                padding=framing.padding,
+            )
+        return samples[self.frames.offset :]
+
+
+# ---- where frames stand -----------------------------------------------------------------------------------
+
+
+class FrameLayout:
+    """How the frames of a front end become frames of the phase step.
+
+    Args:
+        front_end: framing of the mel.
+        phase: framing of the phase step; None for Griffin-Lim, which takes any but "none".
+    """
+
+    def __init__(self, front_end: StftConfig, phase: StftConfig | None) -> None:
+        self._config = front_end
+        self._hop = front_end.hop_length
+        self.phase = phase or (
+            replace(front_end, padding="center-zero") if front_end.padding == "none" else front_end
+        )
+        ahead = _first_centre(front_end) - _first_centre(self.phase)
+        self.before = max(0, -(-ahead // self._hop))  # frames mirrored before the first
+        self.offset = self.before * self._hop - ahead  # samples before the recording
+
+    def natural_length(self, frames: int) -> int:
+        """Samples that so many frames cover, `InputError` if none."""
+        config = self._config
+        covered = config.n_fft + (frames - 1) * self._hop - 2 * config.pad
+        if covered < 1:
+            raise InputError("mel", met=f"{frames} frame", expected="at least 2, which enclose samples")
+        return covered
+
+    def lay_out(self, magnitude: Array, length: int) -> Array:
+        """(bins, frames) → the same, frames mirrored at both ends until ``length`` samples are covered."""
+        frames = magnitude.shape[1]
+        phase = self.phase
+        needed = max(
+            1 + (self.offset + length + 2 * phase.pad - phase.n_fft) // self._hop,  # those that cover it all
+            1 + -(-phase.min_samples // self._hop),  # those whose audio can be transformed again
+        )
+        after = max(0, needed - frames - self.before)
+        return np.ascontiguousarray(np.pad(magnitude, ((0, 0), (self.before, after)), mode="symmetric"))
+
+
+def _first_centre(config: StftConfig) -> int:
+    """Sample on which the first frame is centred."""
+    return config.n_fft // 2 - config.pad
+
+
+# ---- figures ----------------------------------------------------------------------------------------------
+
+
+def _figures(truth: Array, estimate: Array) -> dict[str, float]:
+    return {
+        "si_ssdr_db": si_ssdr(truth, estimate),
+        "spectral_convergence": spectral_convergence(truth, estimate),
+        "spectral_convergence_db": spectral_convergence_db(truth, estimate),
+        "log_spectral_distance_db": log_spectral_distance(truth, estimate),
+    }
+
+
+# ---- refusals ---------------------------------------------------------------------------------------------
+
+
+def _check_phase(phase: str | None, has_degli: bool) -> Algorithm | Literal["degli"]:
+    known: tuple[Algorithm | Literal["degli"], ...] = (*get_args(Algorithm), "degli")
+    found = next((name for name in known if name == (phase or ("degli" if has_degli else "fgla"))), None)
+    if found is None:
+        raise ConfigError("phase", met=repr(phase), expected=f"one of {', '.join(known)}")
+    if has_degli and found != "degli":
+        raise ConfigError(
+            "phase",
+            met=f"{phase} with a bundle of the net degli",
+            expected="degli",
+            cause="leave one of them out",
+        )
+    if not has_degli and found == "degli":
+        raise ConfigError(
+            "phase",
+            met="degli without a bundle of that net",
+            expected="its bundle (--bundle), or fgla, gla, agla, admm, which need none",
+        )
+    return found
+
+
+def _count(name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ConfigError(name, met=repr(value), expected="a whole number, at least 0")
+    return value
+
+
+def _check_momentum(momentum: float) -> float:
+    if not isinstance(momentum, (int, float)) or not 0 <= momentum < 2:
+        raise ConfigError("momentum", met=repr(momentum), expected="a number from 0 to below 2")
+    return momentum
+
+
+def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -> MelConfig:
+    """The front end of the net, of the option, or the default one, if it can be inverted."""
+    if preset is not None and not isinstance(preset, MelConfig) and preset not in PRESETS:
+        raise ConfigError("preset", met=repr(preset), expected=f"one of {', '.join(PRESETS)}")
+    asked = PRESETS[preset] if isinstance(preset, str) else preset
+    if of_net is not None and asked is not None and asked != of_net:
+        raise ConfigError(
+            "preset",
+            met=f"{preset if isinstance(preset, str) else 'another one'} with a bundle of the net {NET}",
+            expected="none",
+            cause="the bundle says which mel its net was trained on",
+        )
+    config = of_net or asked or PRESETS[DEFAULT_FRONT_END]
+    if not Stft(config.stft).covers_every_sample:
+        raise ConfigError(
+            "hop_length",
+            met=f"{config.hop_length} samples with a window of {config.win_length}",
+            expected="less than the window",
+            cause="frames leave gaps (no overlap-add gives every sample), so this front end has no inverse",
+        )
+    return config
+
+
+def _is_logarithmic(mel: Array) -> bool:
+    return mel.dtype.kind in "iuf" and mel.size > 0 and looks_logarithmic(float(mel.min()), float(mel.max()))
+
+
+def _check_is_compressed(mel: Array, config: MelConfig) -> None:
+    """Refuse linear values where a logarithm is expected: none below 0, and most of them near it."""
+    if config.log == "none" or mel.dtype.kind not in "iuf" or not mel.size:
+        return
+    lowest, highest = float(mel.min()), float(mel.max())
+    if lowest >= 0 and highest > 0 and float(np.median(mel)) < 0.2 * highest:
+        raise InputError(
+            "mel",
+            met=f"values from {lowest:.4g} to {highest:.4g}, none negative and most near 0",
+            expected="the logarithm of the front end",
+            cause="these look like a linear mel: pass linear (--linear)",
+        )

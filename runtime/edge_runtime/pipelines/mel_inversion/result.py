@@ -1,0 +1,68 @@
+"""What ``edge-export run mel-inversion`` writes: the audio, its stages, pictures of them, and their figures.
+
+prediction.wav    the result, 16 bits; float32 where it exceeds full scale
+mel.npy           (n_mels, frames), in the unit of the front end
+magnitude.npy     (bins, frames), of the signal as the front end conditioned it
+mel.png  magnitude.png  prediction.png    low frequencies at the bottom; the last two over 80 dB
+metrics.json      where the input was audio: how near magnitude and result came to it
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.compare import json_number
+from edge_runtime.dsp.perceptual import judge
+from edge_runtime.dsp.spectral import Array
+from edge_runtime.media.audio import Audio, Subtype, write_wav
+from edge_runtime.media.pictures import spectrogram_picture, write_png
+from edge_runtime.pipelines import pack_files as pack
+from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion, MelInversionResult
+
+RANGE_DB = 80.0  # of the pictures
+
+
+def write_mel_inversion(pipeline: MelInversion, source: Path, folder: Path) -> dict[str, Any]:
+    """Run the pipeline on a file; returns what metadata.json says of it."""
+    result, audio = pipeline.process_file(source)
+    encoding: Subtype = "pcm16" if np.abs(result.samples).max() <= 1 else "float32"
+    write_wav(folder / "prediction.wav", result.samples, pipeline.sample_rate, encoding)
+    np.save(folder / "mel.npy", result.mel)
+    np.save(folder / "magnitude.npy", result.magnitude)
+    write_png(folder / "mel.png", spectrogram_picture(result.mel))
+    write_png(folder / "magnitude.png", _picture(result.magnitude))
+    with pack.naming(source):
+        write_png(folder / "prediction.png", _picture(pipeline.spectrum(result.samples)))
+        if audio is not None:
+            pack.write_json(folder / "metrics.json", _metrics(pipeline, audio, result))
+    return {
+        "executed_by": pipeline.executed_by,
+        "sample_rate": pipeline.sample_rate,
+        "samples": result.samples.size,
+        "frames": result.mel.shape[1],
+        "phase": pipeline.phase,
+        "iterations": pipeline.iterations,
+        "updates": pipeline.updates,
+        "encoding": encoding,
+        "level": "of the mel" if result.level_known else "unknown to the mel: the peak is 0.95",
+        "front_end": pipeline.front_end.to_json(),
+    }
+
+
+def _picture(magnitude: Array) -> Array:
+    """Decibels below the largest value."""
+    largest = float(magnitude.max()) or 1.0
+    decibels = 20 * np.log10(np.maximum(magnitude / largest, 10 ** (-RANGE_DB / 20)))
+    return spectrogram_picture(decibels, -RANGE_DB, 0.0)
+
+
+def _metrics(pipeline: MelInversion, audio: Audio, result: MelInversionResult) -> dict[str, Any]:
+    figures: dict[str, dict[str, Any]] = {
+        stage: {name: json_number(value) for name, value in values.items()}
+        for stage, values in pipeline.measure(audio.samples, result).items()
+    }
+    figures["result"] |= judge(audio.samples, result.samples, audio.sample_rate)
+    return figures

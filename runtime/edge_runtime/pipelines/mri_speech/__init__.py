@@ -1,0 +1,1 @@
+"""Real-time MRI video of the vocal tract → speech."""

@@ -1,0 +1,130 @@
+"""Reference packs: the folder of arrays that a port to another language is checked against.
+
+A pack holds .npy files, reference_audio.wav and JSON; VALIDATION_INSTRUCTIONS.json, written last, explains it
+and marks the folder as ours, so that ``overwrite`` never deletes anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import InputError
+from edge_runtime.media.audio import Audio, write_wav
+from edge_runtime.store.bundle import Manifest
+from edge_runtime.store.targets import replace_directory
+
+INSTRUCTIONS = "VALIDATION_INSTRUCTIONS.json"
+AUDIO = "reference_audio.wav"
+RESULTS = "validation_results.json"  # what a check may have left in the folder
+
+_TITLE = "Reference arrays for"
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Refusals of what was read from a file carry its name."""
+    try:
+        yield
+    except InputError as error:
+        raise error.within(str(path)) from error
+
+
+@contextmanager
+def replace_pack(out: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
+    """The folder of a new pack; an older pack is replaced on request, any other folder never."""
+    with replace_directory(out, overwrite, ours=is_pack) as folder:
+        yield folder
+
+
+def is_pack(folder: Path) -> bool:
+    """Whether a folder holds a pack and nothing that a pack would not hold."""
+    try:
+        title = json.loads((folder / INSTRUCTIONS).read_text(encoding="utf-8")).get("title", "")
+    except (OSError, ValueError, AttributeError):
+        return False
+    strange = [
+        entry
+        for entry in folder.iterdir()
+        if entry.suffix not in (".npy", ".json", ".wav") and entry.name not in ("frames", ".DS_Store")
+    ]
+    return str(title).startswith(_TITLE) and not strange
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Indented by two, in the order given, as the origin writes it."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_audio(path: Path, audio: Audio) -> None:
+    """The very samples that the arrays were made from: PCM 16 where that loses nothing, else float32."""
+    steps = audio.samples.astype(np.float64) * 32768
+    exact = bool(np.all(steps == np.rint(steps)) and steps.min() >= -32768 and steps.max() <= 32767)
+    write_wav(path, audio.samples, audio.sample_rate, "pcm16" if exact else "float32")
+
+
+def write_instructions(
+    folder: Path,
+    what: str,
+    description: str,
+    steps: list[str],
+    files: Mapping[str, str],
+    criteria: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+) -> None:
+    """VALIDATION_INSTRUCTIONS.json with the origin's keys, and where the numbers come from."""
+    write_json(
+        folder / INSTRUCTIONS,
+        {
+            "title": f"{_TITLE} {what}",
+            "description": description,
+            "steps": steps,
+            "files": dict(files),
+            "validation_criteria": dict(criteria),
+            "provenance": dict(provenance),
+        },
+    )
+
+
+def provenance(manifest: Manifest, detail: str, precision: str) -> dict[str, Any]:
+    """Which weights gave the numbers, and what executed them."""
+    return {
+        "net": manifest.net,
+        "weights": manifest.source.file,
+        "weights_sha256": manifest.source.sha256,
+        "weights_format": manifest.source.format,
+        "executed_by": detail,
+        "precision": precision,
+    }
+
+
+def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """One array of numbers from a .npy file; pickles are never opened.
+
+    Raises:
+        InputError: the file is missing, truncated, not .npy, or holds Python objects or text.
+    """
+    try:
+        with open(path, "rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
+    except FileNotFoundError as error:
+        raise InputError(str(path), met="no such file", expected="a .npy array") from error
+    except (ValueError, EOFError, OSError, MemoryError, SyntaxError, TokenError) as error:
+        reason = " ".join(str(error).split())[:120] or "no content"
+        raise InputError(
+            str(path),
+            met=f"«{reason}»",
+            expected="an array of numbers in numpy's .npy format",
+            cause="the file is damaged, truncated, or of another format",
+        ) from error
+    if array.dtype.kind not in "biufc":
+        raise InputError(str(path), met=f"values of type {array.dtype}", expected="numbers")
+    return np.asarray(array)

@@ -1,0 +1,1 @@
+"""Speech → features that move a talking head's mouth."""

@@ -1,0 +1,403 @@
+"""Mel → audio with the `hifigan` net; and audio → mel → audio, which tells how much the net itself loses.
+
+Long mels run in chunks, in constant memory. Each chunk is fed with ``context_frames`` of its neighbours (13
+for HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64) whose output is dropped, so that the result
+is that of one run over everything, up to the rounding of the net's kernels.
+
+Core ML packages take a few numbers of frames alone. Chunks of such a length are laid inside the recording,
+the last one against its end, and nothing is padded: that is exact too. Only a mel shorter than the shortest
+length that leaves room between two contexts has to be filled up (with silence); its last ``context_frames``
+then differ from a run of its own length.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime.backends.base import Backend
+from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
+from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.media.audio import Audio, read_audio
+from edge_runtime.pipelines import pack_files as pack
+from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
+
+NET = "hifigan"
+CHUNK_FRAMES = 512  # frames per run; HiFi-GAN V1 needs about 100 MB for them
+TOLERANCE = 1e-3  # what `edge-export check` allows by default
+
+# natural logarithms of mel magnitudes of sound within ±1 lie between ln 1e-5 = -11.5 and about 2
+LOWEST, HIGHEST = -30.0, 12.0
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One run of the net over frames ``start`` … ``stop``−1, of which ``first`` … ``last``−1 are kept."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+def plan_chunks(frames: int, context: int, sizes: Sequence[int]) -> Iterator[Chunk]:
+    """Runs of the admitted ``sizes`` that give every frame once, each with its context.
+
+    Args:
+        frames: of the mel, at least 1.
+        context: frames to each side that an output frame depends on.
+        sizes: ascending numbers of frames that the net takes; ``range(1, n + 1)`` where it takes any.
+
+    Raises:
+        ConfigError: the longest size that fits leaves nothing between its two contexts.
+    """
+    usable = sizes[: bisect_right(sizes, frames)]
+    longest = usable[-1] if usable else 0
+    enough = bisect_left(sizes, frames)
+    if enough < len(sizes) and (sizes[enough] == frames or longest <= 2 * context):
+        yield Chunk(0, sizes[enough], 0, frames)  # the caller fills up what the mel lacks
+        return
+    if longest <= 2 * context:
+        raise ConfigError(
+            "frames per run",
+            met=f"{longest}",
+            expected=f"more than {2 * context} (context of {context} to each side)",
+            cause="export the net with a longer frame bucket",
+        )
+    done = 0
+    while done < frames:
+        start = max(done - context, 0)
+        enough = bisect_left(usable, frames - start)
+        if enough < len(usable):
+            yield Chunk(frames - usable[enough], frames, done, frames)
+            return
+        stop = start + longest
+        yield Chunk(start, stop, done, stop - context)
+        done = stop - context
+
+
+class Vocoder:
+    """The pipeline.
+
+    Args:
+        bundle: of the `hifigan` net, a folder or an open bundle.
+        backend, device, threads: what executes the net: a name in `edge_runtime.backends`, or a `Backend`.
+        precision: of the artifact, "fp32" or "fp16".
+        chunk_frames: most frames per run, where the artifact takes any number; memory grows with it.
+
+    Raises:
+        BundleError: a damaged bundle, or one of another net.
+        BackendError: the backend cannot run here.
+        ConfigError: chunk_frames that the context leaves nothing of.
+    """
+
+    def __init__(
+        self,
+        bundle: AnyBundle,
+        *,
+        backend: str | Backend = "onnxruntime",
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str = "fp32",
+        chunk_frames: int = CHUNK_FRAMES,
+    ) -> None:
+        self.net = BundleNet(
+            bundle,
+            NET,
+            takes=(None, None, None),
+            gives=(None, 1, None),
+            backend=backend,
+            device=device,
+            threads=threads,
+            precision=precision,
+        )
+        self.threads = threads
+        self.hop_length, self.context_frames = _geometry(self.net)
+        self.n_mels = _n_mels(self.net)
+        admitted = self.net.lengths(2)
+        longest = min(chunk_frames, admitted.high or chunk_frames)
+        self.sizes: Sequence[int] = admitted.only or range(1, longest + 1)
+        if not admitted.only and longest <= 2 * self.context_frames:
+            raise ConfigError(
+                "chunk_frames", met=str(chunk_frames), expected=f"more than {2 * self.context_frames}"
+            )
+
+    @property
+    def front_end(self) -> MelConfig:
+        """How audio becomes the net's mel; BundleError where the manifest does not say."""
+        config = self.net.manifest.front_end
+        if config is None:
+            raise BundleError(
+                str(self.net.bundle.path), met="no front_end", expected="the mel of the net's training"
+            )
+        return config
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the audio that comes out, Hz."""
+        return self.front_end.sample_rate
+
+    def mel(self, audio: ArrayLike) -> NDArray[np.float32]:
+        """(samples,) floats at `sample_rate` → the net's mel, (n_mels, frames)."""
+        return np.asarray(self._mel(np.asarray(audio), "float32"), np.float32)
+
+    def synthesize(self, mel: ArrayLike) -> NDArray[np.float32]:
+        """Audio of a mel.
+
+        Args:
+            mel: (n_mels, frames), natural logarithm of magnitudes as `mel` gives them.
+
+        Returns:
+            (frames · hop_length,) in [−1, 1].
+
+        Raises:
+            InputError: another shape, values that are not finite, or in a range that no such logarithm has.
+        """
+        values = self._check(np.asarray(mel))
+        frames, hop = values.shape[1], self.hop_length
+        samples = np.empty(frames * hop, np.float32)
+        for chunk in plan_chunks(frames, self.context_frames, self.sizes):
+            samples[chunk.first * hop : chunk.last * hop] = self._chunk(values[:, chunk.start :], chunk)
+        return samples
+
+    def stream(self, mels: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+        """Audio of a mel that comes in pieces, and need never be there as a whole.
+
+        Args:
+            mels: (n_mels, k) each, k of any size.
+
+        Yields:
+            Samples as soon as enough frames are known; joined, what `synthesize` gives of the joined mel.
+
+        Raises:
+            InputError: as `synthesize`; also where no frame comes at all.
+        """
+        longest = self.sizes[-1]
+        kept = np.empty((self.n_mels, 0), np.float32)  # frames that chunks to come may need
+        first = done = 0  # number of the first frame kept; frames whose audio was given
+        for piece in mels:
+            kept = np.concatenate([kept, self._check(np.asarray(piece))], axis=1)
+            known = first + kept.shape[1]
+            if known > longest:
+                next(plan_chunks(known, self.context_frames, self.sizes))  # refuses sizes that leave no room
+            # while more frames are known than the longest chunk holds, the plan is that of any longer mel
+            while known > (start := max(done - self.context_frames, 0)) + longest:
+                chunk = Chunk(start, start + longest, done, start + longest - self.context_frames)
+                yield self._chunk(kept[:, start - first :], chunk)
+                done = chunk.last
+                unused = max(done - self.context_frames - longest, 0) - first
+                kept, first = kept[:, unused:], first + unused
+        self._check(kept)
+        for chunk in plan_chunks(first + kept.shape[1], self.context_frames, self.sizes):
+            if chunk.last > done:
+                yield self._chunk(kept[:, chunk.start - first :], chunk)
+
+    def copy_synthesis(self, audio: ArrayLike) -> NDArray[np.float32]:
+        """Audio → mel → audio: (samples,) at `sample_rate` → (frames · hop_length,)."""
+        return self.synthesize(self.mel(audio))
+
+    def save_reference(
+        self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
+    ) -> Path:
+        """Write a reference pack: mel.npy (n_mels, frames) float32, wav.npy (samples,) float32, and JSON.
+
+        Args:
+            path: an audio file – then reference_audio.wav, the samples that the mel was made from, is part of
+                the pack, and the mel is computed in float64 – or a mel, a .npy file of (n_mels, frames).
+            out: folder to make.
+            overwrite: replace an older pack.
+
+        Raises:
+            TargetError: ``out`` exists or cannot be written.
+            InputError: the file is refused, by its name.
+        """
+        mel, audio = self.read_mel(path, "float64")
+        with pack.naming(path):
+            samples = self.synthesize(mel)
+        with pack.replace_pack(out, overwrite) as folder:
+            _write_pack(folder, Path(path).name, audio, mel.astype(np.float32), samples, self)
+        return Path(out)
+
+    def read_mel(
+        self, path: str | os.PathLike[str], dtype: str = "float32"
+    ) -> tuple[NDArray[Any], Audio | None]:
+        """The mel in a .npy file as it stands, or the mel of an audio file in ``dtype`` and that audio.
+
+        Raises:
+            InputError: the file is refused, by its name.
+        """
+        if Path(path).suffix.lower() == ".npy":
+            return pack.load_array(path), None
+        audio = read_audio(path, self.sample_rate)
+        with pack.naming(path):
+            return self._mel(audio.samples, dtype), audio
+
+    def _mel(self, audio: NDArray[Any], dtype: str) -> NDArray[Any]:
+        return MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)
+
+    def _chunk(self, mel: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
+        """The samples that a chunk keeps; ``mel`` begins with its first frame."""
+        audio = self._run(mel, chunk.stop - chunk.start)
+        hop = self.hop_length
+        return audio[(chunk.first - chunk.start) * hop : (chunk.last - chunk.start) * hop]
+
+    def _run(self, mel: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+        """(samples,) of the first ``length`` frames; frames beyond the end of the mel are silence."""
+        frames = mel[None, :, :length]
+        missing = length - frames.shape[2]
+        if missing:
+            frames = np.pad(frames, ((0, 0), (0, 0), (0, missing)), constant_values=self._silence)
+        audio = self.net(frames).reshape(-1)
+        if len(audio) != length * self.hop_length:
+            raise BundleError(
+                str(self.net.bundle.path),
+                met=f"{len(audio)} samples for {length} frames",
+                expected=f"{length * self.hop_length} (hop {self.hop_length})",
+                cause="the manifest's hop_length is not the net's",
+            )
+        return audio
+
+    @property
+    def _silence(self) -> float:
+        config = self.net.manifest.front_end
+        return float(np.log(config.floor)) if config is not None and config.log == "ln" else 0.0
+
+    def _check(self, mel: NDArray[Any]) -> NDArray[np.float32]:
+        if mel.ndim != 2 or mel.shape[0] != self.n_mels or mel.shape[1] == 0:
+            raise InputError(
+                "mel",
+                met=f"shape {mel.shape}",
+                expected=f"({self.n_mels}, frames), at least one frame",
+                cause=_guess_shape(mel.shape, self.n_mels),
+            )
+        if mel.dtype.kind != "f":
+            raise InputError("mel", met=f"{mel.dtype}", expected="floats")
+        lowest, highest = float(mel.min()), float(mel.max())
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
+            raise InputError("mel", met="NaN or infinity", expected="finite values")
+        config = self.net.manifest.front_end
+        if (config is None or config.log == "ln") and (lowest < LOWEST or highest > HIGHEST):
+            raise InputError(
+                "mel",
+                met=f"values from {lowest:.4g} to {highest:.4g}",
+                expected="natural logarithms of magnitudes, about -11.5 to 2",
+                cause=_guess_unit(lowest),
+            )
+        return np.asarray(mel, np.float32)
+
+
+def _guess_shape(shape: tuple[int, ...], n_mels: int) -> str:
+    if len(shape) == 2 and shape[1] == n_mels:
+        return "transposed: pass mel.T"
+    if len(shape) == 3 and shape[0] == 1:
+        return "drop the batch axis: pass mel[0]"
+    if len(shape) == 2 and shape[1]:
+        return "the mel of another front end, or of another net"
+    return ""
+
+
+def _guess_unit(lowest: float) -> str:
+    if lowest >= 0:
+        return "these look like magnitudes: take the logarithm"
+    return "these look like decibels: divide dB of a magnitude by 8.686"
+
+
+def _geometry(net: BundleNet) -> tuple[int, int]:
+    """(hop length, context frames), which a vocoder's manifest must hold."""
+    geometry = net.manifest.geometry
+    if geometry.hop_length is None or geometry.context_frames is None:
+        raise BundleError(
+            f"{net.bundle.path}: geometry",
+            met=f"hop_length {geometry.hop_length}, context_frames {geometry.context_frames}",
+            expected="both",
+        )
+    return geometry.hop_length, geometry.context_frames
+
+
+def _n_mels(net: BundleNet) -> int:
+    axis = net.manifest.inputs[0].shape[1]
+    if not isinstance(axis, int):
+        raise BundleError(
+            f"{net.bundle.path}: inputs", met=f"an axis {axis}", expected="a fixed number of mels"
+        )
+    return axis
+
+
+# the reference pack ----------------------------------------------------------------------------------------
+
+_DESCRIPTION = (
+    "Input and output of the vocoder. A port that feeds mel.npy to the net and writes its samples as wav.npy "
+    "can be checked number by number: `edge-export check THIS_FOLDER YOUR_FOLDER`. All arrays are numpy .npy "
+    "files, little-endian, C order."
+)
+
+
+def _write_pack(
+    folder: Path,
+    name: str,
+    audio: Audio | None,
+    mel: NDArray[np.float32],
+    samples: NDArray[np.float32],
+    vocoder: Vocoder,
+) -> None:
+    np.save(folder / "mel.npy", mel)
+    np.save(folder / "wav.npy", samples)
+    if audio is not None:
+        pack.write_audio(folder / pack.AUDIO, audio)
+    pack.write_json(
+        folder / "metadata.json",
+        {
+            "source": name,
+            "sample_rate": vocoder.sample_rate,
+            "hop_length": vocoder.hop_length,
+            "n_mels": vocoder.n_mels,
+            "mel_shape": list(mel.shape),
+            "wav_shape": list(samples.shape),
+            "mel_value_range": [float(mel.min()), float(mel.max())],
+            "wav_value_range": [float(samples.min()), float(samples.max())],
+            "front_end": vocoder.front_end.to_json(),
+        },
+    )
+    _write_instructions(folder, mel.shape, len(samples), vocoder, with_audio=audio is not None)
+
+
+def _write_instructions(
+    folder: Path, shape: tuple[int, ...], samples: int, vocoder: Vocoder, *, with_audio: bool
+) -> None:
+    files = {
+        "mel.npy": f"{shape} float32, natural logarithm of mel magnitudes: the net's input",
+        "wav.npy": f"({samples},) float32 in [-1, 1] at {vocoder.sample_rate} Hz: the net's output",
+        "metadata.json": "shapes, value ranges, and the front end's settings",
+    }
+    steps = [
+        "Feed mel.npy to the net as (1, n_mels, frames) and compare the samples with wav.npy.",
+        f"Where the net runs in pieces, give each piece {vocoder.context_frames} frames of its neighbours "
+        f"and drop their {vocoder.hop_length} samples per frame: the result is the same.",
+        "Keep the largest absolute difference at or below 1e-3 (`edge-export check` exits with 1 otherwise).",
+        "Clip before converting to 16 bits: +1.0 times 32768 does not fit.",
+    ]
+    if with_audio:
+        files[pack.AUDIO] = f"the samples that mel.npy was made from, {vocoder.sample_rate} Hz, one channel"
+        steps.insert(
+            0, "Compute the mel of reference_audio.wav (front_end in metadata.json); compare with mel.npy."
+        )
+    pack.write_instructions(
+        folder,
+        "the vocoder",
+        _DESCRIPTION,
+        steps,
+        files,
+        {
+            "mel": {"shape": list(shape)},
+            "wav": {"shape": [samples], "value_range": [-1.0, 1.0]},
+            "numerical_tolerance": TOLERANCE,
+        },
+        pack.provenance(vocoder.net.manifest, vocoder.net.detail, vocoder.net.precision),
+    )

@@ -1,0 +1,1 @@
+"""What lies on the disk: bundles, dataclasses as JSON, arrays that grow, targets that are absent or whole."""

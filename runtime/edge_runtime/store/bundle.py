@@ -1,0 +1,521 @@
+"""The bundle, format ``edge-bundle/1``: a net for devices, what it takes and gives, and the proof.
+
+    BUNDLE/
+      manifest.json                    everything below, and the hash of itself
+      model.onnx  model.fp16.onnx      a file per artifact …
+      model.mlpackage/  …              … or a folder
+      reference/<case>/<tensor>.npy    inputs and outputs of the PyTorch net in float32
+
+manifest.json is canonical JSON: UTF-8, sorted keys, indent 2, a newline at the end. Its entry ``sha256`` is
+the hash of the same text without that entry. Files carry the hash of their bytes, folders that of
+`edge_runtime.store.targets.sha256_tree`. So one flipped byte anywhere is refused, and the file that holds it
+is named. The hashes tell damage from health; they are no signature against an attacker.
+
+The dataclasses below are the format: the manifest's entries are their fields, and their annotations are what
+`open_bundle` checks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.dsp.mel import MelConfig
+from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.store.dataclass_json import decode_fields, encode_fields, listed
+from edge_runtime.store.targets import files_below, sha256_file, sha256_tree
+
+FORMAT = "edge-bundle/1"
+MANIFEST = "manifest.json"
+REFERENCE = "reference"
+
+Array = NDArray[Any]
+Target = Literal["onnx", "coreml"]
+Precision = Literal["fp32", "fp16"]
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_ARTIFACT_NAME = re.compile(r"model[A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One input or output of a net."""
+
+    name: str  # letters, digits, _ . - (it names files too)
+    dtype: str  # numpy's name, as "float32"
+    shape: tuple[int | str, ...]  # an axis of any length has a name, as "frames"
+    meaning: str
+    unit: str
+
+    def __post_init__(self) -> None:
+        _check_name("name", self.name)
+        try:
+            np.dtype(self.dtype)
+        except TypeError as error:
+            raise ConfigError("dtype", met=self.dtype, expected="a numpy type, as float32") from error
+        for axis in self.shape:
+            if axis == "" or (isinstance(axis, int) and axis < 1):
+                raise ConfigError(
+                    "shape", met=str(self.shape), expected="sizes of at least 1, or names of axes"
+                )
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Which lengths an artifact takes on a named axis: every one from `low` to `high`, or `only` some."""
+
+    low: int = 1
+    high: int | None = None  # None: no limit
+    only: tuple[int, ...] = ()  # ascending; empty where none between is left out
+
+    def __post_init__(self) -> None:
+        ends = (self.low, self.high) if self.high is not None else (self.low,)
+        if min(ends) < 1 or list(ends) != sorted(ends):
+            raise ConfigError("lengths", met=f"{self.low} to {self.high}", expected="1 ≤ low ≤ high")
+        if self.only and (self.only[0], self.only[-1]) != (self.low, self.high):
+            raise ConfigError(
+                "lengths", met=f"only {self.only}", expected=f"{self.low} … {self.high}, ascending"
+            )
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The net in one target's format and one precision."""
+
+    path: str  # its name in the bundle, as "model.fp16.onnx"
+    target: Target
+    precision: Precision
+    sha256: str  # of the file, or of the sorted tree of a folder
+    bytes: int  # size of the file, or of all files in the folder
+    version: str  # as "opset 17, IR 8" or "iOS16, specification 7"
+    axes: dict[str, Lengths]  # by the names of axes in the shapes of inputs
+    note: str = ""  # what else a user of this artifact should know
+
+    def __post_init__(self) -> None:
+        if not _ARTIFACT_NAME.fullmatch(self.path):
+            raise ConfigError(
+                "path", met=repr(self.path), expected="a name in the bundle, as model.fp16.onnx"
+            )
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a backend's outputs must keep, against the reference arrays."""
+
+    max_abs: float  # largest absolute difference, in the output's unit
+    min_snr_db: float  # dB
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the net's time axes hang together; None where it has none."""
+
+    hop_length: int | None  # samples a frame
+    receptive_field: int | None  # input frames that one output frame sees
+    context_frames: int | None  # input frames to each side that a chunk needs
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the weights came from."""
+
+    file: str  # its name, "random" for weights from a seed, "none" for a net without weights
+    sha256: str
+    format: str  # as recognised; "random seed 7" for weights from a seed, "no weights"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json says."""
+
+    net: str  # a name in edge_export.catalog
+    config: dict[str, Any]  # the net's config dataclass, as JSON
+    front_end: MelConfig | None  # how audio becomes the net's mel, or the mel that it was trained on
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    artifacts: tuple[Artifact, ...]
+    source: Source
+    tolerance: dict[str, Tolerance]  # by precision
+    geometry: Geometry
+    versions: dict[str, str]  # library → version that wrote the bundle
+    reference: dict[str, dict[str, str]]  # case → file, as "mel.npy" → its SHA-256
+
+    def __post_init__(self) -> None:
+        names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
+        _check_unique("inputs and outputs", names)
+        _check_unique("artifacts", [f"{item.target} {item.precision}" for item in self.artifacts])
+        _check_unique("artifacts", [item.path for item in self.artifacts])
+        for item in self.artifacts:
+            if item.precision not in self.tolerance:
+                raise ConfigError("tolerance", met="none for " + item.precision, expected="one per precision")
+        for case, hashes in self.reference.items():
+            _check_name("reference", case)
+            if set(hashes) != {f"{name}.npy" for name in names}:
+                raise ConfigError(
+                    f"reference/{case}",
+                    met=listed(hashes),
+                    expected=listed(f"{name}.npy" for name in names),
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as JSON values, without its hash."""
+        return {"format": FORMAT} | encode_fields(self)
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any]) -> Self:
+        """The opposite of `to_json`.
+
+        Raises:
+            BundleError: an entry is missing, unknown, or has a wrong type or value; names the entry.
+        """
+        manifest: Self = decode_fields(cls, {key: entries[key] for key in entries if key != "format"})
+        return manifest
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write manifest.json, hash included, into a folder; the last file of a bundle to be written."""
+        entries = self.to_json()
+        type(self).from_json(json.loads(_canonical(entries)))  # what cannot be opened is not written
+        path = Path(folder, MANIFEST)
+        path.write_bytes(_canonical(entries | {"sha256": _self_hash(entries)}))
+        return path
+
+    def artifact(self, target: str, precision: str = "fp32") -> Artifact:
+        """The artifact of a target ("onnx", "coreml") and a precision ("fp32", "fp16").
+
+        Raises:
+            BundleError: the bundle holds none; the sentence lists what it holds.
+        """
+        for item in self.artifacts:
+            if (item.target, item.precision) == (target, precision):
+                return item
+        raise BundleError(
+            "artifacts",
+            met=listed(f"{item.target} {item.precision}" for item in self.artifacts),
+            expected=f"{target} {precision}",
+            cause="export the net again with this target and precision",
+        )
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was opened and checked."""
+
+    path: Path
+    manifest: Manifest
+
+    def artifact(self, target: str, precision: str = "fp32") -> Path:
+        """Where the artifact of a target and a precision lies; BundleError if there is none."""
+        try:
+            return self.path / self.manifest.artifact(target, precision).path
+        except BundleError as error:
+            raise error.within(str(self.path)) from error
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Names of the reference cases, sorted."""
+        return tuple(sorted(self.manifest.reference))
+
+    def reference(self, case: str) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The PyTorch net's inputs and outputs of a case, by tensor name; their hashes are checked.
+
+        Raises:
+            BundleError: no such case, or a file that is damaged.
+        """
+        if case not in self.manifest.reference:
+            raise BundleError(
+                f"{self.path}: {REFERENCE}", met=f"no case {case}", expected=f"one of {listed(self.cases)}"
+            )
+        return (
+            {tensor.name: self._tensor(case, tensor) for tensor in self.manifest.inputs},
+            {tensor.name: self._tensor(case, tensor) for tensor in self.manifest.outputs},
+        )
+
+    def _tensor(self, case: str, tensor: Tensor) -> Array:
+        file = f"{tensor.name}.npy"
+        path = self.path / REFERENCE / case / file
+        _check_hash(path, self.manifest.reference[case][file])
+        try:
+            return np.asarray(np.load(path, allow_pickle=False))
+        except (ValueError, EOFError) as error:
+            raise BundleError(
+                str(path), met=f"«{error}»", expected="an array in numpy's .npy format"
+            ) from error
+
+
+def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
+    """Open a bundle and check it before anything in it runs.
+
+    Args:
+        path: the bundle's folder.
+        verify: read every file: hashes, and the shapes of the reference arrays. Without it only the manifest
+            is checked, and that the files are there in the right sizes.
+
+    Raises:
+        BundleError: not a bundle, of another format, incomplete, or damaged; names the file.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        met = "a file" if folder.exists() else "no such folder"
+        raise BundleError(
+            str(path), met=met, expected="a bundle's folder", cause="edge-export export writes one"
+        )
+    try:
+        bundle = Bundle(folder, _read_manifest(folder / MANIFEST))
+        _check_files(bundle)
+        for item in bundle.manifest.artifacts:
+            _check_artifact(folder / item.path, item, verify)
+        if verify:
+            for case in bundle.cases:
+                _check_case(bundle, case)
+    except OSError as error:
+        place = error.filename if isinstance(error.filename, str) else str(path)
+        raise BundleError(place, met=f"«{error.strerror}»", expected="a file that can be read") from error
+    return bundle
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a bundle, damaged or not, and nothing else: then overwriting loses nothing."""
+    try:
+        manifest = (folder / MANIFEST).read_bytes()
+        names = {name.split("/")[0] for name in files_below(folder)}
+    except OSError:
+        return False
+    known = {name for name in names if name in (MANIFEST, REFERENCE) or _ARTIFACT_NAME.fullmatch(name)}
+    return b'"edge-bundle/' in manifest and names == known
+
+
+def describe_artifact(
+    folder: str | os.PathLike[str],
+    path: str,
+    *,
+    target: Target,
+    precision: Precision,
+    version: str,
+    axes: Mapping[str, Lengths],
+    note: str = "",
+) -> Artifact:
+    """The manifest's entry for an artifact that lies in a bundle's folder, a file or a folder itself."""
+    place = Path(folder, path)
+    return Artifact(
+        path=path,
+        target=target,
+        precision=precision,
+        sha256=_hash(place),
+        bytes=_size(place),
+        version=version,
+        axes=dict(axes),
+        note=note,
+    )
+
+
+def write_reference(folder: str | os.PathLike[str], case: str, arrays: Mapping[str, Array]) -> dict[str, str]:
+    """Write a case's arrays (tensor name → array) into a bundle's folder; returns file → SHA-256."""
+    place = Path(folder, REFERENCE, case)
+    place.mkdir(parents=True)
+    hashes = {}
+    for name, array in sorted(arrays.items()):
+        file = place / f"{name}.npy"
+        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+        hashes[file.name] = sha256_file(file)
+    return hashes
+
+
+def check_inputs(specs: Sequence[Tensor], arrays: Mapping[str, Array]) -> None:
+    """Check arrays against their specifications, before a backend meets them.
+
+    Names, dtypes, ranks, fixed axes, and that an axis name means the same length everywhere.
+
+    Raises:
+        InputError: names the array, what it is and what the net takes.
+    """
+    expected = {spec.name for spec in specs}
+    if set(arrays) != expected:
+        raise InputError("inputs", met=listed(arrays), expected=listed(expected))
+    lengths: dict[str, tuple[int, str]] = {}
+    for spec in specs:
+        array = np.asarray(arrays[spec.name])
+        if array.dtype != np.dtype(spec.dtype):
+            raise InputError(spec.name, met=str(array.dtype), expected=spec.dtype)
+        if array.ndim != len(spec.shape):
+            raise InputError(
+                spec.name,
+                met=f"shape {array.shape}, {array.ndim} axes",
+                expected=f"{_shape(spec)}, {len(spec.shape)} axes",
+                cause="is the batch axis missing?" if array.ndim == len(spec.shape) - 1 else "",
+            )
+        _check_axes(spec, array.shape, lengths)
+
+
+def _check_axes(spec: Tensor, shape: tuple[int, ...], lengths: dict[str, tuple[int, str]]) -> None:
+    for index, (axis, length) in enumerate(zip(spec.shape, shape, strict=True)):
+        if isinstance(axis, int) and length != axis:
+            raise InputError(
+                spec.name,
+                met=f"shape {shape}",
+                expected=f"{_shape(spec)}, {axis} on axis {index}",
+                cause="are two axes swapped?" if axis in shape else "",
+            )
+        if length < 1:
+            raise InputError(spec.name, met=f"shape {shape}", expected=f"{_shape(spec)}, no axis empty")
+        if isinstance(axis, str):
+            known, other = lengths.setdefault(axis, (length, spec.name))
+            if length != known:
+                raise InputError(
+                    spec.name,
+                    met=f"{length} {axis} (axis {index})",
+                    expected=f"{known} {axis}, as many as {other} has",
+                )
+
+
+def _shape(spec: Tensor) -> str:
+    return f"({', '.join(map(str, spec.shape))})"
+
+
+def _canonical(entries: Mapping[str, Any]) -> bytes:
+    text = json.dumps(entries, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode() + b"\n"
+
+
+def _self_hash(entries: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in entries.items() if key != "sha256"}
+    return hashlib.sha256(_canonical(rest)).hexdigest()
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.is_file():
+        raise BundleError(
+            str(path),
+            met="no such file",
+            expected="the manifest of a bundle",
+            cause="is this a bundle's folder?",
+        )
+    raw = path.read_bytes()
+    try:
+        entries = json.loads(raw)
+        _check_format(path, entries)
+        whole = entries.get("sha256") == _self_hash(entries) and _canonical(entries) == raw
+    except BundleError:
+        raise
+    except (ValueError, RecursionError) as error:
+        cause = "the file is damaged" if raw.endswith(b"\n}\n") else "the file is truncated"
+        raise BundleError(str(path), met=f"«{error}»", expected="JSON", cause=cause) from error
+    if not whole:
+        raise BundleError(
+            str(path),
+            met="contents that differ from their own hash",
+            expected="the file as it was written",
+            cause="it is damaged, or was edited",
+        )
+    try:
+        return Manifest.from_json({key: value for key, value in entries.items() if key != "sha256"})
+    except BundleError as error:
+        raise error.within(str(path)) from error
+
+
+def _check_format(path: Path, entries: Any) -> None:
+    found = entries.get("format") if isinstance(entries, dict) else None
+    if found == FORMAT:
+        return
+    if isinstance(found, str) and found.startswith("edge-bundle/"):
+        cause = "another version of edge-export wrote it: update this one, or export the net again"
+    else:
+        cause = "is this a bundle's folder?"
+    raise BundleError(
+        str(path),
+        met=f"format {found}" if isinstance(found, str) else "no format",
+        expected=f"{FORMAT}, which is what this version reads",
+        cause=cause,
+    )
+
+
+def _check_name(what: str, name: str) -> None:
+    if not _FILE_NAME.fullmatch(name):
+        raise ConfigError(what, met=repr(name), expected="a name of letters, digits and _ . -")
+
+
+def _check_unique(what: str, names: Sequence[str]) -> None:
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ConfigError(what, met=f"{listed(twice)} twice", expected="each once")
+
+
+def _hash(path: Path) -> str:
+    return sha256_tree(path) if path.is_dir() else sha256_file(path)
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum((path / name).stat().st_size for name in files_below(path))
+    return path.stat().st_size
+
+
+def _check_files(bundle: Bundle) -> None:
+    """Every file that the manifest lists is there, and no other."""
+    references = [
+        f"{REFERENCE}/{case}/{name}" for case, files in bundle.manifest.reference.items() for name in files
+    ]
+    artifacts = [item.path for item in bundle.manifest.artifacts]
+    for name in (*artifacts, *references):
+        if not (bundle.path / name).exists():
+            raise BundleError(
+                str(bundle.path / name),
+                met="no such file",
+                expected="a file that the manifest lists",
+                cause="the bundle was copied or downloaded in part",
+            )
+    single = {MANIFEST, *references, *artifacts}
+    for name in files_below(bundle.path):
+        if name not in single and not any(PurePosixPath(name).is_relative_to(item) for item in artifacts):
+            raise BundleError(
+                str(bundle.path / name),
+                met="a file that the manifest does not list",
+                expected="the bundle's own files alone",
+                cause="move it elsewhere",
+            )
+
+
+def _check_artifact(path: Path, item: Artifact, verify: bool) -> None:
+    size = _size(path)
+    if size != item.bytes:
+        raise BundleError(
+            str(path),
+            met=f"{size} bytes",
+            expected=f"{item.bytes} bytes",
+            cause="it was copied or downloaded in part" if size < item.bytes else "it was replaced",
+        )
+    if verify:
+        _check_hash(path, item.sha256)
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    met = _hash(path)
+    if met != expected:
+        raise BundleError(
+            str(path),
+            met=f"SHA-256 {met[:12]}…",
+            expected=f"{expected[:12]}…",
+            cause="it is damaged, or was replaced",
+        )
+
+
+def _check_case(bundle: Bundle, case: str) -> None:
+    inputs, outputs = bundle.reference(case)
+    specs = (*bundle.manifest.inputs, *bundle.manifest.outputs)
+    try:
+        check_inputs(specs, inputs | outputs)
+    except InputError as error:
+        raise BundleError(
+            f"{bundle.path / REFERENCE / case}: {error.what}",
+            met=error.met,
+            expected=error.expected,
+            cause=error.cause,
+        ) from error

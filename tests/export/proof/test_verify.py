@@ -1,0 +1,196 @@
+"""verify: what passes, what fails, what is absent, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tests import small_nets
+
+from edge_export.backends import BACKENDS, get_backend
+from edge_export.convert import export
+from edge_export.proof import verify as parity
+from edge_runtime.errors import BackendError, BundleError, ConfigError
+from edge_runtime.store.bundle import describe_artifact, open_bundle, write_reference
+
+
+@pytest.fixture
+def copy(small_hifigan: Path, tmp_path: Path) -> Path:
+    """A bundle that a test may spoil."""
+    return Path(shutil.copytree(small_hifigan, tmp_path / "bundle"))
+
+
+def rewrite_reference(bundle: Path, case: str, change: float) -> None:
+    """Add to one sample of a stored output, and seal the bundle again."""
+    opened = open_bundle(bundle)
+    inputs, outputs = opened.reference(case)
+    outputs["audio"][0, 0, 7] += change
+    shutil.rmtree(bundle / "reference" / case)
+    hashes = write_reference(bundle, case, inputs | outputs)
+    replace(opened.manifest, reference=opened.manifest.reference | {case: hashes}).save(bundle)
+
+
+def test_every_artifact_passes_on_every_backend_that_is_here(small_hifigan: Path) -> None:
+    result = parity.verify(small_hifigan)
+    assert result.passed
+    ran = {(row.backend, row.precision, row.case) for row in result.rows if row.status == "PASS"}
+    cases = open_bundle(small_hifigan).cases
+    assert len(cases) == 2
+    here = ("onnxruntime", "openvino", "onnx-reference", "mil")
+    assert ran == {(name, bits, case) for name in here for bits in ("fp32", "fp16") for case in cases}
+    for row in result.rows:
+        if row.comparison and row.precision == "fp32":
+            assert row.comparison.max_abs < 1e-5
+
+
+def test_the_executor_says_what_it_met(small_hifigan: Path) -> None:
+    row = parity.verify(small_hifigan, backends=["mil"]).rows[0]
+    assert "largest magnitude" in row.detail
+    assert "CoreML6" in row.detail
+
+
+def test_an_absent_backend_is_listed_and_not_counted(small_hifigan: Path) -> None:
+    result = parity.verify(small_hifigan)
+    absent = [row for row in result.rows if row.status == "absent"]
+    if get_backend("coreml").unavailable():
+        assert {row.backend for row in absent} == {"coreml"}
+        assert "not on this machine: coreml" in result.summary()
+    only_absent = parity.Verification("b", tuple(absent))
+    assert not only_absent.passed
+
+
+def test_an_artifact_that_nothing_could_execute_is_not_proved(
+    small_hifigan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_backend("mil"), "unavailable", lambda device="cpu": f"not on this {device}")
+    result = parity.verify(small_hifigan)
+    if not get_backend("coreml").unavailable():
+        pytest.skip("Core ML itself executes the packages on a Mac")
+    assert result.count("FAIL") == 0
+    assert not result.passed
+    assert result.unproved == ("model.mlpackage", "model.fp16.mlpackage")
+    assert "not proved: model.mlpackage, model.fp16.mlpackage" in result.summary()
+
+
+def test_notes_say_what_ran_and_what_the_executor_met(small_hifigan: Path) -> None:
+    notes = parity.notes(parity.verify(small_hifigan, backends=["onnxruntime", "mil"]).rows).splitlines()
+    assert [line.split()[1:3] for line in notes] == [
+        ["onnxruntime", "fp32"],
+        ["onnxruntime", "fp16"],
+        ["mil", "fp32"],
+        ["mil", "fp16"],
+    ]
+    assert "CPUExecutionProvider" in notes[0]
+    assert "largest magnitude" in notes[3]
+
+
+def test_one_wrong_sample_fails_every_row_of_its_case(copy: Path) -> None:
+    first, second = open_bundle(copy).cases
+    rewrite_reference(copy, first, 2e-3)
+    result = parity.verify(copy, backends=["onnxruntime", "mil"])
+    assert not result.passed
+    verdicts = {(row.precision, row.case): row.status for row in result.rows}
+    assert verdicts["fp32", first] == "FAIL"
+    assert verdicts["fp32", second] == "PASS"
+    failed = next(row for row in result.rows if row.status == "FAIL")
+    assert failed.comparison is not None
+    assert 1.9e-3 < failed.comparison.max_abs < 2.1e-3
+    assert "above the tolerance 0.001" in failed.detail
+
+
+def test_the_tolerance_can_be_set(copy: Path) -> None:
+    rewrite_reference(copy, open_bundle(copy).cases[0], 2e-6)
+    assert parity.verify(copy, backends=["onnxruntime"]).passed
+    strict = parity.verify(copy, backends=["onnxruntime"], tolerance=1e-8)
+    assert not strict.passed
+    assert strict.count("FAIL") >= 1
+
+
+def test_an_artifact_that_cannot_be_opened_is_a_failed_row(copy: Path) -> None:
+    opened = open_bundle(copy)
+    model = onnx.load(copy / "model.onnx")
+    model.graph.node[0].op_type = "NoSuchOperator"
+    onnx.save(model, copy / "model.onnx")
+    old = opened.manifest.artifact("onnx", "fp32")
+    new = describe_artifact(
+        copy, "model.onnx", target="onnx", precision="fp32", version=old.version, axes=old.axes
+    )
+    artifacts = tuple(new if item == old else item for item in opened.manifest.artifacts)
+    replace(opened.manifest, artifacts=artifacts).save(copy)
+    result = parity.verify(copy, backends=["onnxruntime"])
+    broken = [row for row in result.rows if row.precision == "fp32"]
+    assert [row.status for row in broken] == ["FAIL"]
+    assert "NoSuchOperator" in broken[0].detail
+    assert not result.passed
+
+
+def test_a_damaged_bundle_is_refused_before_anything_runs(copy: Path) -> None:
+    path = copy / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    ran: list[str] = []
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        parity.verify(copy, progress=ran.append)
+    assert ran == []
+
+
+def test_a_negative_tolerance_is_refused(small_hifigan: Path) -> None:
+    with pytest.raises(ConfigError, match="--tolerance: met -1, expected a finite number"):
+        parity.verify(small_hifigan, tolerance=-1)
+    for nonsense in (float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"--tolerance: met {nonsense}"):
+            parity.verify(small_hifigan, tolerance=nonsense)
+
+
+def test_an_unknown_backend_is_refused(small_hifigan: Path) -> None:
+    with pytest.raises(BackendError, match="--backend: met 'onnx', expected one of onnxruntime"):
+        parity.verify(small_hifigan, backends=["onnx"])
+
+
+@pytest.mark.skipif(not get_backend("coreml").unavailable(), reason="this machine has Core ML")
+def test_a_backend_asked_for_by_name_must_be_here(small_hifigan: Path) -> None:
+    with pytest.raises(BackendError, match="--backend coreml: met Core ML runs on macOS only"):
+        parity.verify(small_hifigan, backends=["coreml"])
+
+
+def test_a_backend_without_artifacts_is_refused(tmp_path: Path) -> None:
+    config = small_nets.CONFIG.to_json()
+    bundle = export("hifigan", tmp_path / "b", random=1, config=config, targets=["onnx"], precisions=["fp32"])
+    with pytest.raises(ConfigError, match="--backend mil: met a bundle of onnx alone, expected coreml"):
+        parity.verify(bundle, backends=["mil"])
+
+
+def test_rows_are_plain_json(small_hifigan: Path) -> None:
+    result = parity.verify(small_hifigan, backends=["onnxruntime"])
+    plain = json.loads(json.dumps(result.to_json()))
+    assert plain["passed"] is True
+    assert plain["rows"][0]["backend"] == "onnxruntime"
+    assert plain["rows"][0]["comparison"]["max_abs"] < 1e-3
+
+
+def test_the_table_has_a_line_a_row(small_hifigan: Path) -> None:
+    rows = parity.verify(small_hifigan, backends=["onnxruntime"]).rows
+    lines = parity.table(rows).splitlines()
+    assert len(lines) == len(rows) + 1
+    assert lines[0].split()[:4] == ["net", "backend", "precision", "case"]
+    assert all(line.endswith("PASS") for line in lines[1:])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(5.22e-6, "5.3e-06"), (5.3e-6, "5.3e-06"), (9.99e-4, "1.0e-03"), (0.0, "0"), (np.inf, "inf")],
+)
+def test_a_tolerance_is_rounded_so_that_it_still_passes(value: float, text: str) -> None:
+    assert parity.rounded_up(value) == text
+    assert float(text) >= value
+
+
+def test_every_backend_has_the_name_it_is_listed_under() -> None:
+    for name in BACKENDS:
+        assert get_backend(name).name == name

@@ -1,0 +1,60 @@
+"""Checkpoints are whole files in order, and are read without running code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edge_runtime.errors import CheckpointError
+from edge_training.engine.run_checkpoints import WholeCheckpoints, checkpoint_steps, write_json
+
+
+def test_steps_are_in_order_and_strangers_are_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for name in (
+        "step-00000020.ckpt",
+        "step-00000003.ckpt",
+        "step-100000000.ckpt",
+        "best.ckpt",
+        "step-x.ckpt",
+    ):
+        (folder / name).touch()
+    assert list(checkpoint_steps(tmp_path)) == [3, 20, 100_000_000]
+    assert checkpoint_steps(tmp_path / "nowhere") == {}
+
+
+def test_a_checkpoint_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, saving = tmp_path / "x.ckpt", WholeCheckpoints()
+    saving.save_checkpoint({"a": torch.ones(2)}, path)
+
+    def broken(saved: Any, place: Path) -> None:
+        Path(place).write_bytes(b"half")
+        raise KeyboardInterrupt(saved)
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(KeyboardInterrupt):
+        saving.save_checkpoint({"a": torch.zeros(2)}, path)
+    assert torch.equal(saving.load_checkpoint(path)["a"], torch.ones(2))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.ckpt"]
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("harm-done",)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": Harmful()}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"x.ckpt: met bytes that cannot be read"):
+        WholeCheckpoints().load_checkpoint(tmp_path / "x.ckpt")
+    assert not Path("harm-done").exists()
+
+
+def test_json_is_sorted_and_ends_in_a_newline(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"b": 1, "a": [2]})
+    assert (tmp_path / "x.json").read_text() == '{\n  "a": [\n    2\n  ],\n  "b": 1\n}\n'

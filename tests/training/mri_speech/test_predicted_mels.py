@@ -1,0 +1,110 @@
+"""Predicted mels: the vocoder's scale, whose mean and deviation, modes, what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.training.mri_speech.mri_clips import write_clips
+
+from edge_runtime.dsp.mel import PRESETS
+from edge_runtime.errors import ConfigError, InputError, TargetError
+from edge_training.mri_speech.mri_acoustic import MriAcoustic, MriAcousticConfig
+from edge_training.mri_speech.predicted_mels import FOLDER, Predictor, open_predictor, predicted_mels
+from edge_training.mri_speech.preparation import Preparation, prepare
+from edge_training.vocoder.data import read_mel
+
+TINY = MriAcousticConfig(image_size=16, backbone="tiny", rnn_hidden=8)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_clips(tmp_path_factory.mktemp("mri"), (11, 14))
+    return prepare(root / "videos", root / "wavs", root / "data", Preparation(size=16), workers=1).folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_file(MriAcoustic(TINY).state_dict(), tmp_path / "net.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(TINY.to_json()))
+    return tmp_path / "net.safetensors"
+
+
+def constant(value: float, config: MriAcousticConfig = TINY) -> Predictor:
+    return Predictor(config, lambda frames: np.full((len(frames), 64), value, np.float32))
+
+
+def test_mels_are_what_the_vocoder_reads(data: Path, tmp_path: Path) -> None:
+    """A prediction of 0 is the mean mel; of 1, a deviation above it."""
+    scaler = json.loads((data / "scaler.json").read_text())
+    for value in (0.0, 1.0):
+        out = predicted_mels(data, constant(value), tmp_path / f"{value}")
+        decibels = np.array(scaler["mean"]) + value * np.array(scaler["std"])
+        expected = np.log(np.maximum(10 ** (decibels / 10), 1e-5))
+        mel = read_mel(out / "c1.npy", PRESETS["rtmri"])
+        assert (mel.shape, mel.dtype) == ((64, 14), np.dtype(np.float32))
+        np.testing.assert_allclose(mel, np.repeat(expected[:, None], 14, axis=1), atol=1e-4)
+
+
+def test_they_lie_in_the_data_by_default(data: Path) -> None:
+    said: list[str] = []
+    assert predicted_mels(data, constant(0), progress=said.append) == data / FOLDER
+    assert said == ["1/2: c0", "2/2: c1"]
+    assert sorted(path.name for path in (data / FOLDER).iterdir()) == ["c0.npy", "c1.npy"]
+    with pytest.raises(TargetError, match="an existing folder"):
+        predicted_mels(data, constant(0))
+    predicted_mels(data, constant(1), overwrite=True)
+
+
+def test_the_nets_own_statistics_come_first(data: Path, tmp_path: Path) -> None:
+    own = replace(TINY, mel_mean=(-20.0,) * 64, mel_std=(2.0,) * 64)
+    mel = np.load(predicted_mels(data, constant(1, own), tmp_path / "own") / "c0.npy")
+    np.testing.assert_allclose(mel, np.log(10**-1.8), rtol=1e-5)
+    (tmp_path / "scaler.json").write_text(json.dumps({"mean": [-10.0] * 64, "std": [1.0] * 64}))
+    given = predicted_mels(data, constant(1, own), tmp_path / "given", scaler=tmp_path / "scaler.json")
+    np.testing.assert_allclose(np.load(given / "c0.npy"), np.log(10**-0.9), rtol=1e-5)
+
+
+def test_modes_of_a_checkpoint(data: Path, checkpoint: Path) -> None:
+    frames = np.load(data / "samples" / "c0" / "mri.npy")
+    full, window = (open_predictor(checkpoint, mode=mode) for mode in ("full", "window"))
+    net = MriAcoustic(TINY)
+    torch.manual_seed(0)
+    net.load_state_dict(MriAcoustic(TINY).state_dict())
+    with torch.inference_mode():
+        batch = torch.from_numpy(frames)[None]
+        expected = net.eval()(batch)[0].numpy(), net.windowed(batch)[0].numpy()
+    np.testing.assert_allclose(full.predict(frames), expected[0], atol=1e-6)
+    np.testing.assert_allclose(window.predict(frames), expected[1], atol=1e-6)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-4
+
+
+def test_the_configuration_may_be_the_datas(data: Path, checkpoint: Path) -> None:
+    (checkpoint.parent / "config.json").unlink()
+    entries = json.loads((data / "meta.json").read_text()) | {"backbone": "tiny", "rnn_hidden": 8}
+    (checkpoint.parent / "meta.json").write_text(json.dumps(entries))
+    config = open_predictor(checkpoint, config=checkpoint.parent / "meta.json").config
+    assert (config.image_size, config.mel_mean) == (16, tuple(entries["mean"]))
+
+
+def test_refusals(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="mode: met 'both'"):
+        open_predictor(checkpoint, mode="both")
+    with pytest.raises(ConfigError, match="checkpoint and bundle: met neither"):
+        open_predictor()
+    with pytest.raises(ConfigError, match="checkpoint and bundle: met both"):
+        open_predictor(checkpoint, tmp_path / "bundle")
+    with pytest.raises(ConfigError, match=r"c0: met pictures of 16 × 16 pixels, expected 32 × 32.*--size 32"):
+        predicted_mels(data, constant(0, replace(TINY, image_size=32)), tmp_path / "out")
+    (tmp_path / "scaler.json").write_text(json.dumps({"mean": [0.0] * 80, "std": [1.0] * 80}))
+    with pytest.raises(InputError, match=r"scaler.json: mean: met 80 numbers, expected 64"):
+        predicted_mels(data, constant(0), tmp_path / "out", scaler=tmp_path / "scaler.json")
+    with pytest.raises(InputError, match=r"meta.json: met no such file"):
+        predicted_mels(tmp_path, constant(0), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,22 @@
+"""The bench of training steps: both ways take the same losses. Speed is measured, never asserted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.training.vocoder.tiny_run import TINY
+
+from edge_training.vocoder.hifigan_recipe import HifiGanFit
+from edge_training.vocoder.throughput import measure
+
+
+@pytest.mark.parametrize("scales", [True, False])
+def test_both_ways_take_equal_losses(scales: bool) -> None:
+    """Spectral norm iterates once a pass, so one pass fewer changes its weights in the fifth digit."""
+    config = HifiGanFit.from_json(TINY | {"lambda_stft": 0.0})
+    result = measure(config if scales else replace(config, msd=None), rounds=2)
+    assert set(result.textbook_losses) == {"loss/discriminator", "loss/mel", "loss/generator"}
+    for name, value in result.textbook_losses.items():
+        assert result.trainer_losses[name] == pytest.approx(value, rel=2e-3 if scales else 1e-5), name
+    assert result.gain > 0

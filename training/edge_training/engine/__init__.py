@@ -1,0 +1,1 @@
+"""Training over Lightning: what every recipe shares."""

@@ -1,0 +1,130 @@
+"""What the trainer asks of a net: a LightningModule of this kind, and a `Recipe` that builds it.
+
+A net's training lives in `edge_training/<system>/recipe.py` and ends in a module-level `RECIPE`; `RECIPES`
+names the file. Everything random inside a step comes from torch's, numpy's and Python's global generators,
+which are seeded anew before each step by (seed, step, process): the random state needs no saving either.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge_runtime.errors import ConfigError, InputError
+from edge_training.engine.config import FitConfig
+from edge_training.engine.items import Item, TrainingData
+
+RECIPES: Mapping[str, str] = {
+    "hifigan": "edge_training.vocoder.hifigan_recipe",
+    "audio-encoder": "edge_training.talking_head.recipe",
+    "mel-inversion": "edge_training.mel_inversion.recipe",
+    "degli": "edge_training.mel_inversion.degli_recipe",
+    "mri-acoustic": "edge_training.mri_speech.recipe",
+}
+
+Config = TypeVar("Config", bound=FitConfig)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A validation spectrogram: what was asked for above, what the net made below."""
+
+    name: str
+    rows: Mapping[str, Any]  # title → array (bands, frames)
+
+
+class FitModule(lightning.LightningModule, Generic[Config]):
+    """A net in training.
+
+    Children build their nets in `__init__`, write `training_step` and `validation_step`, call `finite` on
+    every loss before its backward pass, and log through `note`.
+    """
+
+    monitor: ClassVar[str]  # the logged validation figure, the lower the better
+    weights_file: ClassVar[str]  # name of the file that `edge-export export` takes
+
+    def __init__(self, config: Config, data: TrainingData) -> None:
+        super().__init__()
+        self.config = config
+        self.clips = len(data.names)
+        self.pictures: list[Picture] = []  # of the last validation
+
+    # ---- what a net provides
+
+    def weights(self) -> dict[str, Tensor]:
+        """The plain state dict that `edge-export export` takes."""
+        raise NotImplementedError
+
+    def origin_files(self) -> dict[str, Callable[[Path], None]]:
+        """File name → writer, for formats of the origin system; names hold the step. None by default."""
+        return {}
+
+    # ---- what it can use
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done."""
+        return int(self.trainer.global_step)
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training clips done, counted in items: a batch may span two."""
+        return self.step * self.config.batch_size / self.clips
+
+    def finite(self, loss: Tensor, batch: Item, what: str = "loss") -> Tensor:
+        """The loss, or InputError that says at which step and on which clips it is not finite."""
+        if torch.isfinite(loss):
+            return loss
+        raise InputError(
+            what,
+            met=f"{float(loss.detach())} at step {self.step + 1} on {', '.join(batch['name'])}",
+            expected="a finite loss",
+            cause="lower learning_rate, or listen to these clips; the last good checkpoint is kept, "
+            "and training goes on from it with --resume",
+        )
+
+    def note(self, figures: Mapping[str, Tensor], *, bar: tuple[str, ...] = ()) -> None:
+        """Log figures of this step, averaged over processes; `bar` names those on the bar."""
+        together = self.trainer.world_size > 1
+        for name, value in figures.items():
+            self.log(name, value.detach(), prog_bar=name in bar, sync_dist=together, batch_size=1)
+        # Lightning numbers rows by this figure; automatic optimisation steps after the log
+        ahead = self.automatic_optimization and self.trainer.training
+        self.log("step", float(self.step + ahead), batch_size=1)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
+        words = np.random.SeedSequence((self.config.seed, self.step, self.global_rank)).generate_state(3)
+        random.seed(int(words[0]))
+        np.random.seed(int(words[1]))  # noqa: NPY002 - for libraries that draw from it
+        torch.manual_seed(int(words[2]))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one net is trained."""
+
+    net: str
+    presets: Mapping[str, FitConfig]
+    default_preset: str
+    read_config: Callable[[Mapping[str, Any]], FitConfig]  # from one flat JSON object
+    open_data: Callable[[Any, Path], TrainingData]  # (config, DATA)
+    build: Callable[[Any, TrainingData], FitModule[Any]]
+    unused_parameters: bool = False  # some backward passes leave parameters out (two nets in turn)
+
+
+def find_recipe(net: str) -> Recipe:
+    """The recipe of a net; raises ConfigError for a net that is not trained here."""
+    if net not in RECIPES:
+        raise ConfigError("net", met=repr(net), expected=" or ".join(RECIPES))
+    recipe = import_module(RECIPES[net]).RECIPE
+    assert isinstance(recipe, Recipe)
+    return recipe

@@ -1,0 +1,364 @@
+"""The one way to train a net: `train`, over Lightning.
+
+    RUN/
+      config.json     net, configuration, data, versions: everything to repeat the run
+      metrics.csv     figures by step; tensorboard/ the same for TensorBoard
+      plots/          loss curves, validation spectrograms
+      checkpoints/    see `edge_training.engine.run_checkpoints`
+
+What is trained on at a step, and everything random in it, is a function of (seed, step): a run killed at
+any moment and resumed ends in the weights of a run that was not, bit by bit on one CPU. `batch_size` is that
+of all processes together, so the loss does not depend on their number.
+
+More than one process: Lightning's DDP. On one machine `devices=2`; on several start the same command on each
+with torchrun or srun, which Lightning recognises, and give `devices` and `nodes`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from edge_runtime.errors import ConfigError, TargetError
+from edge_training.engine.config import FitConfig
+from edge_training.engine.items import TrainingData, training_loader, validation_loader
+from edge_training.engine.logs import StepsBar, StepsLines, TableLog, quiet, tensorboard
+from edge_training.engine.module import FitModule, Recipe, find_recipe
+from edge_training.engine.plots import Plots
+from edge_training.engine.run_checkpoints import (
+    FOLDER,
+    Checkpoints,
+    WholeCheckpoints,
+    checkpoint_steps,
+    write_json,
+)
+from edge_training.weights.reading import read_config
+
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+_PACKAGES = ("edge-export", "torch", "lightning", "numpy")
+# may differ when a run goes on: how long it takes and how it is watched, not what it computes
+_FREE_ON_RESUME = frozenset(
+    {"steps", "num_workers", "log_every", "checkpoint_every", "validate_every", "keep_checkpoints"}
+    | {"origin_checkpoints"}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Where a training runs. Raises ConfigError for what cannot be."""
+
+    devices: int | str = "auto"
+    nodes: int = 1
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError("precision", met=repr(self.precision), expected=" or ".join(PRECISIONS))
+        if not (self.devices == "auto" or str(self.devices).isdecimal()) or self.processes < 1:
+            met = f"{self.devices} and {self.nodes}"
+            raise ConfigError("devices and nodes", met=met, expected="numbers, at least 1, or auto devices")
+
+    @property
+    def processes(self) -> int:
+        """Of the whole training."""
+        each = max(1, torch.cuda.device_count()) if self.devices == "auto" else int(self.devices)
+        return each * self.nodes
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """What a training left."""
+
+    run: Path
+    weights: Path  # plain weights of the last step, config.json beside: what `edge-export export` takes
+    best_weights: Path | None  # of the best validation
+    steps: int
+    metrics: Mapping[str, float]  # last logged figures
+    first_process: bool = True  # of a training on several devices or machines
+
+
+def train(
+    net: str,
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    steps: int | None = None,
+    resume: bool = False,
+    devices: int | str = "auto",
+    nodes: int = 1,
+    precision: str = "32-true",
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    **settings: Any,
+) -> TrainResult:
+    """Train a net on a folder of data, into a folder.
+
+    Args:
+        net: name in `edge_training.engine.module.RECIPES`.
+        data: the folder that the net's data file describes.
+        out: RUN; must be empty or absent, or with `resume` a run of the same net.
+        config: JSON file or its entries: a published config.json, or the config.json of another run.
+        preset: a named configuration, when there is no `config`.
+        steps: optimiser steps of the whole run, those before a resume included.
+        resume: go on from the newest checkpoint in `out`; from the start where none was written yet.
+        devices: processes on this machine, "auto" for all accelerators, or one on the CPU.
+        nodes: machines.
+        precision: "32-true", "16-mixed" or "bf16-mixed".
+        callbacks: further Lightning callbacks.
+        progress: show a bar on a terminal, lines otherwise.
+        settings: entries of the configuration that replace those of `config` or `preset`.
+
+    Raises:
+        ConfigError: a configuration that contradicts itself, the data, or the run that is resumed.
+        InputError: data that cannot be trained on, or a loss that is not finite (the sentence says the step
+            and the clips; the last good checkpoint stays).
+        CheckpointError, TargetError: a damaged checkpoint; a run folder that exists or cannot be written.
+    """
+    recipe, run = find_recipe(net), Path(out)
+    machine = Machine(devices, nodes, precision)
+    before = _earlier(run, net, resume=resume)
+    if steps is not None:
+        settings["steps"] = steps
+    chosen = _configure(recipe, config, preset, settings, before)
+    if chosen.batch_size % machine.processes:
+        expected = f"a multiple of the {machine.processes} processes"
+        raise ConfigError("batch_size", met=str(chosen.batch_size), expected=expected)
+    loaded = recipe.open_data(chosen, Path(data))
+    _check_clips(loaded, before)
+    saved = checkpoint_steps(run)
+    started = max(saved, default=0)
+    if started > chosen.steps:
+        raise ConfigError("steps", met=str(chosen.steps), expected=f"at least the {started} done already")
+    if _first_process():
+        write_json(run / "config.json", _record(recipe, chosen, loaded, Path(data), machine))
+    with quiet():
+        torch.manual_seed(chosen.seed)  # initial weights
+        # a resumed run has all of what it once started from in its own checkpoint
+        module = recipe.build(dataclasses.replace(chosen, start_from=None) if saved else chosen, loaded)
+        table = TableLog(run, started)
+        watching = [Checkpoints(run), Plots(run, table), *callbacks, *_progress(progress)]
+        trainer = _trainer(run, chosen, recipe, machine, watching, [table, tensorboard(run, started)])
+        trainer.fit(module, _Loaders(loaded, chosen), ckpt_path=saved.get(started))
+    return _result(run, module, trainer)
+
+
+# ---- configuration and run folder -------------------------------------------------------------------------
+
+
+def _earlier(run: Path, net: str, *, resume: bool) -> dict[str, Any] | None:
+    """The record of the run that is in the folder; refuses what must not be mixed."""
+    record = run / "config.json"
+    if not (_first_process() or resume):
+        return None  # the first process judges the folder; it may have begun to write
+    if run.exists() and not run.is_dir():
+        raise TargetError(str(run), met="a file", expected="a folder, or a path that does not exist yet")
+    if not resume:
+        if run.is_dir() and any(run.iterdir()):
+            raise TargetError(
+                str(run),
+                met="a folder that is not empty",
+                expected="an empty one, or a path that does not exist yet",
+                cause="go on with an earlier run by resuming it (--resume)" if record.is_file() else "",
+            )
+        return None
+    if not record.is_file():
+        raise ConfigError(
+            str(run), met="no config.json", expected="a run to resume", cause="start it without --resume"
+        )
+    found = read_config(record)
+    if found.get("net") != net or not isinstance(found.get("config"), dict):
+        raise ConfigError(
+            str(record),
+            met=f"a run of {found.get('net')!r}",
+            expected=f"a run of {net!r}",
+            cause="is another folder meant?",
+        )
+    return found
+
+
+def _configure(
+    recipe: Recipe,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None,
+    preset: str | None,
+    settings: Mapping[str, Any],
+    before: Mapping[str, Any] | None,
+) -> FitConfig:
+    """The configuration: of the earlier run, of `config`, or of a preset, with `settings` on top."""
+    if config is not None and preset is not None:
+        raise ConfigError("config and preset", met="both", expected="one of them")
+    entries = _entries(recipe, config, preset)
+    if before is None:
+        base = entries if entries is not None else recipe.presets[recipe.default_preset].to_json()
+        return recipe.read_config(dict(base) | dict(settings))
+    earlier = recipe.read_config(before["config"]).to_json()
+    # a preset's number of steps, say, is no wish to change the run's: those are asked for by `settings` alone
+    binding = {name: value for name, value in (entries or {}).items() if name not in _FREE_ON_RESUME}
+    asked = recipe.read_config(earlier | binding | dict(settings)).to_json()
+    for name, value in asked.items():
+        if name not in _FREE_ON_RESUME and value != earlier[name]:
+            raise ConfigError(
+                name,
+                met=repr(value),
+                expected=f"{earlier[name]!r}, as the run began",
+                cause="a resumed run keeps its configuration; start another with start_from to change it",
+            )
+    return recipe.read_config(asked)
+
+
+def _entries(
+    recipe: Recipe, config: str | os.PathLike[str] | Mapping[str, Any] | None, preset: str | None
+) -> Mapping[str, Any] | None:
+    if preset is not None:
+        if preset not in recipe.presets:
+            raise ConfigError("preset", met=repr(preset), expected=" or ".join(recipe.presets))
+        return recipe.presets[preset].to_json()
+    if config is None:
+        return None
+    entries = config if isinstance(config, Mapping) else read_config(config)
+    if isinstance(entries.get("config"), Mapping) and "net" in entries:  # config.json of a run
+        if entries["net"] != recipe.net:
+            raise ConfigError(
+                "config", met=f"a run of {entries['net']!r}", expected=f"a configuration of {recipe.net!r}"
+            )
+        return dict(entries["config"])
+    return entries
+
+
+def _check_clips(data: TrainingData, before: Mapping[str, Any] | None) -> None:
+    """A resumed run must see the clips that it began with, in their order."""
+    if before is not None and before.get("clips") != list(data.names):
+        raise ConfigError(
+            "data",
+            met=f"{len(data.names)} clips to train on",
+            expected=f"the {len(before.get('clips', []))} that the run began with",
+            cause="files were added, removed or renamed; a resumed run needs the same ones",
+        )
+
+
+def _first_process() -> bool:
+    """Whether this process writes; known before Lightning starts, from torchrun's or SLURM's variables."""
+    return not getattr(rank_zero_only, "rank", 0)
+
+
+def _record(
+    recipe: Recipe, config: FitConfig, data: TrainingData, folder: Path, machine: Machine
+) -> dict[str, Any]:
+    """What config.json of a run says."""
+    return {
+        "net": recipe.net,
+        "config": config.to_json(),
+        "data": str(folder),
+        "clips": list(data.names),
+        "validation_clips": list(data.validation_names),
+        **dataclasses.asdict(machine),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+# ---- Lightning --------------------------------------------------------------------------------------------
+
+
+class _Loaders(lightning.LightningDataModule):
+    """Batches from the step on at which training (re)starts."""
+
+    def __init__(self, data: TrainingData, config: FitConfig) -> None:
+        super().__init__()
+        self.data, self.config = data, config
+
+    def train_dataloader(self) -> Any:
+        trainer = self.trainer
+        assert trainer is not None
+        return training_loader(
+            self.data,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            step=trainer.global_step,  # restored before the loader is asked for
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+            workers=self.config.num_workers,
+        )
+
+    def val_dataloader(self) -> Any:
+        return validation_loader(self.data)
+
+
+def _progress(wanted: bool) -> list[Callback]:
+    """A bar on a terminal, lines otherwise."""
+    if not wanted:
+        return []
+    return [StepsBar() if sys.stderr.isatty() else StepsLines()]
+
+
+def _trainer(
+    run: Path,
+    config: FitConfig,
+    recipe: Recipe,
+    machine: Machine,
+    callbacks: list[Callback],
+    loggers: list[Logger],
+) -> lightning.Trainer:
+    strategy = "auto" if machine.processes == 1 else "ddp"
+    if machine.processes > 1 and recipe.unused_parameters:
+        strategy = "ddp_find_unused_parameters_true"
+    precision: Any = machine.precision
+    try:
+        return lightning.Trainer(
+            max_steps=config.steps,
+            max_epochs=-1,
+            devices=machine.devices,
+            num_nodes=machine.nodes,
+            precision=precision,
+            strategy=strategy,
+            callbacks=callbacks,
+            logger=loggers,
+            plugins=[WholeCheckpoints()],
+            log_every_n_steps=config.log_every,
+            # a run shorter than the interval is validated once, at its end
+            val_check_interval=min(config.validate_every, config.steps),
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=any(isinstance(callback, StepsBar) for callback in callbacks),
+            default_root_dir=run,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise ConfigError(
+            "devices, nodes or precision", met=str(error), expected="what this machine has"
+        ) from error
+
+
+def _result(run: Path, module: FitModule[Any], trainer: lightning.Trainer) -> TrainResult:
+    folder = run / FOLDER
+    best = folder / "best" / module.weights_file
+    return TrainResult(
+        run=run,
+        weights=folder / module.weights_file,
+        best_weights=best if best.is_file() else None,
+        steps=int(trainer.global_step),
+        metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
+        first_process=trainer.is_global_zero,
+    )

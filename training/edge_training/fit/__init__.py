@@ -1,1 +1,0 @@
-"""Training: one way (`trainer.train`) for every net, and one file of recipe a net."""

@@ -1,0 +1,1 @@
+"""Mel → magnitude, and Deep Griffin-Lim: nets, data, losses and recipes."""

@@ -1,0 +1,313 @@
+"""How good mel inversion is, in figures: nets beside what needs none, and the true magnitude as the ceiling.
+
+    python -m edge_training.mel_inversion.quality --data DIR --net NAME=FILE … [--degli FILE] [--last 4]
+
+Each recording is turned into the nets' mel, and back in two steps. Magnitudes, each against the true one:
+
+    true      the recording's own
+    pinv      pseudo-inverse, negative values raised to nearly nothing
+    updates   the same, then 50 multiplicative updates
+    NAME      a net's, for each --net
+
+    si_ssdr   dB, the higher the better; `edge_runtime.dsp.quality`
+    sc        dB, spectral convergence, the lower the better
+    lsd       dB, log-spectral distance, the lower the better
+    in_band   si_ssdr of the bins that the mel bank covers alone
+
+Phases, each from zero: `fgla`, 64 iterations of Fast Griffin-Lim, on every magnitude; `degli`, 10 blocks of
+Deep Griffin-Lim, on the true one, the updates' and the first net's. Of the signal:
+
+    pesq      ITU-T P.862.2, wide band at 16 kHz, 1 … 4.64
+    stoi      short-time objective intelligibility (Taal and others 2011) at 16 kHz, 0 … 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edge_runtime.dsp.griffin_lim import griffin_lim
+from edge_runtime.dsp.magnitude import UPDATES, estimate_magnitude, linear_mel
+from edge_runtime.dsp.mel import MelConfig, MelFrontEnd, filter_bank
+from edge_runtime.dsp.quality import log_spectral_distance, si_ssdr, spectral_convergence_db
+from edge_runtime.dsp.spectral import Stft
+from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.media.audio import read_audio, write_wav
+from edge_training.mel_inversion.degli import Degli, DegliConfig
+from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig, build_mel_inversion
+from edge_training.vocoder.data import SUFFIXES
+from edge_training.vocoder.quality import pesq_and_stoi
+from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
+
+ITERATIONS, BLOCKS = 64, 10
+FIGURES = ("si_ssdr", "in_band", "sc", "lsd", "pesq", "stoi")
+
+Array = NDArray[Any]
+Synthesis = Callable[[Array], Array]  # magnitude (bins, frames) → samples
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is known of a clip."""
+
+    name: str
+    samples: Array
+    magnitude: Array  # (bins, frames)
+    mel: Array  # (n_mels, frames)
+
+
+Estimate = Callable[[Recording], Array]  # its magnitude, from no more of it than the mel
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one magnitude with one phase."""
+
+    magnitude: str
+    phase: str
+    clips: Mapping[str, Mapping[str, float]]  # clip → figure → value
+    seconds: tuple[float, float]  # that magnitude and phase took for a second of audio
+
+    @property
+    def mean(self) -> dict[str, float]:
+        return {figure: float(np.mean([clip[figure] for clip in self.clips.values()])) for figure in FIGURES}
+
+    def to_json(self) -> dict[str, Any]:
+        clips = {clip: _finite(figures) for clip, figures in self.clips.items()}
+        taken = dict(zip(("magnitude", "phase"), self.seconds, strict=True))
+        return {
+            "magnitude": self.magnitude, "phase": self.phase, "clips": clips, "mean": _finite(self.mean),
+            "real_time": taken,
+        }  # fmt: skip
+
+
+def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity, which the true magnitude reaches: null."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def compare(
+    clips: Sequence[Path],
+    nets: Mapping[str, Path],
+    degli: Path | None = None,
+    *,
+    iterations: int = ITERATIONS,
+    blocks: int = BLOCKS,
+    out: Path | None = None,
+    say: Callable[[Row], object] = lambda _: None,
+) -> list[Row]:
+    """Figures of all ways on recordings; `out` takes what was heard as WAV, `say` each row as it is done.
+
+    Raises:
+        ConfigError: no net, or nets of different front ends.
+        InputError: a recording at another rate.
+        BackendError: PESQ or STOI cannot be computed here.
+    """
+    loaded = {name: load_net(path) for name, path in nets.items()}
+    mel = _common_mel(loaded)
+    recordings = [_record(path, mel) for path in clips]
+    estimates: dict[str, Estimate] = {"true": lambda r: r.magnitude}
+    estimates |= {"pinv": model_free(mel, 0), "updates": model_free(mel, UPDATES)}
+    estimates |= {name: neural(net) for name, (net, _) in loaded.items()}
+    fgla = fast_griffin_lim(mel, iterations)
+    deep = None if degli is None else deep_griffin_lim(load_degli(degli, mel), blocks)
+    rows = []
+    for name, estimate in estimates.items():
+        phases = {f"fgla-{iterations}": fgla}
+        if deep is not None and name in ("true", "updates", next(iter(loaded))):
+            phases[f"degli-{blocks}"] = deep
+        began = time.perf_counter()
+        magnitudes = [estimate(recording) for recording in recordings]
+        taken = time.perf_counter() - began
+        for phase, synthesis in phases.items():
+            rows.append(_row((name, phase), recordings, magnitudes, synthesis, taken, mel, out))
+            say(rows[-1])
+    return rows
+
+
+# ---- nets -------------------------------------------------------------------------------------------------
+
+
+def load_net(weights: Path) -> tuple[nn.Module, MelConfig]:
+    """The net of a weights file, by the configuration beside it, and its mel; domain "log" alone."""
+    config = MelInversionConfig.from_json(_config_beside(weights))
+    if config.domain != "log":
+        raise ConfigError(
+            str(weights),
+            met=f"a net of the domain {config.domain!r}",
+            expected="'log'",
+            cause="the dB domain's mel is another one, so its figures cannot stand beside these",
+        )
+    net = build_mel_inversion(config)
+    load_checkpoint(net, read_checkpoint(weights), net="mel-inversion")
+    return net.eval(), config.mel
+
+
+def load_degli(weights: Path, mel: MelConfig) -> Degli:
+    """The block of a weights file, on the frames of a front end; it does not care where they are centred."""
+    config = DegliConfig.from_json(_config_beside(weights))
+    if (config.n_fft, config.hop_length, config.win_length) != (mel.n_fft, mel.hop_length, mel.win_length):
+        raise ConfigError(
+            str(weights),
+            met=f"n_fft {config.n_fft}, hop {config.hop_length}, window {config.win_length}",
+            expected=f"{mel.n_fft}, {mel.hop_length}, {mel.win_length}, those of the mel",
+        )
+    net = Degli(replace(config, padding=mel.padding, graph="block"))
+    load_checkpoint(net, read_checkpoint(weights), net="degli")
+    return net.eval()
+
+
+def _config_beside(weights: Path) -> dict[str, Any]:
+    found = find_config(weights)
+    if found is None:
+        raise ConfigError(str(weights.parent), met="no config.json", expected="the net's configuration")
+    return read_config(found)
+
+
+def _common_mel(nets: Mapping[str, tuple[nn.Module, MelConfig]]) -> MelConfig:
+    if not nets:
+        raise ConfigError("nets", met="none", expected="at least one, which says the mel")
+    (first, (_, mel)), *others = nets.items()
+    for name, (_, other) in others:
+        if other != mel:
+            raise ConfigError(name, met="a mel of its own", expected=f"that of {first}")
+    return mel
+
+
+# ---- ways -------------------------------------------------------------------------------------------------
+
+
+def model_free(config: MelConfig, updates: int) -> Estimate:
+    """Pseudo-inverse and multiplicative updates."""
+    return lambda recording: estimate_magnitude(linear_mel(recording.mel, config), config, updates)
+
+
+def neural(net: nn.Module) -> Estimate:
+    """A net of the domain "log"."""
+
+    def estimate(recording: Recording) -> Array:
+        with torch.inference_mode():
+            return np.asarray(net(torch.from_numpy(recording.mel)[None])[0].exp().numpy())
+
+    return estimate
+
+
+def fast_griffin_lim(config: MelConfig, iterations: int) -> Synthesis:
+    """Phases without a net."""
+    return lambda magnitude: griffin_lim(
+        magnitude, n_fft=config.n_fft, hop_length=config.hop_length, win_length=config.win_length,
+        n_iter=iterations, padding=config.padding,
+    )  # fmt: skip
+
+
+def deep_griffin_lim(net: Degli, blocks: int) -> Synthesis:
+    """Phases by blocks of the net, from zero."""
+
+    def synthesize(magnitude: Array) -> Array:
+        gain = net.config.magnitude_rms / max(1e-9, float(np.sqrt(np.square(magnitude).mean())))
+        target = torch.from_numpy(np.asarray(magnitude * gain, np.float32))[None]
+        with torch.inference_mode():
+            start = torch.stack([target, torch.zeros_like(target)], 1)
+            return np.asarray(net.reconstruct(start, target, blocks)[0].numpy() / gain)
+
+    return synthesize
+
+
+# ---- judging ----------------------------------------------------------------------------------------------
+
+
+def _record(path: Path, mel: MelConfig) -> Recording:
+    audio = read_audio(path)
+    if audio.sample_rate != mel.sample_rate:
+        raise InputError(str(path), met=f"{audio.sample_rate} Hz", expected=f"{mel.sample_rate} Hz")
+    samples = audio.samples[: len(audio.samples) // mel.hop_length * mel.hop_length]
+    spectrum = Stft(mel.stft, "float64").forward(samples.astype(np.float64))
+    magnitude = np.sqrt(np.abs(spectrum) ** 2 + mel.epsilon).astype(np.float32)
+    return Recording(path.stem, samples, magnitude, MelFrontEnd(mel)(samples))
+
+
+def _row(
+    names: tuple[str, str],
+    recordings: Sequence[Recording],
+    magnitudes: Sequence[Array],
+    synthesis: Synthesis,
+    taken: float,
+    mel: MelConfig,
+    out: Path | None,
+) -> Row:
+    """Figures of one way; `taken`: seconds for the magnitudes."""
+    began = time.perf_counter()
+    heard = [synthesis(magnitude) for magnitude in magnitudes]
+    phase_taken = time.perf_counter() - began
+    clips = {}
+    for recording, magnitude, samples in zip(recordings, magnitudes, heard, strict=True):
+        length = min(len(samples), len(recording.samples))
+        figures = judge_magnitude(recording.magnitude, magnitude, mel)
+        clips[recording.name] = figures | pesq_and_stoi(
+            recording.samples[:length], np.asarray(samples[:length], np.float32), mel.sample_rate
+        )
+        if out is not None:
+            file = out / f"{recording.name}_{'_'.join(names)}.wav"
+            write_wav(file, np.clip(samples, -1, 1).astype(np.float32), mel.sample_rate)
+    seconds = sum(len(recording.samples) for recording in recordings) / mel.sample_rate
+    return Row(*names, clips, (taken / seconds, phase_taken / seconds))
+
+
+def judge_magnitude(truth: Array, estimate: Array, mel: MelConfig) -> dict[str, float]:
+    """Figures of a magnitude (bins, frames)."""
+    covered = filter_bank(mel).any(axis=0)
+    return {
+        "si_ssdr": si_ssdr(truth, estimate),
+        "in_band": si_ssdr(truth[covered], estimate[covered]),
+        "sc": spectral_convergence_db(truth, estimate),
+        "lsd": log_spectral_distance(truth, estimate),
+    }
+
+
+HEADER = f"{'magnitude':20}{'phase':10}" + "".join(f"{figure:>9}" for figure in FIGURES) + f"{'seconds':>16}"
+
+
+def line(row: Row) -> str:
+    """The means of one row as plain text, under `HEADER`."""
+    figures = "".join(f"{row.mean[figure]:9.3f}" for figure in FIGURES)
+    return f"{row.magnitude:20}{row.phase:10}{figures}{row.seconds[0]:8.3f}{row.seconds[1]:8.3f}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description="Figures of mel inversion, with nets and without.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of recordings")
+    parser.add_argument(
+        "--net", action="append", required=True, metavar="NAME=FILE", help="repeat for several"
+    )
+    parser.add_argument("--degli", type=Path, help="weights of Deep Griffin-Lim")
+    parser.add_argument("--last", type=int, default=4, help="how many recordings, the last by name")
+    parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of Fast Griffin-Lim")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="of Deep Griffin-Lim")
+    parser.add_argument("--out", type=Path, help="folder for what was heard")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    clips = sorted(path for path in arguments.data.iterdir() if path.suffix.lower() in SUFFIXES)
+    nets = {name: Path(file) for name, _, file in (entry.partition("=") for entry in arguments.net)}
+    print(HEADER)
+    rows = compare(
+        clips[-arguments.last :], nets, arguments.degli, iterations=arguments.iterations,
+        blocks=arguments.blocks, out=arguments.out, say=lambda row: print(line(row), flush=True),
+    )  # fmt: skip
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([row.to_json() for row in rows], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Real-time MRI → mel: the net, data preparation, losses, recipe, Grad-CAM."""

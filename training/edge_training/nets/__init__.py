@@ -1,1 +1,0 @@
-"""One file a net: a frozen config dataclass and an ``nn.Module``, nothing else."""

@@ -1,0 +1,1 @@
+"""STFT, inverse STFT and mel spectrograms as torch layers."""

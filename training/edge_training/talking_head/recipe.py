@@ -1,0 +1,216 @@
+"""AudioEncoder's training by audio-visual synchrony: configuration, step, validation.
+
+Each step takes `batch_size` clips and `windows` moments of each. The face tower sees the mouth at every
+moment, the audio tower (the encoder itself) hears it, and the loss asks which belongs to which:
+
+    loss bce       the origin's: cosine as a probability, right pair against a wrong one of the same clip, and
+                   with `other_clips` above 0 also of other clips
+    loss infonce   the right partner among all windows of the step, those of the same clip at other times and
+                   those of other clips
+
+Batch norm's statistics and the wrong pairs are those of one process. Source of the towers and of preset
+`origin`: Wav2Lip's expert; that the encoder is the audio tower itself is ours (the published weights came
+from the generator that the expert supervised, whose training was never released).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from torch import Tensor
+
+from edge_runtime.errors import ConfigError
+from edge_training.engine.config import FitConfig, is_number, is_whole, refuse_unknown
+from edge_training.engine.items import Item, TrainingData
+from edge_training.engine.module import FitModule, Picture, Recipe
+from edge_training.talking_head.audio_encoder import AudioEncoder, AudioEncoderConfig
+from edge_training.talking_head.data import SyncData, SyncSource
+from edge_training.talking_head.losses import bce_loss, cosines, infonce_loss
+from edge_training.talking_head.quality import embed, offsets, same_clip, scale_pictures
+from edge_training.talking_head.syncnet_face import SyncNetFace, SyncNetFaceConfig
+from edge_training.weights.reading import load_checkpoint, read_checkpoint
+
+PICTURES_DRAWN = 2  # validation clips whose similarities are drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioEncoderFit(FitConfig):
+    """Every number of the training; `batch_size` counts clips, each with `windows` windows."""
+
+    net: AudioEncoderConfig = field(default_factory=AudioEncoderConfig)
+    face: SyncNetFaceConfig = field(default_factory=SyncNetFaceConfig)
+    steps: int = 200_000
+    batch_size: int = 8
+    windows: int = 8  # of each clip in a step
+    spacing: int = 2  # pictures, least between two of them
+    vary: bool = True  # mirror, light and loudness of each clip at random
+
+    loss: Literal["bce", "infonce"] = "infonce"
+    temperature: float = 0.05  # infonce
+    other_clips: float = 0.0  # bce: share of wrong pairs from other clips
+
+    learning_rate: float = 1e-4  # Adam
+    warm_up_steps: int = 0  # the rate rises over them
+    decay_steps: int | None = None  # the rate falls to 0 along half a cosine until this step; null: it stays
+    log_every: int = 50
+    validate_every: int = 500
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss == "bce" and self.other_clips > 0 and self.batch_size < 2:
+            raise ConfigError("other_clips", met="batch_size 1", expected="2 or more clips in a step")
+
+    def _rules(self) -> Iterator[tuple[str, str, bool]]:
+        yield from super()._rules()
+        yield "windows", "a whole number, 2 or more", is_whole(self.windows, least=2)
+        yield "spacing", "a positive whole number of pictures", is_whole(self.spacing, least=1)
+        yield "vary", "true or false", isinstance(self.vary, bool)
+        yield "loss", "'bce' or 'infonce'", self.loss in ("bce", "infonce")
+        yield "temperature", "a number above 0", is_number(self.temperature, least=1e-6)
+        yield "other_clips", "a number in 0 … 1", is_number(self.other_clips, least=0, most=1)
+        yield "learning_rate", "a positive number", is_number(self.learning_rate, least=1e-30)
+        yield "warm_up_steps", "a whole number, 0 or more", is_whole(self.warm_up_steps, least=0)
+        yield (
+            "decay_steps",
+            "a positive whole number, or null",
+            self.decay_steps is None or is_whole(self.decay_steps, least=1),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("net", "face")}
+        return self.net.to_json() | own | {"face": self.face.to_json()}
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any]) -> Self:
+        ours = {f.name for f in fields(cls)} - {"net"}
+        theirs = {f.name for f in fields(AudioEncoderConfig)}
+        refuse_unknown(entries, ours | theirs)
+        values = {name: value for name, value in entries.items() if name in ours - {"face"}}
+        if "face" in entries:
+            if not isinstance(entries["face"], Mapping):
+                raise ConfigError("face", met=repr(entries["face"]), expected="an object { … }")
+            values["face"] = SyncNetFaceConfig.from_json(entries["face"])
+        net = AudioEncoderConfig.from_json({k: v for k, v in entries.items() if k in theirs})
+        return cls(net=net, **values)
+
+    def net_json(self) -> dict[str, Any]:
+        return self.net.to_json()
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rising = min(1.0, (step + 1) / max(1, self.warm_up_steps))
+        done = 0.0 if self.decay_steps is None else min(1.0, step / self.decay_steps)
+        return self.learning_rate * rising * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class AudioEncoderModule(FitModule[AudioEncoderFit]):
+    """Both towers in training."""
+
+    monitor: ClassVar[str] = "validation/loss"
+    weights_file: ClassVar[str] = "audio-encoder.safetensors"
+
+    def __init__(self, config: AudioEncoderFit, data: TrainingData) -> None:
+        super().__init__(config, data)
+        self.audio = AudioEncoder(config.net)
+        self.face = SyncNetFace(config.face)
+        if config.start_from is not None:
+            load_checkpoint(self.audio, read_checkpoint(Path(config.start_from)), net="audio-encoder")
+        # the CPU's convolutions in bfloat16 are twice as fast in this order
+        self.to(memory_format=torch.channels_last)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.parameters(), self.config.learning_rate)
+
+    def training_step(self, batch: Item, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's names
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.config.rate(self.step)
+        similarity = self.similarity(batch)
+        loss = self.finite(self.loss(similarity, batch["face"].shape[1]), batch)
+        hits = (
+            (similarity.argmax(1) == torch.arange(len(similarity), device=similarity.device)).float().mean()
+        )
+        self.note({"loss/sync": loss, "loss/hits": hits}, bar=("loss/sync", "loss/hits"))
+        return loss
+
+    def similarity(self, batch: Item) -> Tensor:
+        """Cosines (N, N) of all windows of a batch, clip after clip."""
+        faces = scale_pictures(batch["face"].flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        return cosines(self.face(faces), self.audio(batch["mel"].flatten(0, 1)))
+
+    def loss(self, similarity: Tensor, windows: int) -> Tensor:
+        """Scalar; `windows` in a row are of one clip."""
+        config = self.config
+        if config.loss == "infonce":
+            return infonce_loss(similarity, config.temperature)
+        clips = torch.arange(len(similarity), device=similarity.device) // windows
+        return bce_loss(similarity, clips, config.other_clips if len(similarity) > windows else 0.0)
+
+    # ---- validation and results
+
+    def validation_step(self, batch: Item, batch_idx: int) -> None:
+        item = {"name": batch["name"][0]} | {key: batch[key][0] for key in ("face", "mel", "start")}
+        item["start"] = item["start"].cpu()
+        clip = embed(self.face, self.audio, item)
+        similarity = torch.from_numpy(clip.face @ clip.audio.T)
+        figures = {
+            self.monitor: self.loss(similarity, len(similarity)),
+            "validation/accuracy": torch.tensor(same_clip(clip)).mean(),
+        }
+        if found := offsets(clip):
+            figures["validation/offset"] = (torch.tensor(found).abs() <= 1).float().mean()
+        self.note(figures, bar=(self.monitor, "validation/accuracy"))
+        if batch_idx == 0:
+            self.pictures = []
+        if batch_idx < PICTURES_DRAWN:
+            self.pictures.append(
+                Picture(clip.name, {"similarity, audio up, face right": similarity.T.numpy()})
+            )
+
+    def weights(self) -> dict[str, Tensor]:
+        return {key: tensor.detach().cpu() for key, tensor in self.audio.state_dict().items()}
+
+
+# ---- recipe -----------------------------------------------------------------------------------------------
+
+
+def open_data(config: AudioEncoderFit, folder: Path) -> SyncData:
+    """The clips."""
+    return SyncData(
+        SyncSource(
+            folder=folder,
+            windows=config.windows,
+            spacing=config.spacing,
+            vary=config.vary,
+            validation_clips=config.validation_clips,
+        )
+    )
+
+
+PRESETS: Mapping[str, AudioEncoderFit] = MappingProxyType(
+    {
+        "infonce": AudioEncoderFit(warm_up_steps=500),
+        # a narrow face tower and a short schedule: under half an hour on two cores
+        "phantom": AudioEncoderFit(
+            face=SyncNetFaceConfig(width=8),
+            steps=1300,
+            learning_rate=1e-3,
+            warm_up_steps=100,
+            decay_steps=1300,
+            log_every=20,
+            validate_every=200,
+            checkpoint_every=100,
+        ),
+        # two moments of a clip: the right one and the wrong one
+        "origin": AudioEncoderFit(
+            batch_size=64, windows=2, spacing=1, vary=False, loss="bce", checkpoint_every=10_000
+        ),
+    }
+)
+RECIPE = Recipe("audio-encoder", PRESETS, "infonce", AudioEncoderFit.from_json, open_data, AudioEncoderModule)

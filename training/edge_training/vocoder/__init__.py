@@ -1,0 +1,1 @@
+"""Mel → waveform: HiFi-GAN, its discriminators, data, losses and recipe."""

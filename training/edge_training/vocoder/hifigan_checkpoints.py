@@ -1,0 +1,140 @@
+"""HiFi-GAN's own checkpoint pair: `g_%08d` (generator) and `do_%08d` (discriminators, optimisers, counters).
+
+Written so that other tools go on from them, and read so that a published training goes on here. Optimiser
+states are lists in the order of the parameters: generator; MSD, then MPD. A pair is read with
+`weights_only=True`; one without its `do_` file gives the generator alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from edge_runtime.errors import CheckpointError, ConfigError
+from edge_training.vocoder.discriminators import load_stock_state, stock_state
+from edge_training.weights.reading import hifigan_wiring, load_checkpoint, origin_state_dict, read_checkpoint
+
+if TYPE_CHECKING:
+    from edge_training.vocoder.hifigan_recipe import HifiGanModule
+
+
+@dataclass(frozen=True)
+class OriginPair:
+    """What a `do_` file says beside weights."""
+
+    file: str
+    optimizers: tuple[Mapping[str, Any], Mapping[str, Any]] | None  # generator's, discriminators'
+    epoch: int
+
+    def restore(self, optimizers: list[Optimizer]) -> None:
+        """Load the moments, where there are any; every other number stays this configuration's."""
+        if self.optimizers is None:
+            return
+        for optimizer, saved, name in zip(optimizers, self.optimizers, ("optim_g", "optim_d"), strict=True):
+            _check_optimizer(optimizer, saved, f"{self.file}: {name}")
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+
+
+def read_pair(path: Path, module: HifiGanModule) -> OriginPair:
+    """Load a `g_` file, and the `do_` file beside it where there is one, into a module.
+
+    Raises CheckpointError for files of another net or configuration, ConfigError for another wiring.
+    """
+    checkpoint = read_checkpoint(path)
+    _check_wiring(path, hifigan_wiring(checkpoint), module.config.net.wiring)
+    load_checkpoint(module.generator, checkpoint, net="hifigan")
+    other = path.with_name(re.sub(r"^g_", "do_", path.name))
+    if other == path or not other.is_file():
+        return OriginPair(path.name, None, 0)
+    saved = _load(other)
+    load_stock_state(module.mpd, _bare(saved["mpd"]), name=f"{other}: mpd")
+    if module.msd is not None:
+        load_stock_state(module.msd, _bare(saved["msd"]), name=f"{other}: msd")
+    states = (saved["optim_g"], saved["optim_d"]) if {"optim_g", "optim_d"} <= saved.keys() else None
+    return OriginPair(other.name, states, max(0, int(saved.get("epoch", 0))))
+
+
+def writers(module: HifiGanModule) -> dict[str, Callable[[Path], None]]:
+    """`g_%08d` and `do_%08d` of the module as it is, by file name."""
+
+    def save_generator(path: Path) -> None:
+        torch.save({"generator": origin_state_dict(module.generator)}, path)
+
+    def save_rest(path: Path) -> None:
+        generator, judges = module.trainer.optimizers
+        torch.save(
+            {
+                "mpd": stock_state(module.mpd),
+                "msd": {} if module.msd is None else stock_state(module.msd),
+                "optim_g": generator.state_dict(),
+                "optim_d": judges.state_dict(),
+                "steps": module.step,
+                "epoch": module.began_epoch + int(module.epoch),
+            },
+            path,
+        )
+
+    return {f"g_{module.step:08d}": save_generator, f"do_{module.step:08d}": save_rest}
+
+
+def _check_wiring(path: Path, told: str | None, configured: str | None) -> None:
+    """Both wirings have the same shapes once folded: loaded into the other one, a checkpoint is noise."""
+    if told is not None and told != configured:
+        raise ConfigError(
+            "wiring",
+            met=repr(configured),
+            expected=f"{told!r}, as the keys of {path} say",
+            cause=f'add "wiring": "{told}" to the configuration',
+        )
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files make torch raise nearly anything
+        raise CheckpointError(
+            str(path),
+            met=f"bytes that cannot be read ({type(error).__name__})",
+            expected="a do_ file of tensors and plain containers",
+            cause="it is damaged, or it would run code",
+        ) from error
+    lacking = [name for name in ("mpd", "msd") if not isinstance(saved, dict) or name not in saved]
+    if lacking:
+        raise CheckpointError(
+            str(path),
+            met=f"no {' and no '.join(lacking)}",
+            expected="mpd, msd, optim_g, optim_d, steps, epoch",
+        )
+    return saved
+
+
+def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keys without the `module.` of data-parallel training."""
+    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+
+
+def _check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], what: str) -> None:
+    """Moments must have their parameters' shapes: the order of parameters is a convention."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state = saved.get("state", {})
+    for index, parameter in enumerate(parameters):
+        moment = state.get(index, {}).get("exp_avg")
+        if moment is not None and moment.shape != parameter.shape:
+            raise CheckpointError(
+                what,
+                met=f"moments of shape {tuple(moment.shape)} for parameter {index}",
+                expected=str(tuple(parameter.shape)),
+                cause="the optimiser belongs to other nets or another order of them",
+            )
+    if len(state) not in (0, len(parameters)):
+        raise CheckpointError(
+            what, met=f"{len(state)} states", expected=f"{len(parameters)}, one a parameter"
+        )

@@ -1,0 +1,186 @@
+"""Training steps per second: this project's trainer beside a straightforward eager loop of the same nets.
+
+    python -m edge_training.vocoder.throughput --preset v2 --batch 2 --rounds 5
+
+The straightforward loop is the textbook's: mel bases built for each call; real and generated audio through
+the discriminators one after the other; the generator's step backward through everything, discriminators'
+weights and features of real audio included, whose gradients the next step throws away. The trainer's way
+
+    1. makes bases and windows once, and takes the net's mel and the loss's mel from one transform
+    2. judges real and generated audio in one pass when the discriminators learn
+    3. freezes the discriminators when the generator learns: no gradients of their weights
+    4. takes no gradients through the features of real audio there, and norms each weight once for both passes
+
+Both run the same batches from the same weights; losses of the first step are compared. Times are CPU seconds
+of the process, alternating, the best of several rounds: a busy machine slows both, and rarely the best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edge_training.engine.items import Item, training_loader
+from edge_training.engine.logs import quiet
+from edge_training.spectral.mels import TorchMel
+from edge_training.vocoder.discriminators import Judgement
+from edge_training.vocoder.hifigan_recipe import PRESETS, HifiGanFit, HifiGanModule
+from edge_training.vocoder.losses import adversarial_loss, discriminator_loss
+
+
+class Noise:
+    """Training data without a disk: items are drawn."""
+
+    names: tuple[str, ...] = ("noise",)
+    validation_names: tuple[str, ...] = ()
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+
+    def item(self, clip: int, draw: np.random.Generator) -> Item:
+        wav = 0.3 * draw.standard_normal(self.samples)
+        return {"wav": wav.astype(np.float32), "name": self.names[clip]}
+
+    def validation_item(self, clip: int) -> Item:
+        raise IndexError(clip)
+
+
+# ---- the straightforward loop -----------------------------------------------------------------------------
+
+
+class Textbook:
+    """Alternating steps as a first reading of the paper gives them."""
+
+    def __init__(self, module: HifiGanModule) -> None:
+        self.config = module.config
+        self.generator, self.mpd, self.msd = module.generator, module.mpd, module.msd
+        self.optimizers = module.build_optimizers()
+
+    def judge(self, audio: Tensor) -> list[Judgement]:
+        judgements: list[Judgement] = self.mpd(audio)
+        return judgements + self.msd(audio) if self.msd is not None else judgements
+
+    def step(self, batch: Item) -> dict[str, float]:
+        real = batch["wav"].unsqueeze(1)
+        input_mel, loss_mel = self.config.mels
+        fake = self.generator(TorchMel(input_mel)(real)[0].squeeze(1))
+        generator, judges = self.optimizers
+        judges.zero_grad()
+        judging = discriminator_loss(self.judge(real), self.judge(fake.detach()))
+        judging.backward()  # type: ignore[no-untyped-call]
+        judges.step()
+        generator.zero_grad()
+        mel = F.l1_loss(TorchMel(loss_mel)(fake)[0], TorchMel(loss_mel)(real)[0])
+        judged_real, judged_fake = self.judge(real), self.judge(fake)
+        feature = torch.stack(
+            [
+                F.l1_loss(theirs, ours)
+                for r, f in zip(judged_real, judged_fake, strict=True)
+                for theirs, ours in zip(r.features, f.features, strict=True)
+            ]
+        ).sum()
+        config = self.config
+        loss = config.lambda_mel * mel + config.lambda_feature * feature
+        loss = loss + config.lambda_adversarial * adversarial_loss(judged_fake)
+        loss.backward()  # type: ignore[no-untyped-call]
+        generator.step()
+        losses = {"loss/discriminator": judging, "loss/mel": mel, "loss/generator": loss}
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+
+# ---- measuring --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """CPU seconds a step, best of the rounds, and the losses of the first step."""
+
+    trainer: float
+    textbook: float
+    trainer_losses: Mapping[str, float]
+    textbook_losses: Mapping[str, float]
+
+    @property
+    def gain(self) -> float:
+        return self.textbook / self.trainer
+
+
+class _Rounds(lightning.Callback):
+    """Beside each of the trainer's steps, one of the textbook's, both timed."""
+
+    def __init__(self, textbook: Textbook, batch: Callable[[int], Item]) -> None:
+        self.textbook, self.batch = textbook, batch
+        self.ours: list[float] = []
+        self.theirs: list[float] = []
+        self.losses: list[dict[str, float]] = []
+        self.first: dict[str, float] = {}
+        self._began = 0.0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._began = time.process_time()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.ours.append(time.process_time() - self._began)
+        if not self.first:
+            self.first = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        batch = self.batch(len(self.losses))
+        began = time.process_time()
+        self.losses.append(self.textbook.step(batch))
+        self.theirs.append(time.process_time() - began)
+
+
+def measure(config: HifiGanFit, rounds: int) -> Throughput:
+    """Run both for `rounds` steps after one to warm up, on the CPU."""
+    data = Noise(config.segment_size)
+    torch.manual_seed(config.seed)
+    module = HifiGanModule(config, data)
+    textbook = Textbook(copy.deepcopy(module))
+
+    def loader() -> Any:
+        return training_loader(data, batch_size=config.batch_size, seed=config.seed, step=0, rank=0, world=1)
+
+    batches = iter(loader())
+    timing = _Rounds(textbook, lambda _: next(batches))
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        trainer = lightning.Trainer(
+            max_steps=rounds + 1, max_epochs=-1, accelerator="cpu", devices=1, callbacks=[timing],
+            logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+            default_root_dir=Path(folder), limit_val_batches=0,
+        )  # fmt: skip
+        trainer.fit(module, loader())
+    return Throughput(min(timing.ours[1:]), min(timing.theirs[1:]), timing.first, timing.losses[0])
+
+
+def main() -> None:
+    """Print both rates and their ratio."""
+    parser = argparse.ArgumentParser(description="Training steps per second beside a straightforward loop.")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="v2")
+    parser.add_argument("--batch", type=int, default=2, help="segments of one step")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = replace(PRESETS[arguments.preset], batch_size=arguments.batch)
+    result = measure(config, arguments.rounds)
+    print(f"{arguments.preset}, batch {arguments.batch} × {config.segment_size}, {arguments.threads} threads")
+    print(f"  trainer                {1 / result.trainer:8.4f} steps per CPU second")
+    print(f"  straightforward loop   {1 / result.textbook:8.4f}")
+    print(f"  ratio                  {result.gain:8.2f}")
+    for name, value in result.textbook_losses.items():
+        print(f"  {name}: {result.trainer_losses[name]:.6g} and {value:.6g}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Foreign weight files → state dicts, strictly and without running their code."""

@@ -1,0 +1,164 @@
+"""Which net a state dict belongs to, told from its keys and shapes; for sentences and for defaults.
+
+Keys are prefix-free, as `read_checkpoint` gives them. What is recognised is what users confuse: the nets of
+this project and their relatives in the origin systems (Wav2Lip, HiFi-GAN).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from edge_training.mel_inversion.degli import DEGLI_PRESETS
+from edge_training.mri_speech.mri_acoustic import BACKBONES, MriAcoustic, MriAcousticConfig
+from edge_training.vocoder.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
+
+# net → expressions that must each match the beginning of some key; the first row that holds is the answer
+_PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "hifigan-discriminators": (r"((mpd|msd)\.)?discriminators\.\d+\.(convs\.\d+|conv_post)\.",),
+        "wav2lip-generator": (r"face_decoder_blocks\.",),
+        "wav2lip-syncnet": (r"(audio_encoder\.)?13\.conv_block\.0\.",),
+        "audio-encoder": (r"(audio_encoder\.)?0\.conv_block\.0\.", r"(audio_encoder\.)?12\.conv_block\.0\."),
+        "hifigan": (r"conv_pre\.", r"ups\.0\.", r"resblocks\.0\."),
+        "mri-acoustic": (r"cnn\.backbone\.", r"rnn\.lstm\."),
+        "degli": (r"degliblock\.",),
+        # the origin's convolutional nets; our U-nets; our light net
+        "mel-inversion": (r"(convblocks\.\d+\.conv|unet\.down\.\d+\.\d+\.conv|blocks\.\d+\.spread)\.",),
+        "ecog-decoder": (r"(from_ecog|swin_transformer|base_model)\.", r"prediction_head"),
+        "speech-encoder": (r"conv_fundementals", r"conv_loudness"),  # the origin's spelling
+        "formant-synthesizer": (r"bgnoise_mapping",),
+    }
+)
+
+_DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "hifigan-discriminators": "HiFi-GAN's discriminators (a do_ file); the generator lies in the g_ file",
+        "wav2lip-generator": "a Wav2Lip generator",
+        "wav2lip-syncnet": "Wav2Lip's SyncNet (lipsync_expert), whose audio branch has 14 blocks, not 13; "
+        "the audio_encoder of a Wav2Lip generator would fit",
+    }
+)
+
+
+def recognise(state: Collection[str]) -> str | None:
+    """Name of the net that a state dict (or its keys alone) looks like, None for one never seen."""
+    for net, patterns in _PATTERNS.items():
+        if all(any(re.match(pattern, key) for key in state) for pattern in patterns):
+            return net
+    return None
+
+
+def resemblance(state: Mapping[str, Tensor], net: str) -> str:
+    """A clause on what weights that do not fit `net` look like, "" where there is nothing to say."""
+    found = recognise(state)
+    if found is None:
+        return ""
+    if found != net:
+        return f"it looks like {_DESCRIPTIONS.get(found, found)}"
+    shapes = _SHAPES.get(net)
+    return shapes(state) if shapes else ""
+
+
+def hifigan_preset(state: Mapping[str, Tensor]) -> str | None:
+    """Name of the first preset whose folded keys and shapes are these (wirings share them)."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    return next((name for name, config in HIFIGAN_PRESETS.items() if _shapes(config) == shapes), None)
+
+
+@cache
+def _shapes(config: HifiGanConfig) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):  # shapes alone, no memory
+        return {key: tuple(tensor.shape) for key, tensor in HifiGan(config).state_dict().items()}
+
+
+def _hifigan_shapes(state: Mapping[str, Tensor]) -> str:
+    """The config entries that the shapes of a HiFi-GAN give away."""
+    preset = hifigan_preset(state)
+    if preset is not None:
+        return f"its shapes are those of preset {preset}"
+    clauses = []
+    first = state.get("conv_pre.weight")
+    if first is not None and first.ndim == 3:
+        clauses += [f"num_mels {first.shape[1]}", f"upsample_initial_channel {first.shape[0]}"]
+    ups = [state[key] for key in sorted(state) if re.fullmatch(r"ups\.\d+\.weight", key)]
+    if ups and all(up.ndim == 3 for up in ups):
+        clauses.append(f"upsample_kernel_sizes {', '.join(str(up.shape[2]) for up in ups)}")
+    clauses.append(f"resblock {1 if any('.convs1.' in key for key in state) else 2}")
+    return f"its shapes say {'; '.join(clauses)}"
+
+
+def _degli_shapes(state: Mapping[str, Tensor]) -> str:
+    """The preset of a DeGLI, or its channels and kernel."""
+    first = state.get("degliblock.convdnn.aigcc.0.conv_re.weight")
+    if first is None or first.ndim != 4:
+        return ""
+    channels, _, bins, frames = first.shape
+    for name, config in DEGLI_PRESETS.items():
+        if (config.channels, config.kernel) == (channels, (bins, frames)):
+            return f"its shapes are those of preset {name}"
+    return f"its shapes say channels {channels}; kernel {bins}, {frames}"
+
+
+# (blocks, whether the first decoder block sees its input twice) → variants that look so
+_INVERSIONS: Mapping[tuple[int, bool], str] = MappingProxyType(
+    {
+        (7, True): "pinv-conv-skip",
+        (7, False): "pinv-conv or pinv-conv-res",
+        (6, True): "pinv-conv-skip-no-bottleneck",
+    }
+)
+
+
+def _mel_inversion_shapes(state: Mapping[str, Tensor]) -> str:
+    """Variant and channels of mel inversion's nets, as far as shapes tell them apart."""
+    if "scatter.weight" in state:
+        return "its keys say variant light"
+    if any(key.startswith("unet.") for key in state):
+        firsts = [state.get(f"unet.down.{level}.0.conv.weight") for level in range(3)]
+        return f"its shapes say variant unet or pinv-unet{_channels(firsts)}"
+    weights = [state.get(f"convblocks.{block}.conv.weight") for block in range(8)]
+    present = [weight for weight in weights if weight is not None and weight.ndim == 4]
+    if len(present) < 4:
+        return ""
+    decoder = present[len(present) - 3]
+    variant = _INVERSIONS.get((len(present), decoder.shape[1] == 2 * present[2].shape[0]))
+    return f"its shapes say variant {variant}{_channels(present[:3])}" if variant else ""
+
+
+def _channels(weights: Collection[Tensor | None]) -> str:
+    outputs = [str(weight.shape[0]) for weight in weights if weight is not None and weight.ndim]
+    return f"; channels {', '.join(outputs)}" if len(outputs) == len(weights) else ""
+
+
+def _mri_acoustic_shapes(state: Mapping[str, Tensor]) -> str:
+    """Backbone, LSTM cells and mel bands of an mri-acoustic."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    clauses = [f"backbone {name}" for name in BACKBONES if _backbone_shapes(name).items() <= shapes.items()]
+    if len(shapes.get("rnn.lstm.weight_hh_l0", ())) == 2:
+        clauses.append(f"rnn_hidden {shapes['rnn.lstm.weight_hh_l0'][1]}")
+    if len(shapes.get("head.weight", ())) == 2:
+        clauses.append(f"n_mels {shapes['head.weight'][0]}")
+    return f"its shapes say {'; '.join(clauses)}" if clauses else ""
+
+
+@cache
+def _backbone_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        weights = dict(MriAcoustic(MriAcousticConfig(backbone=name)).cnn.named_parameters(prefix="cnn"))
+    return {key: tuple(weight.shape) for key, weight in weights.items()}
+
+
+_SHAPES: Mapping[str, Callable[[Mapping[str, Tensor]], str]] = MappingProxyType(
+    {
+        "hifigan": _hifigan_shapes,
+        "degli": _degli_shapes,
+        "mel-inversion": _mel_inversion_shapes,
+        "mri-acoustic": _mri_acoustic_shapes,
+    }
+)
