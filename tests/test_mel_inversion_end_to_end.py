@@ -86,13 +86,13 @@ def test_without_a_model_too_and_nothing_half_written(corpus: Path, tmp_path: Pa
     mel = out / "mel.npy"
     np.save(tmp_path / "linear.npy", np.geomspace(1e-5, 3, 800).reshape(80, 10))
     for arguments, sentence in (
-        ((mel,), "--preset: met none for a mel in a file"),
-        ((mel, "--preset", "rtmri"), "met shape (80, "),
+        ((mel,), "--preset: got none for a mel in a file"),
+        ((mel, "--preset", "rtmri"), "got shape (80, "),
         ((mel, "--preset", "talking-head", "--linear"), "leave out linear (--linear)"),
         ((tmp_path / "linear.npy", "--preset", "hifigan-22k"), "pass linear (--linear)"),
-        ((mel, "--preset", "talking-head", "--phase", "degli"), "met degli without a bundle"),
-        ((spoken, "--iterations", -1), "iterations: met -1"),
-        ((spoken, "--momentum", 2), "momentum: met 2.0"),
+        ((mel, "--preset", "talking-head", "--phase", "degli"), "got degli without a bundle"),
+        ((spoken, "--iterations", -1), "iterations: got -1"),
+        ((spoken, "--momentum", 2), "momentum: got 2.0"),
     ):
         refusal = edge_export("run", "mel-inversion", *arguments, "--out", tmp_path / "none", status=2)
         assert sentence in refusal

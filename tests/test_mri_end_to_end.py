@@ -178,8 +178,8 @@ def test_one_bad_clip_among_good_ones_is_told(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"scaler.json": {"mean": [0.0] * 80, "std": [1.0] * 80}}, "scaler.json: mean: met 80 numbers"),
-        ({"meta.json": {"stems": []}}, "meta.json: met no names of clips"),
+        ({"scaler.json": {"mean": [0.0] * 80, "std": [1.0] * 80}}, "scaler.json: mean: got 80 numbers"),
+        ({"meta.json": {"stems": []}}, "meta.json: got no names of clips"),
     ],
 )
 def test_data_that_cannot_be_trained_on(
@@ -197,5 +197,5 @@ def test_data_that_cannot_be_trained_on(
 
 def test_data_of_another_picture_size(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train = ("train", "mri-acoustic", "--data", data, "--out", tmp_path / "run", "--preset", "b2")
-    assert "image_size: met 256, expected the 32 pixels" in refused(capsys, *train)
+    assert "image_size: got 256, expected the 32 pixels" in refused(capsys, *train)
     assert not (tmp_path / "run").exists()

@@ -90,13 +90,13 @@ def bench(
     """
     unknown = set(against) - set(PEERS)
     if unknown:
-        raise ConfigError("--against", met=", ".join(sorted(unknown)), expected=f"some of {', '.join(PEERS)}")
+        raise ConfigError("--against", got=", ".join(sorted(unknown)), expected=f"some of {', '.join(PEERS)}")
     if min(threads, default=0) < 1:
-        raise ConfigError("--threads", met=str(list(threads)), expected="numbers of at least 1")
+        raise ConfigError("--threads", got=str(list(threads)), expected="numbers of at least 1")
     for peer in against:
         if importlib.util.find_spec(peer) is None:
             raise BackendError(
-                f"--against {peer}", met=f"no module named {peer}", expected=peer, cause=f"pip install {peer}"
+                f"--against {peer}", got=f"no module named {peer}", expected=peer, cause=f"pip install {peer}"
             )
     contests = [("startup", "", 1)]
     if not bundles and "librosa" in against:
@@ -110,7 +110,7 @@ def bench(
     if bundles and len(contests) == 1:
         raise ConfigError(
             "--against",
-            met=", ".join(against),
+            got=", ".join(against),
             expected="torch, which races every net",
             cause="librosa has a mel only",
         )
@@ -129,7 +129,7 @@ def _in_a_process(contest: str, bundle: str, threads: int, against: Sequence[str
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise BackendError(
-            f"contest {contest}", met=last, expected="a process that ends well", cause="see doctor"
+            f"contest {contest}", got=last, expected="a process that ends well", cause="see doctor"
         )
     return [Timing(**row) for row in json.loads(done.stdout.splitlines()[-1])]
 

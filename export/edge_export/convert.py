@@ -115,7 +115,7 @@ def export(
     )
     if frame_buckets is not None and "coreml" not in job.targets:
         raise ConfigError(
-            "frames", met="buckets without target coreml", expected="none", cause="ONNX takes any length"
+            "frames", got="buckets without target coreml", expected="none", cause="ONNX takes any length"
         )
     if preset is not None and preset not in job.net.presets:
         raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
@@ -144,7 +144,7 @@ def _chosen(what: str, names: Sequence[str], known: tuple[Name, ...]) -> tuple[N
         if name not in known:
             raise unknown(what, str(name), known)
     if not names:
-        raise ConfigError(what, met="none", expected=f"one of {', '.join(known)}")
+        raise ConfigError(what, got="none", expected=f"one of {', '.join(known)}")
     return tuple(name for name in known if name in names)
 
 
@@ -154,7 +154,7 @@ def _axes(net: Net, frame_buckets: Sequence[int] | None) -> Axes:
     if not isinstance(net.coreml_axes.get("frames"), Buckets):
         raise ConfigError(
             "frames",
-            met=f"buckets for {net.name}",
+            got=f"buckets for {net.name}",
             expected="none",
             cause=f"its axes are {', '.join(f'{name} ({axis})' for name, axis in net.coreml_axes.items())}",
         )
@@ -173,16 +173,16 @@ def _check_source(
 ) -> None:
     if not net.has_weights:
         if checkpoint is not None or random is not None:
-            met = "a checkpoint" if checkpoint is not None else "a seed"
-            raise ConfigError("weights", met=met, expected=f"neither, {net.name} has no weights")
+            got = "a checkpoint" if checkpoint is not None else "a seed"
+            raise ConfigError("weights", got=got, expected=f"neither, {net.name} has no weights")
     elif (checkpoint is None) == (random is None):
-        met = "neither a checkpoint nor a seed" if checkpoint is None else "a checkpoint and a seed"
-        raise ConfigError("weights", met=met, expected="one of --checkpoint FILE and --random SEED")
+        got = "neither a checkpoint nor a seed" if checkpoint is None else "a checkpoint and a seed"
+        raise ConfigError("weights", got=got, expected="one of --checkpoint FILE and --random SEED")
     if random is not None and (isinstance(random, bool) or not 0 <= random < SEEDS):
-        raise ConfigError("random", met=repr(random), expected="a whole number from 0 to 2^63 - 1")
+        raise ConfigError("random", got=repr(random), expected="a whole number from 0 to 2^63 - 1")
     if preset is not None and config is not None:
         raise ConfigError(
-            "configuration", met="a preset and a config file", expected="one of --preset and --config"
+            "configuration", got="a preset and a config file", expected="one of --preset and --config"
         )
 
 
@@ -191,7 +191,7 @@ def _check_libraries(targets: tuple[Target, ...]) -> None:
         if importlib.util.find_spec(library) is None:
             raise BackendError(
                 "exporting",
-                met=f"no module named {library}",
+                got=f"no module named {library}",
                 expected=library,
                 cause="pip install 'edge-export[export]'",
             )
@@ -298,7 +298,7 @@ def _no_config(net: Net, path: Path, checkpoint: Checkpoint | None) -> ConfigErr
 
     return ConfigError(
         "configuration",
-        met=f"no {' or '.join(net.config_files)} beside {path}",
+        got=f"no {' or '.join(net.config_files)} beside {path}",
         expected=f"--config FILE, or --preset with one of {', '.join(net.presets)}",
         cause=resemblance(checkpoint.state, net.name) if checkpoint is not None else "",
     )
@@ -312,7 +312,7 @@ def _check_context(job: _Job, config: Config) -> None:
     if frames.sizes[-1] <= 2 * context:
         raise ConfigError(
             "frames",
-            met=f"a longest bucket of {frames.sizes[-1]}",
+            got=f"a longest bucket of {frames.sizes[-1]}",
             expected=f"at least {2 * context + 1}",
             cause=f"{context} frames of context on each side of a chunk would leave nothing",
         )
@@ -361,7 +361,7 @@ def _outputs(job: _Job, module: nn.Module, config: Config, inputs: Arrays) -> Ar
         if not np.isfinite(array).all():
             raise CheckpointError(
                 job.weights,
-                met=f"NaN or infinite {name} on speech",
+                got=f"NaN or infinite {name} on speech",
                 expected="finite values",
                 cause="training diverged, or these weights belong to another configuration",
             )

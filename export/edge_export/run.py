@@ -52,7 +52,7 @@ def check_apart(target: AnyPath, *inputs: AnyPath | Bundle) -> None:
     for given in inputs:
         path = given.path if isinstance(given, Bundle) else given
         if Path(path).resolve() in (place, *place.parents):
-            raise TargetError(str(target), met=f"a place in the input {path}", expected="one outside of it")
+            raise TargetError(str(target), got=f"a place in the input {path}", expected="one outside of it")
 
 
 def open_pipeline(
@@ -77,7 +77,7 @@ def open_pipeline(
         EdgeError: what a bundle, an option or the backend is refused for.
     """
     if name not in PIPELINES:
-        raise ConfigError("PIPELINE", met=repr(name), expected=f"one of {', '.join(PIPELINES)}")
+        raise ConfigError("PIPELINE", got=repr(name), expected=f"one of {', '.join(PIPELINES)}")
     pipeline = PIPELINES[name]
     given = {option: value for option, value in options.items() if value is not None}
     _check_options(name, given)
@@ -94,7 +94,7 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
         if name not in takers:
             raise ConfigError(
                 f"--{option.replace('_', '-')}",
-                met=f"{value} for {name}",
+                got=f"{value} for {name}",
                 expected=f"it for {' or '.join(takers)} alone" if takers else "an option that exists",
             )
 
@@ -108,7 +108,7 @@ def _sort_bundles(name: str, bundles: Sequence[AnyPath | Bundle]) -> dict[str, B
     pipeline = PIPELINES[name]
     wanted = "exactly one" if len(pipeline.nets) == 1 else f"one each of {', '.join(pipeline.nets)}"
     if len(bundles) > len(pipeline.nets):
-        raise ConfigError(f"bundles of {name}", met=f"{len(bundles)}", expected=wanted)
+        raise ConfigError(f"bundles of {name}", got=f"{len(bundles)}", expected=wanted)
     sorted_bundles: dict[str, Bundle] = {}
     for given in bundles:
         bundle = given if isinstance(given, Bundle) else open_bundle(given)
@@ -116,17 +116,17 @@ def _sort_bundles(name: str, bundles: Sequence[AnyPath | Bundle]) -> dict[str, B
         if net not in pipeline.nets:
             raise BundleError(
                 f"{bundle.path}: net",
-                met=net,
+                got=net,
                 expected=" or ".join(pipeline.nets),
                 cause="is it the right bundle?",
             )
         if pipeline.nets[net] in sorted_bundles:
-            raise ConfigError(f"bundles of {name}", met=f"two of {net}", expected=wanted)
+            raise ConfigError(f"bundles of {name}", got=f"two of {net}", expected=wanted)
         sorted_bundles[pipeline.nets[net]] = bundle
     for net, argument in pipeline.nets.items():
         if argument not in sorted_bundles and net not in pipeline.optional:
             raise ConfigError(
-                f"bundles of {name}", met=f"none of {net}", expected=wanted, cause="--bundle DIR names it"
+                f"bundles of {name}", got=f"none of {net}", expected=wanted, cause="--bundle DIR names it"
             )
     return sorted_bundles
 
@@ -228,7 +228,7 @@ def mel(
         TargetError: ``out`` exists and ``overwrite`` is not given.
     """
     if preset not in PRESETS:
-        raise ConfigError("--preset", met=repr(preset), expected=f"one of {', '.join(PRESETS)}")
+        raise ConfigError("--preset", got=repr(preset), expected=f"one of {', '.join(PRESETS)}")
     check_apart(out, source)
     front_end = MelFrontEnd(PRESETS[preset], dtype)
     audio = read_audio(source, PRESETS[preset].sample_rate)

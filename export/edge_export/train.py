@@ -34,9 +34,9 @@ def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
     for entry in entries:
         name, equals, value = entry.partition("=")
         if not name.isidentifier() or not equals:
-            raise ConfigError("--set", met=repr(entry), expected="NAME=VALUE, as learning_rate=1e-4")
+            raise ConfigError("--set", got=repr(entry), expected="NAME=VALUE, as learning_rate=1e-4")
         if name in OWN:
-            raise ConfigError("--set", met=name, expected="an entry of the configuration", cause=OWN_CAUSE)
+            raise ConfigError("--set", got=name, expected="an entry of the configuration", cause=OWN_CAUSE)
         try:
             settings[name] = json.loads(value)
         except ValueError:
@@ -62,13 +62,13 @@ def train_and_export(
         EdgeError: whatever the training or the export refuse.
     """
     if bundle is not None and Path(bundle).exists():
-        raise TargetError(str(bundle), met="a folder that exists", expected="a name for a new bundle")
+        raise TargetError(str(bundle), got="a folder that exists", expected="a name for a new bundle")
     try:
         from edge_training.engine.trainer import train
     except ModuleNotFoundError as missing:
         raise BackendError(
             "training",
-            met=f"no module named {missing.name}",
+            got=f"no module named {missing.name}",
             expected="the training libraries",
             cause="pip install 'edge-export[train]'",
         ) from missing

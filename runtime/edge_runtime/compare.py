@@ -115,12 +115,12 @@ def _check_limits(tolerance: float, min_snr_db: float | None) -> None:
     if not tolerance >= 0:  # NaN too
         raise ConfigError(
             "tolerance",
-            met=f"{tolerance:g}",
+            got=f"{tolerance:g}",
             expected="a number of at least 0, in the unit of the arrays",
             cause="is this in dB, or an exponent without its 1e?" if tolerance < 0 else "",
         )
     if min_snr_db is not None and math.isnan(min_snr_db):
-        raise ConfigError("min_snr_db", met="NaN", expected="a number in dB")
+        raise ConfigError("min_snr_db", got="NaN", expected="a number in dB")
 
 
 def _numbers(name: str, values: ArrayLike) -> NDArray[Any]:
@@ -128,7 +128,7 @@ def _numbers(name: str, values: ArrayLike) -> NDArray[Any]:
     if array.dtype.kind not in "biufc":
         raise InputError(
             name,
-            met=f"values of type {array.dtype}",
+            got=f"values of type {array.dtype}",
             expected="real or complex numbers",
             cause="is this an array?",
         )

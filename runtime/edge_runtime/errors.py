@@ -8,7 +8,7 @@
     ├── TargetError             an output path that exists or cannot be written
     └── BackendError            a library or device that this machine lacks
 
-A refusal says four things: what (the file, option or array), the value met, what was expected, and the
+A refusal says four things: what (the file, option or array), the value got, what was expected, and the
 likely cause with its cure. Whoever knows a better name for the «what» adds it once, with `within`.
 """
 
@@ -19,33 +19,33 @@ from typing import Any, Self
 
 
 class EdgeError(ValueError):
-    """One sentence: ``what: met …, expected …; likely cause``.
+    """One sentence: ``what: got …, expected …; likely cause``.
 
     Args:
         what: file, option or array that is refused.
-        met: the value found there.
+        got: the value found there.
         expected: what would have been accepted.
         cause: the likely cause and its cure, empty where there is nothing honest to guess.
     """
 
-    def __init__(self, what: str, *, met: str, expected: str, cause: str = "") -> None:
-        super().__init__(what, met, expected, cause)
+    def __init__(self, what: str, *, got: str, expected: str, cause: str = "") -> None:
+        super().__init__(what, got, expected, cause)
         self.what = what
-        self.met = met
+        self.got = got
         self.expected = expected
         self.cause = cause
 
     def __str__(self) -> str:
-        sentence = f"{self.what}: met {self.met}, expected {self.expected}"
+        sentence = f"{self.what}: got {self.got}, expected {self.expected}"
         return f"{sentence}; {self.cause}" if self.cause else sentence
 
     def __reduce__(self) -> tuple[Any, ...]:
         # names are lost on the way out of a worker process otherwise, and its whole pool breaks on them
-        return partial(type(self), met=self.met, expected=self.expected, cause=self.cause), (self.what,)
+        return partial(type(self), got=self.got, expected=self.expected, cause=self.cause), (self.what,)
 
     def within(self, place: str) -> Self:
         """The same refusal with the place that contains it named first (``speech.wav: audio: …``)."""
-        return type(self)(f"{place}: {self.what}", met=self.met, expected=self.expected, cause=self.cause)
+        return type(self)(f"{place}: {self.what}", got=self.got, expected=self.expected, cause=self.cause)
 
 
 class InputError(EdgeError):

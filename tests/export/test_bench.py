@@ -65,15 +65,15 @@ def test_a_net_is_raced_against_torch(small_hifigan: Path, monkeypatch: pytest.M
 
 
 def test_an_unknown_peer_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--against: met jax, expected some of torch, librosa"):
+    with pytest.raises(ConfigError, match="--against: got jax, expected some of torch, librosa"):
         bench.bench(against=["jax"])
 
 
 def test_impossible_threads_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"--threads: met \[0\], expected numbers of at least 1"):
+    with pytest.raises(ConfigError, match=r"--threads: got \[0\], expected numbers of at least 1"):
         bench.bench(threads=[0])
 
 
 def test_a_peer_that_races_nothing_is_refused(small_hifigan: Path) -> None:
-    with pytest.raises(ConfigError, match="--against: met librosa, expected torch"):
+    with pytest.raises(ConfigError, match="--against: got librosa, expected torch"):
         bench.bench([small_hifigan], against=["librosa"])

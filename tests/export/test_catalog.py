@@ -70,7 +70,7 @@ def test_cases_fit_inputs_and_core_ml_axes(net: Net, preset: str) -> None:
                 if isinstance(axis, str):
                     assert _admits(net, axis, length)
                     lengths.setdefault(axis, set()).add(length)
-    assert max(len(met) for met in lengths.values()) >= 2, "a dynamic axis has two lengths"
+    assert max(len(got) for got in lengths.values()) >= 2, "a dynamic axis has two lengths"
     again = net.cases(config, net.coreml_axes)
     for name, arrays in cases.items():
         assert all(np.array_equal(array, again[name][tensor]) for tensor, array in arrays.items())
@@ -169,7 +169,7 @@ def test_tolerances_keep_the_promise(net: Net) -> None:
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(
-        ConfigError, match=r"net: met hifi-gan, .*audio-encoder, hifigan.*; is hifigan meant\?"
+        ConfigError, match=r"net: got hifi-gan, .*audio-encoder, hifigan.*; is hifigan meant\?"
     ):
         get_net("hifi-gan")
     with pytest.raises(ConfigError, match=rf"expected one of {', '.join(NETS)}$"):

@@ -164,54 +164,54 @@ SEED: dict[str, Any] = {"random": 1, **ONNX_ONLY}
 @pytest.mark.parametrize(
     ("net", "options", "sentence"),
     [
-        ("hifi-gan", SEED, r"net: met hifi-gan, .* is hifigan meant\?"),
+        ("hifi-gan", SEED, r"net: got hifi-gan, .* is hifigan meant\?"),
         (
             "hifigan",
             SEED | {"preset": "v9"},
-            r"preset of hifigan: met v9, expected one of v1, v2, v3, .*; is v\d",
+            r"preset of hifigan: got v9, expected one of v1, v2, v3, .*; is v\d",
         ),
         (
             "hifigan",
             SEED | {"targets": ["onxx"]},
-            r"target: met onxx, expected one of onnx, coreml; is onnx meant",
+            r"target: got onxx, expected one of onnx, coreml; is onnx meant",
         ),
-        ("hifigan", SEED | {"precisions": ["fp8"]}, r"precision: met fp8, expected one of fp32, fp16"),
-        ("hifigan", SEED | {"targets": []}, r"target: met none, expected one of onnx, coreml"),
-        ("hifigan", ONNX_ONLY, r"weights: met neither a checkpoint nor a seed, .*--checkpoint FILE"),
-        ("hifigan", SEED | {"checkpoint": "x"}, r"weights: met a checkpoint and a seed"),
-        ("hifigan", SEED | {"random": -1}, r"random: met -1, expected a whole number from 0"),
-        ("hifigan", SEED | {"preset": "v1", "config": "c"}, r"met a preset and a config file"),
+        ("hifigan", SEED | {"precisions": ["fp8"]}, r"precision: got fp8, expected one of fp32, fp16"),
+        ("hifigan", SEED | {"targets": []}, r"target: got none, expected one of onnx, coreml"),
+        ("hifigan", ONNX_ONLY, r"weights: got neither a checkpoint nor a seed, .*--checkpoint FILE"),
+        ("hifigan", SEED | {"checkpoint": "x"}, r"weights: got a checkpoint and a seed"),
+        ("hifigan", SEED | {"random": -1}, r"random: got -1, expected a whole number from 0"),
+        ("hifigan", SEED | {"preset": "v1", "config": "c"}, r"got a preset and a config file"),
         (
             "hifigan",
             SEED | {"frame_buckets": [0]},
-            r"frames: buckets: met \[0\], expected growing whole numbers",
+            r"frames: buckets: got \[0\], expected growing whole numbers",
         ),
         (
             "hifigan",
             SEED | {"frame_buckets": [64]},
-            r"frames: met buckets without target coreml, expected none; ONNX takes any length",
+            r"frames: got buckets without target coreml, expected none; ONNX takes any length",
         ),
         (
             "hifigan",
             {"random": 1, "preset": "v3", "frame_buckets": [8, 20]},
-            r"frames: met a longest bucket of 20, expected at least 23; 11 frames of context on each side",
+            r"frames: got a longest bucket of 20, expected at least 23; 11 frames of context on each side",
         ),
         (
             "hifigan",
             {"random": 1, "preset": "v3", "frame_buckets": [100_000_000]},
-            r"frames: buckets: met 100000000, expected at most 16384",
+            r"frames: buckets: got 100000000, expected at most 16384",
         ),
         (
             "audio-encoder",
             SEED | {"frame_buckets": [8]},
-            r"frames: met buckets for audio-encoder, expected none",
+            r"frames: got buckets for audio-encoder, expected none",
         ),
         (
             "audio-encoder",
             SEED | {"preset": "v1"},
-            r"preset of audio-encoder: met v1, expected one of talking-head",
+            r"preset of audio-encoder: got v1, expected one of talking-head",
         ),
-        ("audio-encoder", SEED | {"config": {"features": 256}}, r"features: met 256, expected 512"),
+        ("audio-encoder", SEED | {"config": {"features": 256}}, r"features: got 256, expected 512"),
     ],
 )
 def test_options_are_refused_in_a_sentence(
@@ -224,7 +224,7 @@ def test_options_are_refused_in_a_sentence(
 
 def test_an_unknown_preset_is_refused_before_anything_begins(tmp_path: Path) -> None:
     lines: list[str] = []
-    with pytest.raises(ConfigError, match="preset of hifigan: met v9"):
+    with pytest.raises(ConfigError, match="preset of hifigan: got v9"):
         export("hifigan", tmp_path / "out", random=1, preset="v9", progress=lines.append)
     assert lines == []
 
@@ -244,14 +244,14 @@ def test_a_broken_config_names_its_file(tmp_path: Path) -> None:
     entries = stock_config(small_nets.CONFIG) | {"hop_size": 25}
     (path.parent / "config.json").write_text(json.dumps(entries))
     with pytest.raises(
-        ConfigError, match=r"config.json: upsample_rates: met 4 × 3 × 2 = 24, .* hop_size, 25"
+        ConfigError, match=r"config.json: upsample_rates: got 4 × 3 × 2 = 24, .* hop_size, 25"
     ):
         export("hifigan", tmp_path / "out", checkpoint=path, **ONNX_ONLY)
 
 
 def test_weights_of_another_net_are_named(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "training")
-    with pytest.raises(CheckpointError, match=rf"^{path}: met missing .* it looks like hifigan"):
+    with pytest.raises(CheckpointError, match=rf"^{path}: got missing .* it looks like hifigan"):
         export("audio-encoder", tmp_path / "out", checkpoint=path, **ONNX_ONLY)
     assert not (tmp_path / "out").exists()
 
@@ -263,7 +263,7 @@ def test_weights_that_overflow_are_refused(tmp_path: Path) -> None:
     net.resblocks[0].load_state_dict({k: v * 1e30 for k, v in net.resblocks[0].state_dict().items()})
     (tmp_path / "config.json").write_text(json.dumps(stock_config(small_nets.CONFIG)))
     torch.save(net.state_dict(), tmp_path / "g.pth")
-    with pytest.raises(CheckpointError, match=rf"^{tmp_path}/g.pth: met NaN or infinite audio on speech"):
+    with pytest.raises(CheckpointError, match=rf"^{tmp_path}/g.pth: got NaN or infinite audio on speech"):
         export("hifigan", tmp_path / "out", checkpoint=tmp_path / "g.pth", **ONNX_ONLY)
 
 

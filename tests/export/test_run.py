@@ -47,12 +47,12 @@ def test_vocoder_from_audio_and_from_its_mel(small_hifigan: Path, tmp_path: Path
 def test_a_result_is_replaced_on_request_only(small_hifigan: Path, tmp_path: Path) -> None:
     run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out")
     with pytest.raises(
-        TargetError, match="/out: met an existing folder, expected a path that does not exist"
+        TargetError, match="/out: got an existing folder, expected a path that does not exist"
     ):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out")
     run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", overwrite=True)
     (tmp_path / "out" / "thesis.tex").write_text("mine")
-    with pytest.raises(TargetError, match="/out: met a folder with files that edge-export did not write"):
+    with pytest.raises(TargetError, match="/out: got a folder with files that edge-export did not write"):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", overwrite=True)
     assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
 
@@ -61,10 +61,10 @@ def test_a_refused_source_leaves_nothing(small_hifigan: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match=r"nothing\.wav"):
         run("vocoder", tmp_path / "nothing.wav", [small_hifigan], tmp_path / "out")
     write_wav(tmp_path / "short.wav", np.zeros(10, np.float32), 22050)
-    with pytest.raises(InputError, match=r"short\.wav: audio: met \d samples, expected at least \d+ samples"):
+    with pytest.raises(InputError, match=r"short\.wav: audio: got \d samples, expected at least \d+ samples"):
         run("vocoder", tmp_path / "short.wav", [small_hifigan], tmp_path / "out")
     np.save(tmp_path / "other.npy", np.zeros((7, 30), np.float32))
-    with pytest.raises(InputError, match=r"other\.npy: mel: met shape \(7, 30\)"):
+    with pytest.raises(InputError, match=r"other\.npy: mel: got shape \(7, 30\)"):
         run("vocoder", tmp_path / "other.npy", [small_hifigan], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -72,32 +72,32 @@ def test_a_refused_source_leaves_nothing(small_hifigan: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["gone.wav", "folder", "gone.npy"])
 def test_what_cannot_be_read_is_named_once(small_hifigan: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=r"met (no such file|a directory)") as refusal:
+    with pytest.raises(InputError, match=r"got (no such file|a directory)") as refusal:
         run("vocoder", tmp_path / name, [small_hifigan], tmp_path / "out")
     assert str(refusal.value).count(str(tmp_path / name)) == 1
 
 
 def test_unknown_pipelines_and_missing_bundles_are_refused(small_hifigan: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="PIPELINE: met 'talkinghead', expected one of talking-head, vocoder"
+        ConfigError, match="PIPELINE: got 'talkinghead', expected one of talking-head, vocoder"
     ):
         run("talkinghead", SENTENCE, [small_hifigan], tmp_path / "out")
-    with pytest.raises(ConfigError, match="bundles of vocoder: met 2, expected exactly one"):
+    with pytest.raises(ConfigError, match="bundles of vocoder: got 2, expected exactly one"):
         run("vocoder", SENTENCE, [small_hifigan] * 2, tmp_path / "out")
     with pytest.raises(
-        ConfigError, match=r"bundles of vocoder: met none of hifigan, expected .*; --bundle DIR"
+        ConfigError, match=r"bundles of vocoder: got none of hifigan, expected .*; --bundle DIR"
     ):
         run("vocoder", SENTENCE, [], tmp_path / "out")
-    with pytest.raises(BundleError, match="net: met hifigan, expected audio-encoder; is it the right bundle"):
+    with pytest.raises(BundleError, match="net: got hifigan, expected audio-encoder; is it the right bundle"):
         run("talking-head", SENTENCE, [small_hifigan], tmp_path / "out")
-    with pytest.raises(BackendError, match="--backend: met 'tensorrt'"):
+    with pytest.raises(BackendError, match="--backend: got 'tensorrt'"):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", backend="tensorrt")
 
 
 def test_options_of_another_pipeline_are_refused(small_hifigan: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--fps: met 30 for vocoder, expected it for talking-head alone"):
+    with pytest.raises(ConfigError, match="--fps: got 30 for vocoder, expected it for talking-head alone"):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", fps=30)
-    with pytest.raises(ConfigError, match="--loudness: met 3 for vocoder, expected an option that exists"):
+    with pytest.raises(ConfigError, match="--loudness: got 3 for vocoder, expected an option that exists"):
         run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", loudness=3)
     run("vocoder", SENTENCE, [small_hifigan], tmp_path / "out", fps=None, chunk_frames=100)
 
@@ -112,7 +112,7 @@ def test_mel_of_every_preset(preset: str, tmp_path: Path) -> None:
 
 
 def test_mel_refuses(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--preset: met 'hifigan', expected one of talking-head"):
+    with pytest.raises(ConfigError, match="--preset: got 'hifigan', expected one of talking-head"):
         mel(SENTENCE, "hifigan", tmp_path / "mel.npy")
     with pytest.raises(ConfigError, match="dtype"):
         mel(SENTENCE, "hifigan-22k", tmp_path / "mel.npy", dtype="float16")
@@ -122,10 +122,10 @@ def test_mel_refuses(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_into_an_input(small_hifigan: Path, tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match=r"met a place in the input .*hifigan, expected one outside of it"):
+    with pytest.raises(TargetError, match=r"got a place in the input .*hifigan, expected one outside of it"):
         run("vocoder", SENTENCE, [small_hifigan], small_hifigan / "out")
     recording = tmp_path / "speech.wav"
     recording.write_bytes(SENTENCE.read_bytes())
-    with pytest.raises(TargetError, match="met a place in the input"):
+    with pytest.raises(TargetError, match="got a place in the input"):
         mel(recording, "hifigan-22k", recording, overwrite=True)
     assert recording.read_bytes() == SENTENCE.read_bytes()

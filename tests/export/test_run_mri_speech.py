@@ -132,12 +132,12 @@ def test_packs_are_checked(bundles: list[str], tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("pictures", "sentence"),
     [
-        (np.zeros((3, 20, 30), np.uint8), r"000\.avi: frames: met 30x20 pixels, expected square ones"),
+        (np.zeros((3, 20, 30), np.uint8), r"000\.avi: frames: got 30x20 pixels, expected square ones"),
         (
             np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), np.uint8),
-            r"000\.avi: met colour in .*% of",
+            r"000\.avi: got colour in .*% of",
         ),
-        (None, r"000\.avi: met bytes that opencv cannot read"),
+        (None, r"000\.avi: got bytes that opencv cannot read"),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "reference"])
@@ -164,21 +164,21 @@ def test_videos_that_are_refused_leave_nothing(
     [
         (
             ["--mask", "300,10 10,10 10,90"],
-            "mask polygon: met a point at 300,10, expected points within 0 … 256",
+            "mask polygon: got a point at 300,10, expected points within 0 … 256",
         ),
-        (["--mask", "1,10 10,10"], "mask polygon: met 2 different points, expected at least 3"),
-        (["--mask", "lips"], "--mask: met «lips», expected lip, tongue, or the points"),
-        (["--mask", "lip", "--alpha", "2"], "--alpha: met 2.0, expected 0"),
-        (["--alpha", "0.2"], "--alpha: met 0.2 without --mask"),
+        (["--mask", "1,10 10,10"], "mask polygon: got 2 different points, expected at least 3"),
+        (["--mask", "lips"], "--mask: got «lips», expected lip, tongue, or the points"),
+        (["--mask", "lip", "--alpha", "2"], "--alpha: got 2.0, expected 0"),
+        (["--alpha", "0.2"], "--alpha: got 0.2 without --mask"),
         (
             ["--scaler", "scaler.json"],
-            "scaler.json: mean: met 3 numbers, expected 5, one a mel band of the net",
+            "scaler.json: mean: got 3 numbers, expected 5, one a mel band of the net",
         ),
-        (["--scaler", "none.json"], "none.json: met «No such file or directory», expected a scaler.json"),
-        (["--mode", "fast"], "--mode: met 'fast', expected full or window"),
-        (["--window", "3"], "--window: met 3 in mode full"),
-        (["--max-frames", "0"], "--max-frames: met 0, expected at least 1"),
-        (["--phase", "gla"], "--phase: met gla for mri-speech, expected it for mel-inversion alone"),
+        (["--scaler", "none.json"], "none.json: got «No such file or directory», expected a scaler.json"),
+        (["--mode", "fast"], "--mode: got 'fast', expected full or window"),
+        (["--window", "3"], "--window: got 3 in mode full"),
+        (["--max-frames", "0"], "--max-frames: got 0, expected at least 1"),
+        (["--phase", "gla"], "--phase: got gla for mri-speech, expected it for mel-inversion alone"),
     ],
 )
 def test_options_that_are_refused(
@@ -204,17 +204,17 @@ def test_bundles_that_are_refused(
     vocoder, acoustic = bundles[:2], bundles[2:]
     run = ["run", "mri-speech", source, "--out", tmp_path / "out"]
     cases: list[tuple[list[str], str]] = [
-        ([], "bundles of mri-speech: met none of mri-acoustic, expected one each of mri-acoustic, hifigan"),
-        (acoustic, "bundles of mri-speech: met none of hifigan"),
-        (vocoder * 2, "bundles of mri-speech: met two of hifigan, expected one each of"),
-        ([*bundles, *vocoder], "bundles of mri-speech: met 3, expected one each of"),
-        ([*acoustic, "--bundle", str(tmp_path / "gone")], "gone: met no such folder"),
+        ([], "bundles of mri-speech: got none of mri-acoustic, expected one each of mri-acoustic, hifigan"),
+        (acoustic, "bundles of mri-speech: got none of hifigan"),
+        (vocoder * 2, "bundles of mri-speech: got two of hifigan, expected one each of"),
+        ([*bundles, *vocoder], "bundles of mri-speech: got 3, expected one each of"),
+        ([*acoustic, "--bundle", str(tmp_path / "gone")], "gone: got no such folder"),
     ]
     for given, sentence in cases:
         assert sentence in refused(capsys, *run, *given)
     other = small_bundles.write_vocoder(tmp_path / "other")
     told = refused(capsys, *run, *acoustic, "--bundle", other)
-    assert "other: sample rate: met 8000, expected 1000, as in the mri-acoustic bundle" in told
+    assert "other: sample rate: got 8000, expected 1000, as in the mri-acoustic bundle" in told
     assert not (tmp_path / "out").exists()
 
 
@@ -227,11 +227,11 @@ def test_masks_on_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     # the rectangle from 8,84 to 43,156 of 256, on 84 pixels
     assert (masked[:, 30:50, 4:14] == 0).all()
     np.testing.assert_array_equal(masked[:, :27], frames(5, 84)[:, :27])
-    assert "met an existing file" in refused(capsys, "data", "mask", source, "--out", out, "--mask", "lip")
+    assert "got an existing file" in refused(capsys, "data", "mask", source, "--out", out, "--mask", "lip")
     told = refused(capsys, "data", "mask", source, "--out", source, "--mask", "lip", "--overwrite")
-    assert "met a place in the input" in told
+    assert "got a place in the input" in told
     np.testing.assert_array_equal(np.load(source), frames(5, 84))
-    assert "--blur: met 0 pixels" in refused(
+    assert "--blur: got 0 pixels" in refused(
         capsys, "data", "mask", source, "--out", tmp_path / "b.npy", "--mask", "lip", "--blur", 0
     )
 

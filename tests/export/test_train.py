@@ -25,13 +25,13 @@ def test_settings_are_json_or_text() -> None:
 
 @pytest.mark.parametrize("entry", ["learning_rate", "=3", "learning rate=3"])
 def test_a_setting_without_name_or_value_is_refused(entry: str) -> None:
-    with pytest.raises(ConfigError, match=f"--set: met {entry!r}, expected NAME=VALUE"):
+    with pytest.raises(ConfigError, match=f"--set: got {entry!r}, expected NAME=VALUE"):
         parse_settings([entry])
 
 
 @pytest.mark.parametrize("name", sorted({*signature(train).parameters, "bundle"} - {"settings"}))
 def test_a_setting_that_is_an_argument_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"--set: met {name}, expected an entry of the configuration"):
+    with pytest.raises(ConfigError, match=f"--set: got {name}, expected an entry of the configuration"):
         parse_settings([f"{name}=3"])
 
 

@@ -153,17 +153,17 @@ def test_json_holds_every_field_and_no_number_that_json_lacks() -> None:
 
 @pytest.mark.parametrize("tolerance", [-3.0, math.nan])
 def test_a_tolerance_that_nothing_can_meet_is_refused(tolerance: float) -> None:
-    with pytest.raises(ConfigError, match=r"tolerance: met .*, expected a number of at least 0"):
+    with pytest.raises(ConfigError, match=r"tolerance: got .*, expected a number of at least 0"):
         compare([1.0], [1.0], tolerance=tolerance)
     with pytest.raises(ConfigError, match="is this in dB, or an exponent"):
         compare([1.0], [1.0], tolerance=-3)
-    with pytest.raises(ConfigError, match="min_snr_db: met NaN"):
+    with pytest.raises(ConfigError, match="min_snr_db: got NaN"):
         compare([1.0], [1.0], min_snr_db=math.nan)
 
 
 @pytest.mark.parametrize("values", [["a"], [None], [{}]])
 def test_what_is_no_number_is_refused(values: list[object]) -> None:
     with pytest.raises(
-        InputError, match=r"candidate: met values of type .*, expected real or complex numbers"
+        InputError, match=r"candidate: got values of type .*, expected real or complex numbers"
     ):
         compare([1.0], values)  # type: ignore[arg-type]

@@ -11,8 +11,8 @@ from edge_runtime.errors import EdgeError, InputError, TargetError
 
 @pytest.mark.parametrize("kind", [EdgeError, InputError, TargetError])
 def test_a_refusal_survives_pickling(kind: type[EdgeError]) -> None:
-    refusal = kind("a.npy", met="noise", expected="frames", cause="it is damaged").within("clip")
+    refusal = kind("a.npy", got="noise", expected="frames", cause="it is damaged").within("clip")
     again = pickle.loads(pickle.dumps(refusal))
     assert type(again) is kind
-    assert str(again) == str(refusal) == "clip: a.npy: met noise, expected frames; it is damaged"
+    assert str(again) == str(refusal) == "clip: a.npy: got noise, expected frames; it is damaged"
     assert vars(again) == vars(refusal)

@@ -41,5 +41,5 @@ def get_backend(name: str) -> Backend:
         BackendError: no backend has this name.
     """
     if name not in BACKENDS:
-        raise BackendError("--backend", met=repr(name), expected=f"one of {', '.join(BACKENDS)}")
+        raise BackendError("--backend", got=repr(name), expected=f"one of {', '.join(BACKENDS)}")
     return cast("Backend", import_module(BACKENDS[name]))

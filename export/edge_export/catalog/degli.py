@@ -82,14 +82,14 @@ def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
     skip = rate // 12
     samples = max(stft.config.min_samples, config.n_fft + sizes[-1] * config.hop_length)
     speech = speech_like(skip + samples, rate)[skip:].astype(np.float64)
-    wanted, met = stft.forward(speech), stft.forward(speech + 0.5 * speech[::-1])
-    return {f"frames-{size}": _case(config, stft, wanted[:, :size], met[:, :size]) for size in sizes}
+    wanted, got = stft.forward(speech), stft.forward(speech + 0.5 * speech[::-1])
+    return {f"frames-{size}": _case(config, stft, wanted[:, :size], got[:, :size]) for size in sizes}
 
 
-def _case(config: Config, stft: Stft, wanted: Array, met: Array) -> Arrays:
+def _case(config: Config, stft: Stft, wanted: Array, got: Array) -> Arrays:
     magnitude = np.abs(wanted)
     factor = config.magnitude_rms / np.sqrt(np.mean(magnitude**2))
-    magnitude, x = magnitude * factor, met * factor
+    magnitude, x = magnitude * factor, got * factor
     arrays = {"magnitude": magnitude.astype(np.float32)[None]}
     if config.graph == "block":
         return {"spectrum": _parts(x), **arrays}

@@ -37,15 +37,15 @@ class Buckets:
     def __post_init__(self) -> None:
         whole = all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in self.sizes)
         if not whole or list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
-            raise ConfigError("buckets", met=str(list(self.sizes)), expected="growing whole numbers above 0")
+            raise ConfigError("buckets", got=str(list(self.sizes)), expected="growing whole numbers above 0")
         if len(self.sizes) > MOST_BUCKETS:
             raise ConfigError(
-                "buckets", met=f"{len(self.sizes)} of them", expected=f"at most {MOST_BUCKETS} (Core ML)"
+                "buckets", got=f"{len(self.sizes)} of them", expected=f"at most {MOST_BUCKETS} (Core ML)"
             )
         if self.sizes[-1] > LONGEST_BUCKET:
             raise ConfigError(
                 "buckets",
-                met=str(self.sizes[-1]),
+                got=str(self.sizes[-1]),
                 expected=f"at most {LONGEST_BUCKET}",
                 cause="one pass would need gigabytes; longer input runs in chunks",
             )

@@ -101,17 +101,17 @@ def sizes_of(axis: Axis, first: int, second: int) -> tuple[int, ...]:
     return tuple(sorted({max(axis.low, first), max(axis.low, second)}))
 
 
-def unknown(what: str, met: str, known: Mapping[str, object] | tuple[str, ...]) -> ConfigError:
+def unknown(what: str, got: str, known: Mapping[str, object] | tuple[str, ...]) -> ConfigError:
     """The refusal of a name, with the one that was probably meant."""
-    near = difflib.get_close_matches(met, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(got, list(known), n=1, cutoff=0.5)
     cause = f"is {near[0]} meant?" if near else ""
-    return ConfigError(what, met=met, expected=f"one of {', '.join(known)}", cause=cause)
+    return ConfigError(what, got=got, expected=f"one of {', '.join(known)}", cause=cause)
 
 
 def needs_torch(error: ImportError) -> BackendError:
     return BackendError(
         "building a net",
-        met=f"no module named {error.name}",
+        got=f"no module named {error.name}",
         expected="torch",
         cause="pip install 'edge-export[export]'",
     )

@@ -92,8 +92,8 @@ class BlobFile:
         bits = next(width for known, width in DTYPES.values() if known == name)
         values = prod(shape)
         if size != -(-values * bits // 8):
-            met = f"{size} bytes for the blob at {offset}"
-            raise _damaged(self.path, met, f"{-(-values * bits // 8)} bytes ({values} values of {name})")
+            got = f"{size} bytes for the blob at {offset}"
+            raise _damaged(self.path, got, f"{-(-values * bits // 8)} bytes ({values} values of {name})")
         data = self.data[start : start + size]
         return decode(np.asarray(data), name, shape)
 
@@ -135,7 +135,7 @@ def unpack_bits(data: Array, width: int, count: int, signed: bool = False) -> Ar
     )
 
 
-def _damaged(path: Path, met: str, expected: str) -> BundleError:
+def _damaged(path: Path, got: str, expected: str) -> BundleError:
     return BundleError(
-        path.name, met=met, expected=expected, cause="the package is damaged or was not copied whole"
+        path.name, got=got, expected=expected, cause="the package is damaged or was not copied whole"
     )

@@ -54,15 +54,15 @@ class Feature:
         if not self.admits(array.shape):
             raise InputError(
                 f"input {self.name}",
-                met=f"shape {array.shape}",
+                got=f"shape {array.shape}",
                 expected=self.admitted,
                 cause="these are the shapes that the package was exported for",
             )
         if self.dtype.startswith("int") and array.dtype.kind == "f" and np.any(array != np.trunc(array)):
-            raise InputError(f"input {self.name}", met="fractions", expected=f"whole numbers ({self.dtype})")
+            raise InputError(f"input {self.name}", got="fractions", expected=f"whole numbers ({self.dtype})")
         if array.dtype.kind not in "fiub":
             raise InputError(
-                f"input {self.name}", met=f"{array.dtype} values", expected=f"numbers ({self.dtype})"
+                f"input {self.name}", got=f"{array.dtype} values", expected=f"numbers ({self.dtype})"
             )
         return array.astype(np.float32 if self.dtype.startswith("fp") else self.dtype)
 
@@ -79,7 +79,7 @@ def read_feature(proto: Any) -> Feature:
     kind = proto.type.WhichOneof("Type")
     array = proto.type.stateType.arrayType if kind == "stateType" else proto.type.multiArrayType
     if kind not in ("multiArrayType", "stateType"):
-        raise BackendError(f"feature {proto.name}", met=str(kind), expected="a multi-array")
+        raise BackendError(f"feature {proto.name}", got=str(kind), expected="a multi-array")
     flexibility = array.WhichOneof("ShapeFlexibility")
     enumerated: tuple[tuple[int, ...], ...] = ()
     ranges: tuple[Range, ...] = ()

@@ -92,7 +92,7 @@ def read_function(proto: Any, values: ValueReader) -> Function:
     """The function with the block that is specialised for its operation set."""
     if proto.opset not in proto.block_specializations:
         known = ", ".join(sorted(proto.block_specializations)) or "nothing"
-        raise BundleError("the program", met=known, expected=f"a block for its operation set {proto.opset}")
+        raise BundleError("the program", got=known, expected=f"a block for its operation set {proto.opset}")
     inputs = tuple(Variable(i.name, read_type(i.type)) for i in proto.inputs)
     block = _read_block(proto.block_specializations[proto.opset], values, inputs)
     return Function(inputs, proto.opset, block)

@@ -26,13 +26,13 @@ def read_model(package: Path) -> tuple[Any, Path]:
         model.ParseFromString(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError has no common base that is cheap to import
         raise BundleError(
-            path.name, met="bytes that are no Core ML model", expected="a protobuf", cause=_CAUSE
+            path.name, got="bytes that are no Core ML model", expected="a protobuf", cause=_CAUSE
         ) from error
     kind = model.WhichOneof("Type")
     if kind != "mlProgram":
         raise BundleError(
             path.name,
-            met=f"a model of kind {kind or 'nothing'}",
+            got=f"a model of kind {kind or 'nothing'}",
             expected="an ML Program (mlProgram)",
             cause="convert it with convert_to='mlprogram'" if kind else _CAUSE,
         )
@@ -44,21 +44,21 @@ _CAUSE = "the package is damaged or was not copied whole"
 
 def _model_file(package: Path) -> Path:
     if not package.is_dir():
-        met = "a file" if package.exists() else "nothing there"
-        raise BundleError(package.name, met=met, expected="an .mlpackage folder")
+        got = "a file" if package.exists() else "nothing there"
+        raise BundleError(package.name, got=got, expected="an .mlpackage folder")
     try:
         manifest = json.loads((package / "Manifest.json").read_text("utf-8"))
         entry = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
         path: Path = package / "Data" / entry["path"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
-            "Manifest.json", met=_reason(error), expected="the manifest of an .mlpackage", cause=_CAUSE
+            "Manifest.json", got=_reason(error), expected="the manifest of an .mlpackage", cause=_CAUSE
         ) from error
     if not path.resolve().is_relative_to(package.resolve()):
-        raise BundleError("Manifest.json", met=f"the path {entry['path']}", expected="a file of the package")
+        raise BundleError("Manifest.json", got=f"the path {entry['path']}", expected="a file of the package")
     if not path.is_file():
         raise BundleError(
-            entry["path"], met="no such file", expected="the model of this package", cause=_CAUSE
+            entry["path"], got="no such file", expected="the model of this package", cause=_CAUSE
         )
     return path
 

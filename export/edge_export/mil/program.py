@@ -119,7 +119,7 @@ class Program:
             BackendError: an operation could not be computed.
         """
         if rounding not in ROUNDINGS:
-            raise ConfigError("rounding", met=rounding, expected=" or ".join(ROUNDINGS))
+            raise ConfigError("rounding", got=rounding, expected=" or ".join(ROUNDINGS))
         _check_known(self._function.block, "main")
         values = self._checked(inputs)
         self.report = RunReport(rounding)
@@ -138,7 +138,7 @@ class Program:
         expected = ", ".join(f"{f.name} {f.admitted}" for f in self.inputs.values())
         unexpected = sorted(inputs.keys() - self.inputs.keys())
         if unexpected:
-            raise InputError(self.name, met=f"the input {unexpected[0]}", expected=expected)
+            raise InputError(self.name, got=f"the input {unexpected[0]}", expected=expected)
         values: dict[str, Any] = {}
         for name, feature in self.inputs.items():
             if name in inputs:
@@ -146,7 +146,7 @@ class Program:
             elif feature.default is not None:
                 values[name] = feature.check(np.full(feature.shape, feature.default, np.float32))
             else:
-                raise InputError(self.name, met=f"no input {name}", expected=expected)
+                raise InputError(self.name, got=f"no input {name}", expected=expected)
         return values
 
 
@@ -168,7 +168,7 @@ class _Run:
                 raise error.within(_place(operation, place)) from error
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
                 raise BackendError(
-                    _place(operation, place), met=str(error), expected="arguments that the operation admits"
+                    _place(operation, place), got=str(error), expected="arguments that the operation admits"
                 ) from error
             values.update(zip((output.name for output in operation.outputs), results, strict=True))
             for name in released:
@@ -237,8 +237,8 @@ def _number(opset: str) -> int:
 
 def _main_function(program: Any, values: ValueReader) -> Function:
     if "main" not in program.functions:
-        met = f"the functions {', '.join(sorted(program.functions))}" if program.functions else "no function"
-        raise BundleError("the program", met=met, expected="a function main")
+        got = f"the functions {', '.join(sorted(program.functions))}" if program.functions else "no function"
+        raise BundleError("the program", got=got, expected="a function main")
     return read_function(program.functions["main"], values)
 
 

@@ -35,7 +35,7 @@ def _folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise BackendError(
             "reading Core ML packages",
-            met="no module named coremltools",
+            got="no module named coremltools",
             expected="coremltools, for its protobuf classes",
             cause="pip install 'edge-export[export]'",
         )

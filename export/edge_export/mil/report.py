@@ -1,4 +1,4 @@
-"""What a run met: magnitudes, and the first place where float16 was too small."""
+"""What a run encountered: magnitudes, and the first place where float16 was too small."""
 
 from __future__ import annotations
 

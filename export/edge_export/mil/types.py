@@ -109,7 +109,7 @@ class ValueReader:
                 return [self.read(item) for item in value.tuple.values]
             case other:
                 raise BundleError(
-                    "a constant", met=f"{other or 'nothing'}", expected="a tensor, list or tuple"
+                    "a constant", got=f"{other or 'nothing'}", expected="a tensor, list or tuple"
                 )
 
     def _from_file(self, proto: Any) -> Array:
@@ -118,7 +118,7 @@ class ValueReader:
             relative = Path(name.removeprefix("@model_path/"))
             if relative.is_absolute() or ".." in relative.parts:
                 raise BundleError(
-                    "a constant", met=f"the weight file {name}", expected="a file of the package"
+                    "a constant", got=f"the weight file {name}", expected="a file of the package"
                 )
             self._files[name] = BlobFile.open(self._folder / relative)
         kind = _known(proto.type)
@@ -128,13 +128,13 @@ class ValueReader:
 def _known(proto: Any) -> TensorType:
     kind = read_type(proto)
     if kind is None:
-        raise BundleError("a constant", met="a value without a tensor type", expected="a tensor")
+        raise BundleError("a constant", got="a value without a tensor type", expected="a tensor")
     return kind
 
 
 def _fixed(kind: TensorType) -> tuple[int, ...]:
     if None in kind.shape:
-        raise BundleError("a constant", met=f"the shape {kind.shape}", expected="a shape of known lengths")
+        raise BundleError("a constant", got=f"the shape {kind.shape}", expected="a shape of known lengths")
     return tuple(length for length in kind.shape if length is not None)
 
 
@@ -148,9 +148,9 @@ def _immediate(tensor: Any, kind: TensorType) -> Any:
         return decode(np.frombuffer(tensor.bytes.values, np.uint8), kind.dtype, shape)
     values = [] if field is None else getattr(tensor, field).values
     if kind.dtype not in WORKING:
-        raise BundleError("a constant", met=kind.dtype, expected=f"one of {', '.join(sorted(WORKING))}")
+        raise BundleError("a constant", got=kind.dtype, expected=f"one of {', '.join(sorted(WORKING))}")
     if len(values) != prod(shape):
         raise BundleError(
-            "a constant", met=f"{len(values)} values", expected=f"{prod(shape)} (shape {shape})"
+            "a constant", got=f"{len(values)} values", expected=f"{prod(shape)} (shape {shape})"
         )
     return np.array(values, WORKING[kind.dtype]).reshape(shape)

@@ -144,21 +144,21 @@ def check_reference(reference_dir: AnyPath, candidate_dir: AnyPath, tolerance: f
         ConfigError: both folders are one, or the tolerance is negative or infinite.
     """
     if not 0 <= tolerance < math.inf:
-        raise ConfigError("--tolerance", met=str(tolerance), expected="a finite number of at least 0")
+        raise ConfigError("--tolerance", got=str(tolerance), expected="a finite number of at least 0")
     reference, candidate = Path(reference_dir), Path(candidate_dir)
     for folder in (reference, candidate):
         if not folder.is_dir():
-            met = "a file" if folder.exists() else "no such folder"
-            raise InputError(str(folder), met=met, expected="a folder of .npy files")
+            got = "a file" if folder.exists() else "no such folder"
+            raise InputError(str(folder), got=got, expected="a folder of .npy files")
     if reference.resolve() == candidate.resolve():
         raise ConfigError(
-            "CANDIDATE_DIR", met="the reference itself", expected="the folder that a port wrote"
+            "CANDIDATE_DIR", got="the reference itself", expected="the folder that a port wrote"
         )
     expected, found = _arrays(reference), _arrays(candidate)
     if not expected:
         raise InputError(
             str(reference),
-            met="no .npy files",
+            got="no .npy files",
             expected="a reference pack",
             cause="edge-export reference writes one",
         )
@@ -180,7 +180,7 @@ def _row(reference: Path, candidate: Path, name: str, tolerance: float) -> Row:
     try:
         judged = load_array(candidate / name)
     except InputError as error:
-        return Row(name, "FAIL", None, "; ".join(part for part in (error.met, error.cause) if part))
+        return Row(name, "FAIL", None, "; ".join(part for part in (error.got, error.cause) if part))
     result = compare(truth, judged, tolerance=tolerance)
     remarks = [result.reason, _explain_shape(truth, judged)]
     if judged.dtype != truth.dtype:

@@ -106,7 +106,7 @@ def verify(
         BackendError: a backend that was asked for by name is missing here.
     """
     if tolerance is not None and not 0 <= tolerance < math.inf:
-        raise ConfigError("--tolerance", met=str(tolerance), expected="a finite number of at least 0")
+        raise ConfigError("--tolerance", got=str(tolerance), expected="a finite number of at least 0")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     chosen = _required(backends, opened) if backends else [get_backend(name) for name in BACKENDS]
     rows: list[Row] = []
@@ -128,10 +128,10 @@ def _required(names: Sequence[str], bundle: Bundle) -> list[Backend]:
         what = f"--backend {backend.name}"
         if backend.target not in targets:
             raise ConfigError(
-                what, met=f"a bundle of {', '.join(targets)} alone", expected=f"{backend.target} artifacts"
+                what, got=f"a bundle of {', '.join(targets)} alone", expected=f"{backend.target} artifacts"
             )
         if reason := backend.unavailable():
-            raise BackendError(what, met=reason, expected="a backend that this machine has")
+            raise BackendError(what, got=reason, expected="a backend that this machine has")
     return backends
 
 
@@ -167,7 +167,7 @@ def _compared(
     seconds = time.perf_counter() - started
     for name, truth in expected.items():
         if name not in outputs:
-            yield Row(*what, "FAIL", f"no output {name}; met {', '.join(outputs)}", case, name)
+            yield Row(*what, "FAIL", f"no output {name}; got {', '.join(outputs)}", case, name)
             continue
         result = compare(truth, outputs[name], tolerance=allowed.max_abs, min_snr_db=allowed.min_snr_db)
         detail = "; ".join(filter(None, (result.reason, session.detail)))
@@ -187,12 +187,12 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def notes(rows: Sequence[Row]) -> str:
-    """What ran, a line for each setting: versions, device, threads; what the executor met in the program."""
-    met: dict[tuple[str, str, str], list[str]] = {}
+    """What ran, a line for each setting: versions, device, threads; what the executor saw in the program."""
+    got: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row.comparison:
-            met.setdefault((row.net, row.backend, row.precision), []).append(row.detail)
-    return align([(*what, max(details, key=len)) for what, details in met.items()] or [("",)])
+            got.setdefault((row.net, row.backend, row.precision), []).append(row.detail)
+    return align([(*what, max(details, key=len)) for what, details in got.items()] or [("",)])
 
 
 def rounded_up(tolerance: float) -> str:

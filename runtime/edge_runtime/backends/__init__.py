@@ -30,5 +30,5 @@ def get_backend(name: str) -> Backend:
         BackendError: no backend has this name.
     """
     if name not in BACKENDS:
-        raise BackendError("backend", met=name, expected=f"one of {', '.join(sorted(BACKENDS))}")
+        raise BackendError("backend", got=name, expected=f"one of {', '.join(sorted(BACKENDS))}")
     return cast("Backend", import_module(BACKENDS[name]))

@@ -73,22 +73,22 @@ def load_library(backend: str, module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         raise BackendError(
             backend,
-            met=f"no module named {error.name}",
+            got=f"no module named {error.name}",
             expected=module,
             cause=f"pip install 'edge-export[{extra}]'",
         ) from error
     except (ImportError, OSError) as error:
         raise BackendError(
             backend,
-            met=f"«{telling_line(error)}»",
+            got=f"«{telling_line(error)}»",
             expected=f"{module} to load",
             cause="its installation is damaged, or was made for another system",
         ) from error
 
 
 def as_clause(obstacle: BackendError) -> str:
-    """A refusal as the clause that `unavailable` gives: the cause first, then what was met."""
-    return f"{obstacle.cause}: met {obstacle.met}, expected {obstacle.expected}"
+    """A refusal as the clause that `unavailable` gives: the cause first, then the value."""
+    return f"{obstacle.cause}: got {obstacle.got}, expected {obstacle.expected}"
 
 
 def check_device(backend: str, device: str, known: Mapping[str, object]) -> None:
@@ -96,7 +96,7 @@ def check_device(backend: str, device: str, known: Mapping[str, object]) -> None
     if device not in known:
         raise BackendError(
             f"{backend}: device",
-            met=device,
+            got=device,
             expected=" or ".join(sorted(known)),
             cause=f"{backend} knows no other device",
         )
@@ -105,9 +105,9 @@ def check_device(backend: str, device: str, known: Mapping[str, object]) -> None
 def check_request(backend: str, path: str | Path, threads: int | None) -> None:
     """BackendError unless the artifact is there and the number of threads is one at least, or None."""
     if threads is not None and threads < 1:
-        raise BackendError(f"{backend}: threads", met=str(threads), expected="at least 1")
+        raise BackendError(f"{backend}: threads", got=str(threads), expected="at least 1")
     if not Path(path).exists():
-        raise BackendError(f"{path}: loading with {backend}", met="no such file", expected="an artifact")
+        raise BackendError(f"{path}: loading with {backend}", got="no such file", expected="an artifact")
 
 
 def threads_in_words(threads: int | None) -> str:
@@ -118,7 +118,7 @@ def threads_in_words(threads: int | None) -> str:
 def refused(backend: str, path: str | Path, error: Exception, *, doing: str) -> BackendError:
     """What a library said about an artifact, as a refusal."""
     return BackendError(
-        f"{path}: {doing} with {backend}", met=f"«{telling_line(error)}»", expected="no error"
+        f"{path}: {doing} with {backend}", got=f"«{telling_line(error)}»", expected="no error"
     )
 
 

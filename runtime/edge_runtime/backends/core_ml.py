@@ -67,7 +67,7 @@ def _library(device: str) -> Any:
     if sys.platform != "darwin":
         raise BackendError(
             f"{name} on {device}",
-            met=platform.system(),
+            got=platform.system(),
             expected="macOS",
             cause="Core ML runs on macOS only",
         )

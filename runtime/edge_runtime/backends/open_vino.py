@@ -79,7 +79,7 @@ def _core(device: str) -> tuple[Any, Any]:
     if _DEVICES[device] not in found:
         raise BackendError(
             f"{name} on {device}",
-            met=f"OpenVINO with {', '.join(sorted(found)) or 'no device'}",
+            got=f"OpenVINO with {', '.join(sorted(found)) or 'no device'}",
             expected=_DEVICES[device],
             cause="OpenVINO finds no such device on this machine",
         )

@@ -75,7 +75,7 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
     if session.get_providers()[0] != provider:  # onnxruntime goes on without a provider that fails to start
         raise BackendError(
             f"{name} on {device}",
-            met=f"{session.get_providers()[0]} in place of {provider}",
+            got=f"{session.get_providers()[0]} in place of {provider}",
             expected=f"{provider} to start",
             cause="its driver or libraries (CUDA, cuDNN) are missing or of another version",
         )
@@ -91,7 +91,7 @@ def _library(device: str) -> Any:
     if provider not in installed:
         raise BackendError(
             f"{name} on {device}",
-            met=f"onnxruntime {library.__version__} with {', '.join(installed)}",
+            got=f"onnxruntime {library.__version__} with {', '.join(installed)}",
             expected=provider,
             cause="pip install onnxruntime-gpu in place of onnxruntime",
         )

@@ -136,7 +136,7 @@ class _Projection:
         if self._mirror and self._mirror >= inside:
             raise InputError(
                 "magnitude",
-                met=f"{frames} frames, {inside} samples",
+                got=f"{frames} frames, {inside} samples",
                 expected=f"more than {self._mirror} samples",
                 cause=f"padding {config.padding} mirrors so many",
             )
@@ -389,7 +389,7 @@ class RealtimeGriffinLim:
             look_ahead = (config.win_length - 1) // hop_length
         if not _is_whole(look_ahead) or look_ahead < 0:
             raise ConfigError(
-                "look_ahead", met=repr(look_ahead), expected="a whole number of frames, at least 0"
+                "look_ahead", got=repr(look_ahead), expected="a whole number of frames, at least 0"
             )
         self.look_ahead, self._n_iter, self._momentum = look_ahead, n_iter, momentum
         self._stft = Stft(replace(config, padding="none"), dtype)
@@ -521,7 +521,7 @@ def _check_config(n_fft: int, hop_length: int, win_length: int | None, padding: 
     if not Stft(config, "float64").covers_every_sample:
         raise ConfigError(
             "hop_length",
-            met=f"{hop_length} samples with a window of {config.win_length}",
+            got=f"{hop_length} samples with a window of {config.win_length}",
             expected=f"less than the window, {config.win_length // 4} for a good result",
             cause="the frames leave gaps: the condition of nonzero overlap-add (NOLA), "
             "Σ w²[n − m·hop] > 0 for all n, does not hold",
@@ -531,21 +531,21 @@ def _check_config(n_fft: int, hop_length: int, win_length: int | None, padding: 
 
 def _check_options(n_iter: int, momentum: float) -> None:
     if not _is_whole(n_iter) or n_iter < 0:
-        raise ConfigError("n_iter", met=repr(n_iter), expected="a whole number of iterations, at least 0")
+        raise ConfigError("n_iter", got=repr(n_iter), expected="a whole number of iterations, at least 0")
     if not 0 <= momentum < 2:
         raise ConfigError(
-            "momentum", met=repr(momentum), expected="at least 0 and less than 2", cause="0.99 is usual"
+            "momentum", got=repr(momentum), expected="at least 0 and less than 2", cause="0.99 is usual"
         )
 
 
 def _check_choices(algorithm: Algorithm, order: Order, length: int | None, tolerance: float | None) -> None:
     for name, value, choices in (("algorithm", algorithm, Algorithm), ("order", order, Order)):
         if value not in get_args(choices):
-            raise ConfigError(name, met=repr(value), expected=" or ".join(get_args(choices)))
+            raise ConfigError(name, got=repr(value), expected=" or ".join(get_args(choices)))
     if length is not None and (not _is_whole(length) or length < 0):
-        raise ConfigError("length", met=repr(length), expected="a whole number of samples, at least 0")
+        raise ConfigError("length", got=repr(length), expected="a whole number of samples, at least 0")
     if tolerance is not None and not tolerance > 0:
-        raise ConfigError("tolerance", met=repr(tolerance), expected="more than 0, as 1e-3, or None")
+        raise ConfigError("tolerance", got=repr(tolerance), expected="more than 0, as 1e-3, or None")
 
 
 def _is_whole(value: object) -> bool:
@@ -557,7 +557,7 @@ def _check_magnitude(magnitude: Array, config: StftConfig) -> Array:
     if values.ndim != 2 or values.shape[0] != config.bins or not values.shape[1]:
         raise InputError(
             "magnitude",
-            met=f"shape {values.shape}",
+            got=f"shape {values.shape}",
             expected=f"({config.bins}, frames), at least one frame",
             cause="is it transposed?"
             if values.ndim == 2 and values.shape[1] == config.bins
@@ -566,18 +566,18 @@ def _check_magnitude(magnitude: Array, config: StftConfig) -> Array:
     if values.dtype.kind not in "iuf":
         raise InputError(
             "magnitude",
-            met=f"values of type {values.dtype}",
+            got=f"values of type {values.dtype}",
             expected="real numbers",
             cause="take the absolute value first" if values.dtype.kind == "c" else "",
         )
     values = values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32, copy=False)
     lowest, highest = float(values.min()), float(values.max())
     if not (np.isfinite(lowest) and np.isfinite(highest)):
-        raise InputError("magnitude", met="values that are NaN or infinite", expected="finite values")
+        raise InputError("magnitude", got="values that are NaN or infinite", expected="finite values")
     if lowest < 0:
         raise InputError(
             "magnitude",
-            met=f"negative values, {lowest:.4g} … {highest:.4g}",
+            got=f"negative values, {lowest:.4g} … {highest:.4g}",
             expected="linear values, at least 0",
             cause="this looks like a logarithm or decibels: undo it first",
         )
@@ -587,23 +587,23 @@ def _check_magnitude(magnitude: Array, config: StftConfig) -> Array:
 def _initial_phase(init: str | Array, magnitude: Array, seed: int) -> Array | None:
     if isinstance(init, str):
         if init not in ("zero", "random"):
-            raise ConfigError("init", met=repr(init), expected="zero or random, or an array of phases")
+            raise ConfigError("init", got=repr(init), expected="zero or random, or an array of phases")
         return None if init == "zero" else _random_phase(magnitude, seed)
     phase = np.asarray(init)
     if phase.shape != magnitude.shape or phase.dtype.kind not in "iufc":
         raise InputError(
             "init",
-            met=f"{phase.dtype} of shape {phase.shape}",
+            got=f"{phase.dtype} of shape {phase.shape}",
             expected=f"the phase of each bin, shape {magnitude.shape}, in radians or complex",
         )
     if not np.isfinite(phase).all():
-        raise InputError("init", met="phases that are NaN or infinite", expected="finite phases")
+        raise InputError("init", got="phases that are NaN or infinite", expected="finite phases")
     return phase
 
 
 def _random_phase(magnitude: Array, seed: int) -> Array:
     if not _is_whole(seed) or seed < 0:
-        raise ConfigError("seed", met=repr(seed), expected="a whole number, at least 0")
+        raise ConfigError("seed", got=repr(seed), expected="a whole number, at least 0")
     generator, phase = np.random.default_rng(seed), np.empty_like(magnitude, order="C")
     for row in phase:  # in the order, and with the draws, of one large array
         row[...] = 2 * np.pi * generator.random(row.size)

@@ -68,7 +68,7 @@ def estimate_magnitude(mel: Array, config: MelConfig, updates: int = UPDATES) ->
         InputError: another number of bands, values that are not finite, or negative, as logarithms are.
     """
     if not isinstance(updates, int) or isinstance(updates, bool) or updates < 0:
-        raise ConfigError("updates", met=repr(updates), expected="a whole number, at least 0")
+        raise ConfigError("updates", got=repr(updates), expected="a whole number, at least 0")
     values = _not_negative(_check_mel(mel, config))
     if config.n_mels is None:
         magnitude = values.copy()
@@ -130,19 +130,19 @@ def _check_mel(mel: Array, config: MelConfig) -> Array:
     if values.ndim != 2 or values.shape[0] != config.bands or not values.shape[1]:
         raise InputError(
             "mel",
-            met=f"shape {values.shape}",
+            got=f"shape {values.shape}",
             expected=f"({config.bands}, frames), at least one frame",
             cause=_shape_guess(values.shape, config.bands),
         )
     if values.dtype.kind not in "iuf":
-        raise InputError("mel", met=f"values of type {values.dtype}", expected="real numbers")
+        raise InputError("mel", got=f"values of type {values.dtype}", expected="real numbers")
     values = values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32, copy=False)
     finite = np.isfinite(values)
     if not finite.all():
         band, frame = (int(i) for i in np.unravel_index(int(np.argmin(finite)), values.shape))
         raise InputError(
             "mel",
-            met=f"a value that is NaN or infinite, the first in band {band} of frame {frame}",
+            got=f"a value that is NaN or infinite, the first in band {band} of frame {frame}",
             expected="finite values",
             cause="a logarithm of zero, or a damaged file",
         )
@@ -166,7 +166,7 @@ def _not_negative(values: Array) -> Array:
         return values
     raise InputError(
         "mel",
-        met=f"negative values, {lowest:.4g} … {highest:.4g}",
+        got=f"negative values, {lowest:.4g} … {highest:.4g}",
         expected="linear values, at least 0",
         cause=_logarithm_guess(lowest, highest),
     )
@@ -193,7 +193,7 @@ def _check_logarithm(natural: Array, config: MelConfig) -> None:
         if not quietest <= value <= loudest:
             raise InputError(
                 "mel",
-                met=f"a value that stands for {value * decibels:.0f} dB under {config.log}",
+                got=f"a value that stands for {value * decibels:.0f} dB under {config.log}",
                 expected="the logarithm of a mel under this configuration, not far below its floor of "
                 f"{math.log(config.floor) * decibels:.0f} dB",
                 cause="another logarithm (decibels for ln?), or standardised values",

@@ -86,12 +86,12 @@ class MelConfig:
     def __post_init__(self) -> None:
         for name, rule, holds in self._rules():
             if not holds:
-                raise ConfigError(name, met=repr(getattr(self, name)), expected=rule)
+                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
         _ = self.stft  # checks the framing
         if self.fmax is not None and self.fmax > self.nyquist and not self.fmax_above_nyquist:
             raise ConfigError(
                 "fmax",
-                met=f"{self.fmax:g} Hz",
+                got=f"{self.fmax:g} Hz",
                 expected=f"at most the Nyquist frequency {self.nyquist:g} Hz",
                 cause="set fmax to null, or fmax_above_nyquist to keep the empty bands on purpose",
             )
@@ -174,11 +174,11 @@ class MelConfig:
         required = {"sample_rate", "n_fft", "hop_length", "win_length", "n_mels"}
         if unknown := sorted(set(values) - known):
             raise ConfigError(
-                "mel configuration", met=f"unknown fields {', '.join(unknown)}", expected="known ones"
+                "mel configuration", got=f"unknown fields {', '.join(unknown)}", expected="known ones"
             )
         if missing := sorted(required - set(values)):
             raise ConfigError(
-                "mel configuration", met=f"no {', '.join(missing)}", expected="all required fields"
+                "mel configuration", got=f"no {', '.join(missing)}", expected="all required fields"
             )
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
@@ -284,7 +284,7 @@ def band_centres(config: MelConfig) -> Array:
 def _band_edges(config: MelConfig) -> Array:
     """``(n_mels + 2,)`` Hz: band k rises from edge k, peaks at k + 1 and ends at k + 2."""
     if config.n_mels is None:
-        raise ConfigError("n_mels", met="null", expected="a number of bands")
+        raise ConfigError("n_mels", got="null", expected="a number of bands")
     to_hz = _slaney_to_hz if config.mel_scale == "slaney" else _htk_to_hz
     to_mel = _hz_to_slaney if config.mel_scale == "slaney" else _hz_to_htk
     low, high = to_mel(config.fmin), to_mel(config.upper_edge)

@@ -48,15 +48,15 @@ def log_spectral_distance(truth: ArrayLike, estimate: ArrayLike, *, range_db: fl
         InputError: arrays that cannot be compared, no bins × frames, or negative values.
     """
     if not 0 < range_db < math.inf:
-        raise ConfigError("range_db", met=f"{range_db:g}", expected="a positive number of dB")
+        raise ConfigError("range_db", got=f"{range_db:g}", expected="a positive number of dB")
     t, h = _pair(truth, estimate)
     if t.ndim < 2:
-        raise InputError("truth", met=f"shape {t.shape}", expected="magnitudes of shape (…, bins, frames)")
+        raise InputError("truth", got=f"shape {t.shape}", expected="magnitudes of shape (…, bins, frames)")
     for name, values in (("truth", t), ("estimate", h)):
         if (lowest := float(values.min())) < 0:
             raise InputError(
                 name,
-                met=f"a value of {lowest:g}",
+                got=f"a value of {lowest:g}",
                 expected="magnitudes of at least 0",
                 cause="is this a logarithm, or in dB?",
             )
@@ -90,7 +90,7 @@ def _pair(truth: ArrayLike, estimate: ArrayLike) -> tuple[NDArray[np.float64], N
     if t.shape != h.shape:
         raise InputError(
             "estimate",
-            met=f"shape {h.shape}",
+            got=f"shape {h.shape}",
             expected=f"the truth's shape {t.shape}",
             cause="cut both to the shorter one" if t.ndim == h.ndim else "",
         )
@@ -102,13 +102,13 @@ def _real(name: str, values: ArrayLike) -> NDArray[np.float64]:
     if array.dtype.kind not in "iuf":
         raise InputError(
             name,
-            met=f"values of type {array.dtype}",
+            got=f"values of type {array.dtype}",
             expected="real numbers",
             cause="take the magnitude first" if array.dtype.kind == "c" else "",
         )
     if not array.size:
-        raise InputError(name, met=f"shape {array.shape}", expected="at least one value")
+        raise InputError(name, got=f"shape {array.shape}", expected="at least one value")
     array = array.astype(np.float64)
     if not np.isfinite(array).all():
-        raise InputError(name, met="values that are NaN or infinite", expected="finite values")
+        raise InputError(name, got="values that are NaN or infinite", expected="finite values")
     return array

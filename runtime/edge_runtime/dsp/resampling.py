@@ -49,10 +49,10 @@ def resample(
     """
     x = np.asarray(samples, dtype=np.float32)
     if x.ndim != 1:
-        raise InputError("audio", met=f"shape {x.shape}", expected="one channel of shape (n,)")
+        raise InputError("audio", got=f"shape {x.shape}", expected="one channel of shape (n,)")
     for name, rate in (("from_rate", from_rate), ("to_rate", to_rate)):
         if not rate >= 1 or rate % 1:
-            raise InputError(name, met=f"{rate}", expected="a whole number of Hz, at least 1")
+            raise InputError(name, got=f"{rate}", expected="a whole number of Hz, at least 1")
     if from_rate == to_rate:
         return x
     from_rate, to_rate = int(from_rate), int(to_rate)
@@ -70,7 +70,7 @@ def _soxr(x: NDArray[np.float32], from_rate: int, to_rate: int, required: bool) 
         if required:
             raise BackendError(
                 "resampling with soxr",
-                met="no module named soxr",
+                got="no module named soxr",
                 expected="soxr",
                 cause="pip install 'edge-export[audio]'",
             ) from error

@@ -68,24 +68,24 @@ class StftConfig:
         for name in ("n_fft", "hop_length", "win_length"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(name, met=repr(value), expected="a whole number of samples, at least 1")
+                raise ConfigError(name, got=repr(value), expected="a whole number of samples, at least 1")
         if self.win_length < 2:
             raise ConfigError(
                 "win_length",
-                met=str(self.win_length),
+                got=str(self.win_length),
                 expected="at least 2 samples",
                 cause="a periodic Hann window of one sample is zero",
             )
         if self.win_length > self.n_fft:
             raise ConfigError(
-                "win_length", met=f"{self.win_length} samples", expected=f"at most n_fft = {self.n_fft}"
+                "win_length", got=f"{self.win_length} samples", expected=f"at most n_fft = {self.n_fft}"
             )
         if self.padding not in get_args(Padding):
-            raise ConfigError("padding", met=repr(self.padding), expected=", ".join(get_args(Padding)))
+            raise ConfigError("padding", got=repr(self.padding), expected=", ".join(get_args(Padding)))
         if self.padding == "reflect" and self.hop_length > self.n_fft:
             raise ConfigError(
                 "padding",
-                met=f"'reflect' with hop_length {self.hop_length} > n_fft {self.n_fft}",
+                got=f"'reflect' with hop_length {self.hop_length} > n_fft {self.n_fft}",
                 expected="hop_length <= n_fft",
                 cause="the padding is (n_fft - hop_length) // 2 samples",
             )
@@ -257,7 +257,7 @@ class Stft:
         if spectrum.ndim != 2 or spectrum.shape[1] != self.config.bins or not len(spectrum):
             raise InputError(
                 "spectrum",
-                met=f"frames × bins of {' × '.join(map(str, spectrum.shape))}",
+                got=f"frames × bins of {' × '.join(map(str, spectrum.shape))}",
                 expected=f"at least one frame of {self.config.bins} bins",
                 cause=f"n_fft is {self.config.n_fft}",
             )
@@ -400,21 +400,21 @@ def check_signal(x: Array, min_samples: int, what: str = "audio") -> Array:
     if x.ndim != 1:
         raise InputError(
             what,
-            met=f"an array of shape {x.shape}",
+            got=f"an array of shape {x.shape}",
             expected="one channel, shape (samples,)",
             cause="average the channels or choose one",
         )
     if x.dtype.kind != "f":
         raise InputError(
             what,
-            met=f"{x.dtype} samples",
+            got=f"{x.dtype} samples",
             expected="floating-point samples, full scale at ±1",
             cause="int16 samples are divided by 32768",
         )
     if x.size < min_samples:
         raise InputError(
             what,
-            met=f"{x.size} samples",
+            got=f"{x.size} samples",
             expected=f"at least {min_samples} samples (one frame)",
             cause="the recording is too short" if x.size else "the recording is empty",
         )
@@ -423,7 +423,7 @@ def check_signal(x: Array, min_samples: int, what: str = "audio") -> Array:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(
             what,
-            met=f"a sample that is NaN or infinite, the first at index {_first_not_finite(x)}",
+            got=f"a sample that is NaN or infinite, the first at index {_first_not_finite(x)}",
             expected="finite samples",
             cause="the file is damaged, or something before it divided by zero",
         )
@@ -436,7 +436,7 @@ def too_large(value: float, what: str) -> InputError:
     """The refusal of a finite sample beyond `LARGEST_SAMPLE`; ``what``: the signal."""
     return InputError(
         what,
-        met=f"a sample of {value:g}",
+        got=f"a sample of {value:g}",
         expected="samples with full scale at ±1",
         cause="are these integers? Divide them by their full scale",
     )
@@ -453,14 +453,14 @@ def _first_not_finite(x: Array) -> int:
 def real_dtype(dtype: str) -> np.dtype[Any]:
     """``float32`` or ``float64`` as a numpy dtype, `ConfigError` for any other."""
     if str(dtype) not in ("float32", "float64"):
-        raise ConfigError("dtype", met=repr(dtype), expected="'float32' or 'float64'")
+        raise ConfigError("dtype", got=repr(dtype), expected="'float32' or 'float64'")
     return np.dtype(dtype)
 
 
 def check_workers(workers: int) -> int:
     """A number of threads, at least one."""
     if not isinstance(workers, int) or workers < 1:
-        raise ConfigError("workers", met=repr(workers), expected="a whole number of threads, at least 1")
+        raise ConfigError("workers", got=repr(workers), expected="a whole number of threads, at least 1")
     return workers
 
 

@@ -58,7 +58,7 @@ MODES: Mapping[str, Mode] = MappingProxyType(
 def get_mode(name: str) -> Mode:
     """The mode of that name; ConfigError names the ones there are."""
     if name not in MODES:
-        raise ConfigError("mode", met=f"{name!r}", expected=" or ".join(MODES))
+        raise ConfigError("mode", got=f"{name!r}", expected=" or ".join(MODES))
     return MODES[name]
 
 
@@ -66,7 +66,7 @@ def check_fps(fps: float) -> float:
     """A frame rate that the windows can follow: positive and finite (frames/s)."""
     if not (np.isfinite(fps) and fps > 0):
         raise ConfigError(
-            "fps", met=f"{fps}", expected="frames per second above 0", cause="the origin uses 25"
+            "fps", got=f"{fps}", expected="frames per second above 0", cause="the origin uses 25"
         )
     return fps
 
@@ -85,7 +85,7 @@ def frame_count(mel_frames: int, fps: float = DEFAULT_FPS) -> int:
     if mel_frames < WINDOW_FRAMES:
         raise InputError(
             "mel",
-            met=f"{mel_frames} mel frames",
+            got=f"{mel_frames} mel frames",
             expected=f"at least {WINDOW_FRAMES} (one window: {MIN_SAMPLES} samples at 16 kHz)",
             cause="the recording is too short",
         )
@@ -115,7 +115,7 @@ def encoder_windows(
     """
     if mel.ndim != 2 or mel.shape[0] != MEL_BINS:
         cause = "transposed" if mel.ndim == 2 and mel.shape[1] == MEL_BINS else ""
-        raise InputError("mel", met=f"shape {mel.shape}", expected=f"({MEL_BINS}, frames)", cause=cause)
+        raise InputError("mel", got=f"shape {mel.shape}", expected=f"({MEL_BINS}, frames)", cause=cause)
     starts = window_starts(mel.shape[1], fps)[start:stop]
     by_start = np.lib.stride_tricks.sliding_window_view(mel.T, WINDOW_FRAMES, axis=0)  # (T−15, 80, 16)
     return np.ascontiguousarray(by_start[starts].transpose(0, 2, 1))
@@ -125,7 +125,7 @@ def repeat_ends(features: NDArray[Any]) -> NDArray[Any]:
     """(n, D) → (n+2, D): the first and the last row stand twice."""
     if features.ndim != 2 or len(features) == 0:
         raise InputError(
-            "features", met=f"shape {features.shape}", expected="(frames, values), at least one frame"
+            "features", got=f"shape {features.shape}", expected="(frames, values), at least one frame"
         )
     return np.concatenate([features[:1], features, features[-1:]])
 
@@ -136,9 +136,9 @@ def context_window(features: NDArray[Any], i: int) -> NDArray[Any]:
     Always 16 rows, also where L is below 8 (the origin's renderer got fewer and failed).
     """
     if features.ndim != 2:
-        raise InputError("features", met=f"shape {features.shape}", expected="(frames, values)")
+        raise InputError("features", got=f"shape {features.shape}", expected="(frames, values)")
     if not 0 <= i < len(features):
-        raise InputError("frame", met=f"{i}", expected=f"0 … {len(features) - 1}")
+        raise InputError("frame", got=f"{i}", expected=f"0 … {len(features) - 1}")
     window = np.zeros((CONTEXT_ROWS, features.shape[1]), features.dtype)
     rows = features[max(i - PAST, 0) : i + FUTURE]
     first = max(PAST - i, 0)
@@ -167,7 +167,7 @@ def reshape_context(window: NDArray[Any], mode: str, *, legacy_padding: bool = F
     if len(values) != wanted.size:
         raise InputError(
             f"context for {mode}",
-            met=f"{len(values)} values of shape {window.shape}",
+            got=f"{len(values)} values of shape {window.shape}",
             expected=f"{wanted.size} = {CONTEXT_ROWS} × {wanted.features}",
             cause=_guess_mode(len(values)),
         )
@@ -192,15 +192,15 @@ def check_features(features: NDArray[Any], mode: str) -> NDArray[np.float32]:
     if features.ndim < 2 or len(features) == 0 or features[0].size != wanted:
         raise InputError(
             f"{mode} features",
-            met=f"shape {features.shape}",
+            got=f"shape {features.shape}",
             expected=f"(frames, {wanted}), one row per video frame",
             cause=_guess_features(features, mode),
         )
     if not np.issubdtype(features.dtype, np.floating):
-        raise InputError(f"{mode} features", met=f"{features.dtype}", expected="floats")
+        raise InputError(f"{mode} features", got=f"{features.dtype}", expected="floats")
     rows = features.reshape(len(features), wanted).astype(np.float32)
     if not np.isfinite(rows).all():
-        raise InputError(f"{mode} features", met="NaN or infinity", expected="finite values")
+        raise InputError(f"{mode} features", got="NaN or infinity", expected="finite values")
     return rows
 
 

@@ -85,19 +85,19 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int | None = None) -> 
         raise error.within(str(path)) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(str(path), met=reason, expected="a readable audio file") from error
+        raise InputError(str(path), got=reason, expected="a readable audio file") from error
 
 
 def _read(path: Path) -> Audio:
     if not path.exists():
-        raise InputError("audio file", met="no such file", expected="a WAV, FLAC, MP3 or Ogg file")
+        raise InputError("audio file", got="no such file", expected="a WAV, FLAC, MP3 or Ogg file")
     if not path.is_file():
         kind = "a directory" if path.is_dir() else "something that is not a plain file"
-        raise InputError("audio file", met=kind, expected="a WAV, FLAC, MP3 or Ogg file")
+        raise InputError("audio file", got=kind, expected="a WAV, FLAC, MP3 or Ogg file")
     with path.open("rb") as file:
         head = file.read(12)
         if not head:
-            raise InputError("audio file", met="0 bytes", expected="a WAV, FLAC, MP3 or Ogg file")
+            raise InputError("audio file", got="0 bytes", expected="a WAV, FLAC, MP3 or Ogg file")
         if head[:4] == b"RIFF" and (len(head) < 12 or head[8:] == b"WAVE"):
             wave = _parse_wave(file, size=path.stat().st_size)
             if wave.decode is not None:
@@ -151,8 +151,8 @@ _DECODERS: dict[tuple[int, int], Callable[[bytes], NDArray[np.float32]]] = {
 }
 
 
-def _truncated(what: str, met: int, expected: int) -> InputError:
-    return InputError(what, met=f"{met} bytes", expected=f"{expected}", cause="the file is truncated")
+def _truncated(what: str, got: int, expected: int) -> InputError:
+    return InputError(what, got=f"{got} bytes", expected=f"{expected}", cause="the file is truncated")
 
 
 def _parse_wave(file: BinaryIO, size: int) -> _Wave:
@@ -172,7 +172,7 @@ def _parse_wave(file: BinaryIO, size: int) -> _Wave:
         position += length + length % 2  # chunks are padded to even lengths
     raise InputError(
         "WAV file",
-        met=f"{size} bytes without samples",
+        got=f"{size} bytes without samples",
         expected="a data chunk",
         cause="the file is truncated",
     )
@@ -190,12 +190,12 @@ def _parse_format(chunk: bytes) -> tuple[int, ...]:
 
 def _locate_samples(form: tuple[int, ...] | None, offset: int, length: int, remaining: int) -> _Wave:
     if form is None:
-        raise InputError("WAV file", met="samples before any format", expected="a fmt chunk first")
+        raise InputError("WAV file", got="samples before any format", expected="a fmt chunk first")
     encoding, channels, rate, frame_bytes, bits = form
     if channels < 1 or rate < 1 or frame_bytes < 1:
         raise InputError(
             "WAV format",
-            met=f"{channels} channels at {rate} Hz in frames of {frame_bytes} bytes",
+            got=f"{channels} channels at {rate} Hz in frames of {frame_bytes} bytes",
             expected="at least 1 of each",
             cause="the header is damaged",
         )
@@ -206,7 +206,7 @@ def _locate_samples(form: tuple[int, ...] | None, offset: int, length: int, rema
     if frame_bytes != channels * bits // 8:
         raise InputError(
             "WAV format",
-            met=f"frames of {frame_bytes} bytes",
+            got=f"frames of {frame_bytes} bytes",
             expected=f"{channels} × {bits} bits",
             cause="the header is damaged",
         )
@@ -223,14 +223,14 @@ def _check_rate(rate: int) -> None:
     if rate not in RATES:
         raise InputError(
             "sample rate",
-            met=f"{rate} Hz",
+            got=f"{rate} Hz",
             expected=f"{RATES[0]} … {RATES[-1]} Hz",
             cause="the header is damaged",
         )
 
 
 def _no_samples() -> InputError:
-    return InputError("audio", met="no samples", expected="at least 1", cause="the recording has zero length")
+    return InputError("audio", got="no samples", expected="at least 1", cause="the recording has zero length")
 
 
 def _read_wave(file: BinaryIO, wave: _Wave) -> NDArray[np.float32]:
@@ -254,7 +254,7 @@ def _average(frames: NDArray[np.float32], out: NDArray[np.float32], start: int) 
             raise too_large(float(frames[frame, channel]), "audio")
         raise InputError(
             "audio",
-            met=f"{frames[frame, channel]} at sample {start + frame}",
+            got=f"{frames[frame, channel]} at sample {start + frame}",
             expected="finite samples",
             cause="the program that wrote the file divided by zero or overflowed",
         )
@@ -276,7 +276,7 @@ def _read_foreign(path: Path, format_name: str) -> Audio:
     """Read through soundfile. ``format_name``: what the bytes look like, empty where nothing is known."""
     not_audio = InputError(
         "audio file",
-        met=format_name or "bytes that no reader recognises",
+        got=format_name or "bytes that no reader recognises",
         expected="WAV, FLAC, MP3, Ogg or another format of libsndfile",
         cause="the file is damaged, not audio, or of an unsupported encoding",
     )
@@ -287,7 +287,7 @@ def _read_foreign(path: Path, format_name: str) -> Audio:
             raise not_audio from error
         raise BackendError(
             f"reading {format_name}",
-            met="no module named soundfile",
+            got="no module named soundfile",
             expected="soundfile",
             cause="pip install 'edge-export[audio]'",
         ) from error
@@ -310,7 +310,7 @@ def _check_ogg_end(file: BinaryIO) -> None:
     if page < 0 or not tail[page + 5 : page + 6] or not tail[page + 5] & 4:  # 4: last page of a stream
         raise InputError(
             "Ogg file",
-            met="no last page",
+            got="no last page",
             expected="a stream that ends",
             cause="the file is truncated, or its recording was interrupted",
         )
@@ -324,7 +324,7 @@ def _drain(file: Any) -> NDArray[np.float32]:
     if count > np.iinfo(np.int64).max // 8:
         raise InputError(
             "audio header",
-            met="no length",
+            got="no length",
             expected="the number of samples",
             cause="it was streamed to a pipe; copy it with ffmpeg or sox into a file",
         )
@@ -335,7 +335,7 @@ def _drain(file: Any) -> NDArray[np.float32]:
         if len(frames) < len(block):
             raise InputError(
                 "audio",
-                met=f"{start + len(frames)} samples",
+                got=f"{start + len(frames)} samples",
                 expected=f"{count}",
                 cause="the file is truncated",
             )
@@ -371,9 +371,9 @@ def write_wav(
         TargetError: the file exists or cannot be written.
     """
     if subtype not in _BYTES:
-        raise ConfigError("subtype", met=f"{subtype!r}", expected=" or ".join(_BYTES))
+        raise ConfigError("subtype", got=f"{subtype!r}", expected=" or ".join(_BYTES))
     if not 1 <= sample_rate < 1 << 30 or sample_rate != int(sample_rate):
-        raise ConfigError("sample_rate", met=f"{sample_rate}", expected="a whole number of Hz, at least 1")
+        raise ConfigError("sample_rate", got=f"{sample_rate}", expected="a whole number of Hz, at least 1")
     x = np.asarray(samples)
     try:
         _check_writable(x, subtype)
@@ -426,24 +426,24 @@ class WavWriter(AbstractContextManager["WavWriter"]):
 def _check_writable(x: NDArray[Any], subtype: Subtype) -> None:
     if x.ndim != 1 or len(x) == 0:
         raise InputError(
-            "samples", met=f"shape {x.shape}", expected="one channel of shape (n,), n at least 1"
+            "samples", got=f"shape {x.shape}", expected="one channel of shape (n,), n at least 1"
         )
     if not np.issubdtype(x.dtype, np.floating):
         raise InputError(
             "samples",
-            met=f"{x.dtype}",
+            got=f"{x.dtype}",
             expected="floats in [-1, 1]",
             cause="divide integers by their full scale",
         )
     _check_size(len(x), subtype)
     for start in range(0, len(x), BLOCK):
         if not np.isfinite(x[start : start + BLOCK]).all():
-            raise InputError("samples", met="NaN or infinity", expected="finite samples")
+            raise InputError("samples", got="NaN or infinity", expected="finite samples")
 
 
 def _check_size(samples: int, subtype: Subtype) -> None:
     if samples * _BYTES[subtype] > 0xFFFFFFFF - 64:
-        raise InputError("samples", met=f"{samples}", expected="less than 4 GiB, the limit of WAV")
+        raise InputError("samples", got=f"{samples}", expected="less than 4 GiB, the limit of WAV")
 
 
 def _wave_header(frames: int, sample_rate: int, subtype: Subtype) -> bytes:

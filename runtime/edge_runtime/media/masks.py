@@ -51,22 +51,22 @@ class Polygon:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.base) and self.base > 0):
-            raise InputError("mask polygon: size", met=f"{self.base}", expected="pixels of a side, above 0")
+            raise InputError("mask polygon: size", got=f"{self.base}", expected="pixels of a side, above 0")
         corners = len(set(self.points))
         if corners < 3:
-            raise InputError("mask polygon", met=f"{corners} different points", expected="at least 3")
+            raise InputError("mask polygon", got=f"{corners} different points", expected="at least 3")
         for x, y in self.points:
             if not (0 <= x <= self.base and 0 <= y <= self.base):
                 raise InputError(
                     "mask polygon",
-                    met=f"a point at {x:g},{y:g}",
+                    got=f"a point at {x:g},{y:g}",
                     expected=f"points within 0 … {self.base:g}",
                     cause=f"points are x,y on a picture of {self.base:g}x{self.base:g} pixels; "
                     'another size is given as JSON: {"size": 84, "points": [[10, 20], …]}',
                 )
         origin, *others = np.asarray(self.points)
         if np.linalg.matrix_rank(np.asarray(others) - origin) < 2:
-            raise InputError("mask polygon", met="points on one line", expected="a polygon with an area")
+            raise InputError("mask polygon", got="points on one line", expected="a polygon with an area")
 
     def scaled(self, height: int, width: int) -> NDArray[np.int64]:
         """(n, 2) corners in whole pixels of a frame."""
@@ -109,7 +109,7 @@ def parse_mask(text: str) -> Polygon:
 def check_alpha(alpha: float) -> float:
     """An intensity that remains; ConfigError outside of 0 … 1."""
     if not 0 <= alpha <= 1:
-        raise ConfigError("--alpha", met=f"{alpha}", expected="0 (hidden) to 1 (no mask)")
+        raise ConfigError("--alpha", got=f"{alpha}", expected="0 (hidden) to 1 (no mask)")
     return alpha
 
 
@@ -131,7 +131,7 @@ def mask_weights(
         ConfigError: alpha or blur out of range.
     """
     if not 1 <= blur <= LARGEST_BLUR:
-        raise ConfigError("--blur", met=f"{blur} pixels", expected=f"1 to {LARGEST_BLUR}")
+        raise ConfigError("--blur", got=f"{blur} pixels", expected=f"1 to {LARGEST_BLUR}")
     weights = np.ones((height, width), np.float32)
     weights[fill_polygon(polygon.scaled(height, width), height, width)] = check_alpha(alpha)
     return np.clip(gaussian_blur(weights, blur), np.float32(alpha), np.float32(1))
@@ -251,7 +251,7 @@ def _read(path: str | os.PathLike[str]) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no text"
-        raise InputError(str(path), met=f"«{reason}»", expected="a JSON file with a polygon") from error
+        raise InputError(str(path), got=f"«{reason}»", expected="a JSON file with a polygon") from error
 
 
 def _parse_json(text: str, what: str) -> Polygon:
@@ -281,7 +281,7 @@ def _is_number(value: object) -> bool:
 def _no_mask(what: str, text: str) -> InputError:
     return InputError(
         what,
-        met=f"«{' '.join(text.split())[:60]}»",
+        got=f"«{' '.join(text.split())[:60]}»",
         expected=f"{', '.join(POLYGONS)}, or the points of a polygon",
         cause="points are written x,y x,y x,y or as JSON [[x, y], …]",
     )

@@ -43,7 +43,7 @@ def colour(values: ArrayLike, name: ColourMap = "viridis") -> NDArray[np.uint8]:
         ConfigError: no such colour map.
     """
     if name not in get_args(ColourMap):
-        raise ConfigError("colour map", met=repr(name), expected=", ".join(get_args(ColourMap)))
+        raise ConfigError("colour map", got=repr(name), expected=", ".join(get_args(ColourMap)))
     level = np.clip(np.nan_to_num(np.asarray(values, np.float64), nan=0.0), 0.0, 1.0)
     table = _table(name)
     return table[np.rint(level * 255).astype(np.uint8)]
@@ -68,7 +68,7 @@ def spectrogram_picture(
     """
     rows = np.asarray(values, np.float64)
     if rows.ndim != 2 or not rows.size:
-        raise InputError("spectrogram", met=f"shape {rows.shape}", expected="(bands, frames)")
+        raise InputError("spectrogram", got=f"shape {rows.shape}", expected="(bands, frames)")
     rows = _averaged(rows, WIDEST)
     finite = rows[np.isfinite(rows)]
     lowest = low if low is not None else (float(finite.min()) if finite.size else 0.0)
@@ -125,7 +125,7 @@ def write_png(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3) or not picture.size:
         raise InputError(
             "picture",
-            met=f"{picture.dtype} of shape {picture.shape}",
+            got=f"{picture.dtype} of shape {picture.shape}",
             expected="uint8 (height, width) or (height, width, 3)",
         )
     height, width = picture.shape[:2]

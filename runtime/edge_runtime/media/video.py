@@ -100,12 +100,12 @@ class VideoReader:
         for number, frame in enumerate(self._frames):
             yield _grey(frame, self.path, number)
         if number < 0:
-            raise InputError(str(self.path), met="no frame", expected="a video of at least one")
+            raise InputError(str(self.path), got="no frame", expected="a video of at least one")
         lost = (self.count or 0) - (number + 1)
         if lost > max(LOST_FRAMES, LOST_PART * (self.count or 0)):
             raise InputError(
                 str(self.path),
-                met=f"an end after {number + 1} frames",
+                got=f"an end after {number + 1} frames",
                 expected=f"the {self.count} that its header announces",
                 cause="the file is damaged or was cut off",
             )
@@ -121,8 +121,8 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[VideoReader]:
     """
     place = Path(path)
     if not place.is_file():
-        met = "a folder" if place.is_dir() else "no such file"
-        raise InputError(str(path), met=met, expected="a video file, or .npy frames (T, H, W)")
+        got = "a folder" if place.is_dir() else "no such file"
+        raise InputError(str(path), got=got, expected="a video file, or .npy frames (T, H, W)")
     opened = _open_array if place.suffix.lower() == ".npy" else _open_capture
     with opened(place) as reader:
         yield reader
@@ -164,10 +164,10 @@ def prepare_frames(
         ConfigError: no such scaling.
     """
     if scaling not in get_args(FrameScaling):
-        raise ConfigError("frame scaling", met=repr(scaling), expected=", ".join(get_args(FrameScaling)))
+        raise ConfigError("frame scaling", got=repr(scaling), expected=", ".join(get_args(FrameScaling)))
     values = np.asarray(frames)
     if values.ndim != 3 or not values.shape[0]:
-        raise InputError("frames", met=f"shape {values.shape}", expected="(T, H, W) with at least one frame")
+        raise InputError("frames", got=f"shape {values.shape}", expected="(T, H, W) with at least one frame")
     check_size(*values.shape[1:])
     check_levels(values)
     full = 255.0 if values.dtype == np.uint8 else 1.0
@@ -186,7 +186,7 @@ def check_size(height: int, width: int) -> None:
     if height != width or height < SMALLEST_SIDE:
         raise InputError(
             "frames",
-            met=f"{width}x{height} pixels",
+            got=f"{width}x{height} pixels",
             expected=f"square ones of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}",
             cause="crop the video to the head first" if height != width else "",
         )
@@ -197,13 +197,13 @@ def check_levels(frames: NDArray[Any]) -> None:
     if frames.dtype == np.uint8:
         return
     if frames.dtype.kind != "f":
-        raise InputError("frames", met=f"values of type {frames.dtype}", expected="uint8, or floats in 0 … 1")
+        raise InputError("frames", got=f"values of type {frames.dtype}", expected="uint8, or floats in 0 … 1")
     low, high = float(frames.min()), float(frames.max())
     if not (low >= 0.0 and high <= 1.0):
         finite = math.isfinite(low) and math.isfinite(high)
         raise InputError(
             "frames",
-            met=f"floats from {low:.4g} to {high:.4g}" if finite else "NaN or infinity",
+            got=f"floats from {low:.4g} to {high:.4g}" if finite else "NaN or infinity",
             expected="floats in 0 … 1",
             cause="divide by 255" if finite and 1 < high <= 255 and low >= 0 else "",
         )
@@ -243,7 +243,7 @@ def write_video(
     if Path(path).suffix.lower() not in WRITTEN or height % 2 or width % 2:
         raise TargetError(
             Path(path).name,
-            met=f"a video of {width}x{height} pixels",
+            got=f"a video of {width}x{height} pixels",
             expected=f"{', '.join(WRITTEN)} of even height and width, or .npy of any",
         )
     cv2 = import_opencv()
@@ -253,7 +253,7 @@ def write_video(
     try:
         if not writer.isOpened():
             raise TargetError(
-                Path(path).name, met="a refusal of opencv", expected="a video that it can write"
+                Path(path).name, got="a refusal of opencv", expected="a video that it can write"
             )
         yield (lambda frame: writer.write(frame[:, :, ::-1].copy())) if colour else writer.write
     finally:
@@ -336,7 +336,7 @@ def _grey(frame: Frame, path: Path, number: int) -> Frame:
     if part > COLOURED_PART:
         raise InputError(
             str(path),
-            met=f"colour in {100 * part:.0f} % of frame {number}",
+            got=f"colour in {100 * part:.0f} % of frame {number}",
             expected="a grey video",
             cause="is it the MRI and not the camera? `ffmpeg -i IN -vf format=gray OUT` removes colour",
         )
@@ -365,15 +365,15 @@ def _array_header(path: Path, file: BinaryIO) -> tuple[tuple[int, int, int], np.
     except (ValueError, EOFError, KeyError, SyntaxError) as error:
         raise InputError(
             str(path),
-            met="no readable header",
+            got="no readable header",
             expected="frames (T, H, W) in numpy's .npy format",
             cause="the file is damaged, truncated, or of another format",
         ) from error
     if len(shape) != 3 or by_columns or 0 in shape[1:] or dtype.kind not in "uf":
-        met = f"{dtype} of shape {tuple(shape)}" + (", column by column" if by_columns else "")
+        got = f"{dtype} of shape {tuple(shape)}" + (", column by column" if by_columns else "")
         raise InputError(
             str(path),
-            met=met,
+            got=got,
             expected="frames (T, H, W), uint8 or floats in 0 … 1",
             cause=_guess_axes(shape),
         )
@@ -397,7 +397,7 @@ def _array_frames(
         if len(content) < height * width * dtype.itemsize:
             raise InputError(
                 str(path),
-                met=f"an end within frame {number}",
+                got=f"an end within frame {number}",
                 expected=f"{count} frames",
                 cause="the file is truncated",
             )
@@ -418,7 +418,7 @@ def _open_capture(path: Path) -> Iterator[VideoReader]:
         if not capture.isOpened():
             raise InputError(
                 str(path),
-                met="bytes that opencv cannot read" if path.stat().st_size else "an empty file",
+                got="bytes that opencv cannot read" if path.stat().st_size else "an empty file",
                 expected="a video file, or .npy frames (T, H, W)",
             )
         fps = float(capture.get(cv2.CAP_PROP_FPS))
@@ -456,7 +456,7 @@ def import_opencv() -> Any:
     except ImportError as error:
         raise BackendError(
             "reading and writing video",
-            met="no module named cv2",
+            got="no module named cv2",
             expected="opencv, or .npy frames (T, H, W)",
             cause="pip install 'edge-export[video]'",
         ) from error

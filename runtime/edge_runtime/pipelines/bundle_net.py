@@ -84,14 +84,14 @@ class BundleNet:
 
     def _check(self, net: str, takes: Shape | Mapping[str, Shape], gives: Shape) -> None:
         if self.manifest.net != net:
-            raise BundleError("net", met=self.manifest.net, expected=net, cause="is it the right bundle?")
+            raise BundleError("net", got=self.manifest.net, expected=net, cause="is it the right bundle?")
         for what, tensors, wanted in (
             ("inputs", self.manifest.inputs, takes),
             ("outputs", self.manifest.outputs, gives),
         ):
             if not _match(tensors, wanted):
-                met = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
-                raise BundleError(what, met=met or "none", expected=_listed(wanted))
+                got = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in tensors)
+                raise BundleError(what, got=got or "none", expected=_listed(wanted))
 
 
 def _match(tensors: Sequence[Tensor], wanted: Shape | Mapping[str, Shape]) -> bool:

@@ -116,15 +116,15 @@ def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
         with open(path, "rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
     except FileNotFoundError as error:
-        raise InputError(str(path), met="no such file", expected="a .npy array") from error
+        raise InputError(str(path), got="no such file", expected="a .npy array") from error
     except (ValueError, EOFError, OSError, MemoryError, SyntaxError, TokenError) as error:
         reason = " ".join(str(error).split())[:120] or "no content"
         raise InputError(
             str(path),
-            met=f"«{reason}»",
+            got=f"«{reason}»",
             expected="an array of numbers in numpy's .npy format",
             cause="the file is damaged, truncated, or of another format",
         ) from error
     if array.dtype.kind not in "biufc":
-        raise InputError(str(path), met=f"values of type {array.dtype}", expected="numbers")
+        raise InputError(str(path), got=f"values of type {array.dtype}", expected="numbers")
     return np.asarray(array)

@@ -61,11 +61,11 @@ class Tensor:
         try:
             np.dtype(self.dtype)
         except TypeError as error:
-            raise ConfigError("dtype", met=self.dtype, expected="a numpy type, as float32") from error
+            raise ConfigError("dtype", got=self.dtype, expected="a numpy type, as float32") from error
         for axis in self.shape:
             if axis == "" or (isinstance(axis, int) and axis < 1):
                 raise ConfigError(
-                    "shape", met=str(self.shape), expected="sizes of at least 1, or names of axes"
+                    "shape", got=str(self.shape), expected="sizes of at least 1, or names of axes"
                 )
 
 
@@ -80,10 +80,10 @@ class Lengths:
     def __post_init__(self) -> None:
         ends = (self.low, self.high) if self.high is not None else (self.low,)
         if min(ends) < 1 or list(ends) != sorted(ends):
-            raise ConfigError("lengths", met=f"{self.low} to {self.high}", expected="1 ≤ low ≤ high")
+            raise ConfigError("lengths", got=f"{self.low} to {self.high}", expected="1 ≤ low ≤ high")
         if self.only and (self.only[0], self.only[-1]) != (self.low, self.high):
             raise ConfigError(
-                "lengths", met=f"only {self.only}", expected=f"{self.low} … {self.high}, ascending"
+                "lengths", got=f"only {self.only}", expected=f"{self.low} … {self.high}, ascending"
             )
 
 
@@ -103,7 +103,7 @@ class Artifact:
     def __post_init__(self) -> None:
         if not _ARTIFACT_NAME.fullmatch(self.path):
             raise ConfigError(
-                "path", met=repr(self.path), expected="a name in the bundle, as model.fp16.onnx"
+                "path", got=repr(self.path), expected="a name in the bundle, as model.fp16.onnx"
             )
 
 
@@ -156,13 +156,13 @@ class Manifest:
         _check_unique("artifacts", [item.path for item in self.artifacts])
         for item in self.artifacts:
             if item.precision not in self.tolerance:
-                raise ConfigError("tolerance", met="none for " + item.precision, expected="one per precision")
+                raise ConfigError("tolerance", got="none for " + item.precision, expected="one per precision")
         for case, hashes in self.reference.items():
             _check_name("reference", case)
             if set(hashes) != {f"{name}.npy" for name in names}:
                 raise ConfigError(
                     f"reference/{case}",
-                    met=listed(hashes),
+                    got=listed(hashes),
                     expected=listed(f"{name}.npy" for name in names),
                 )
 
@@ -199,7 +199,7 @@ class Manifest:
                 return item
         raise BundleError(
             "artifacts",
-            met=listed(f"{item.target} {item.precision}" for item in self.artifacts),
+            got=listed(f"{item.target} {item.precision}" for item in self.artifacts),
             expected=f"{target} {precision}",
             cause="export the net again with this target and precision",
         )
@@ -232,7 +232,7 @@ class Bundle:
         """
         if case not in self.manifest.reference:
             raise BundleError(
-                f"{self.path}: {REFERENCE}", met=f"no case {case}", expected=f"one of {listed(self.cases)}"
+                f"{self.path}: {REFERENCE}", got=f"no case {case}", expected=f"one of {listed(self.cases)}"
             )
         return (
             {tensor.name: self._tensor(case, tensor) for tensor in self.manifest.inputs},
@@ -247,7 +247,7 @@ class Bundle:
             return np.asarray(np.load(path, allow_pickle=False))
         except (ValueError, EOFError) as error:
             raise BundleError(
-                str(path), met=f"«{error}»", expected="an array in numpy's .npy format"
+                str(path), got=f"«{error}»", expected="an array in numpy's .npy format"
             ) from error
 
 
@@ -264,9 +264,9 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
     """
     folder = Path(path)
     if not folder.is_dir():
-        met = "a file" if folder.exists() else "no such folder"
+        got = "a file" if folder.exists() else "no such folder"
         raise BundleError(
-            str(path), met=met, expected="a bundle's folder", cause="edge-export export writes one"
+            str(path), got=got, expected="a bundle's folder", cause="edge-export export writes one"
         )
     try:
         bundle = Bundle(folder, _read_manifest(folder / MANIFEST))
@@ -278,7 +278,7 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
                 _check_case(bundle, case)
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else str(path)
-        raise BundleError(place, met=f"«{error.strerror}»", expected="a file that can be read") from error
+        raise BundleError(place, got=f"«{error.strerror}»", expected="a file that can be read") from error
     return bundle
 
 
@@ -339,16 +339,16 @@ def check_inputs(specs: Sequence[Tensor], arrays: Mapping[str, Array]) -> None:
     """
     expected = {spec.name for spec in specs}
     if set(arrays) != expected:
-        raise InputError("inputs", met=listed(arrays), expected=listed(expected))
+        raise InputError("inputs", got=listed(arrays), expected=listed(expected))
     lengths: dict[str, tuple[int, str]] = {}
     for spec in specs:
         array = np.asarray(arrays[spec.name])
         if array.dtype != np.dtype(spec.dtype):
-            raise InputError(spec.name, met=str(array.dtype), expected=spec.dtype)
+            raise InputError(spec.name, got=str(array.dtype), expected=spec.dtype)
         if array.ndim != len(spec.shape):
             raise InputError(
                 spec.name,
-                met=f"shape {array.shape}, {array.ndim} axes",
+                got=f"shape {array.shape}, {array.ndim} axes",
                 expected=f"{_shape(spec)}, {len(spec.shape)} axes",
                 cause="is the batch axis missing?" if array.ndim == len(spec.shape) - 1 else "",
             )
@@ -360,18 +360,18 @@ def _check_axes(spec: Tensor, shape: tuple[int, ...], lengths: dict[str, tuple[i
         if isinstance(axis, int) and length != axis:
             raise InputError(
                 spec.name,
-                met=f"shape {shape}",
+                got=f"shape {shape}",
                 expected=f"{_shape(spec)}, {axis} on axis {index}",
                 cause="are two axes swapped?" if axis in shape else "",
             )
         if length < 1:
-            raise InputError(spec.name, met=f"shape {shape}", expected=f"{_shape(spec)}, no axis empty")
+            raise InputError(spec.name, got=f"shape {shape}", expected=f"{_shape(spec)}, no axis empty")
         if isinstance(axis, str):
             known, other = lengths.setdefault(axis, (length, spec.name))
             if length != known:
                 raise InputError(
                     spec.name,
-                    met=f"{length} {axis} (axis {index})",
+                    got=f"{length} {axis} (axis {index})",
                     expected=f"{known} {axis}, as many as {other} has",
                 )
 
@@ -394,7 +394,7 @@ def _read_manifest(path: Path) -> Manifest:
     if not path.is_file():
         raise BundleError(
             str(path),
-            met="no such file",
+            got="no such file",
             expected="the manifest of a bundle",
             cause="is this a bundle's folder?",
         )
@@ -407,11 +407,11 @@ def _read_manifest(path: Path) -> Manifest:
         raise
     except (ValueError, RecursionError) as error:
         cause = "the file is damaged" if raw.endswith(b"\n}\n") else "the file is truncated"
-        raise BundleError(str(path), met=f"«{error}»", expected="JSON", cause=cause) from error
+        raise BundleError(str(path), got=f"«{error}»", expected="JSON", cause=cause) from error
     if not whole:
         raise BundleError(
             str(path),
-            met="contents that differ from their own hash",
+            got="contents that differ from their own hash",
             expected="the file as it was written",
             cause="it is damaged, or was edited",
         )
@@ -431,7 +431,7 @@ def _check_format(path: Path, entries: Any) -> None:
         cause = "is this a bundle's folder?"
     raise BundleError(
         str(path),
-        met=f"format {found}" if isinstance(found, str) else "no format",
+        got=f"format {found}" if isinstance(found, str) else "no format",
         expected=f"{FORMAT}, which is what this version reads",
         cause=cause,
     )
@@ -439,13 +439,13 @@ def _check_format(path: Path, entries: Any) -> None:
 
 def _check_name(what: str, name: str) -> None:
     if not _FILE_NAME.fullmatch(name):
-        raise ConfigError(what, met=repr(name), expected="a name of letters, digits and _ . -")
+        raise ConfigError(what, got=repr(name), expected="a name of letters, digits and _ . -")
 
 
 def _check_unique(what: str, names: Sequence[str]) -> None:
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise ConfigError(what, met=f"{listed(twice)} twice", expected="each once")
+        raise ConfigError(what, got=f"{listed(twice)} twice", expected="each once")
 
 
 def _hash(path: Path) -> str:
@@ -468,7 +468,7 @@ def _check_files(bundle: Bundle) -> None:
         if not (bundle.path / name).exists():
             raise BundleError(
                 str(bundle.path / name),
-                met="no such file",
+                got="no such file",
                 expected="a file that the manifest lists",
                 cause="the bundle was copied or downloaded in part",
             )
@@ -477,7 +477,7 @@ def _check_files(bundle: Bundle) -> None:
         if name not in single and not any(PurePosixPath(name).is_relative_to(item) for item in artifacts):
             raise BundleError(
                 str(bundle.path / name),
-                met="a file that the manifest does not list",
+                got="a file that the manifest does not list",
                 expected="the bundle's own files alone",
                 cause="move it elsewhere",
             )
@@ -488,7 +488,7 @@ def _check_artifact(path: Path, item: Artifact, verify: bool) -> None:
     if size != item.bytes:
         raise BundleError(
             str(path),
-            met=f"{size} bytes",
+            got=f"{size} bytes",
             expected=f"{item.bytes} bytes",
             cause="it was copied or downloaded in part" if size < item.bytes else "it was replaced",
         )
@@ -497,11 +497,11 @@ def _check_artifact(path: Path, item: Artifact, verify: bool) -> None:
 
 
 def _check_hash(path: Path, expected: str) -> None:
-    met = _hash(path)
-    if met != expected:
+    got = _hash(path)
+    if got != expected:
         raise BundleError(
             str(path),
-            met=f"SHA-256 {met[:12]}…",
+            got=f"SHA-256 {got[:12]}…",
             expected=f"{expected[:12]}…",
             cause="it is damaged, or was replaced",
         )
@@ -515,7 +515,7 @@ def _check_case(bundle: Bundle, case: str) -> None:
     except InputError as error:
         raise BundleError(
             f"{bundle.path / REFERENCE / case}: {error.what}",
-            met=error.met,
+            got=error.got,
             expected=error.expected,
             cause=error.cause,
         ) from error

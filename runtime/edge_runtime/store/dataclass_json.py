@@ -1,7 +1,7 @@
 """Frozen dataclasses ↔ JSON values, with the annotations as the schema.
 
 `encode_fields` gives what json.dumps takes; `decode_fields` gives the dataclass back, or a BundleError that
-names the entry, the value met and the type expected. Annotations may be str, int, float, bool, Any,
+names the entry, the value got and the type expected. Annotations may be str, int, float, bool, Any,
 dict[str, X], tuple[X, ...], Literal of strings, a union of plain types, X | None, and dataclasses; a nested
 one that has ``to_json`` and ``from_json`` of its own is asked instead. Entries must be exactly the fields: a
 missing or unknown one is refused.
@@ -45,10 +45,10 @@ def decode_fields(kind: Any, entries: dict[str, Any], where: str = "") -> Any:
     names = [field.name for field in fields(kind)]
     if missing := set(names) - set(entries):
         raise BundleError(
-            where or _ROOT, met=f"no {listed(missing)}", expected=f"the entries {listed(names)}"
+            where or _ROOT, got=f"no {listed(missing)}", expected=f"the entries {listed(names)}"
         )
     if unknown := set(entries) - set(names):
-        raise BundleError(where or _ROOT, met=f"{listed(unknown)}", expected=f"the entries {listed(names)}")
+        raise BundleError(where or _ROOT, got=f"{listed(unknown)}", expected=f"the entries {listed(names)}")
     hints = get_type_hints(kind)
     prefix = f"{where}." if where else ""
     values = {name: _decode(hints[name], entries[name], prefix + name) for name in names}
@@ -68,9 +68,9 @@ def _made(make: Callable[[], Any], where: str) -> Any:
         raise
     except EdgeError as error:
         place = f"{where}.{error.what}" if where else error.what
-        raise BundleError(place, met=error.met, expected=error.expected, cause=error.cause) from error
+        raise BundleError(place, got=error.got, expected=error.expected, cause=error.cause) from error
     except (TypeError, ValueError) as error:
-        raise BundleError(where or _ROOT, met=f"«{error}»", expected="entries of its own types") from error
+        raise BundleError(where or _ROOT, got=f"«{error}»", expected="entries of its own types") from error
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
@@ -118,4 +118,4 @@ def _typed(kind: type, value: Any, where: str) -> Any:
 
 
 def _unfit(where: str, value: Any, expected: str) -> BundleError:
-    return BundleError(where or _ROOT, met=f"{json.dumps(value, ensure_ascii=False):.60}", expected=expected)
+    return BundleError(where or _ROOT, got=f"{json.dumps(value, ensure_ascii=False):.60}", expected=expected)

@@ -35,7 +35,7 @@ class ArrayWriter(AbstractContextManager["ArrayWriter"]):
     def write(self, rows: NDArray[Any]) -> None:
         """Append (n, …)."""
         if rows.shape[1:] != self.row:
-            raise InputError("rows", met=f"shape {rows.shape}", expected=f"(n, *{self.row})")
+            raise InputError("rows", got=f"shape {rows.shape}", expected=f"(n, *{self.row})")
         self._file.write(np.ascontiguousarray(rows, self.dtype).tobytes())
         self.count += len(rows)
 

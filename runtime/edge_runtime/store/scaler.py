@@ -25,11 +25,11 @@ def read_scaler(path: str | os.PathLike[str], n_mels: int) -> Statistics:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(str(path), met=f"«{error.strerror}»", expected="a scaler.json") from error
+        raise InputError(str(path), got=f"«{error.strerror}»", expected="a scaler.json") from error
     except ValueError as error:
-        raise InputError(str(path), met="no JSON", expected="a scaler.json with mean and std") from error
+        raise InputError(str(path), got="no JSON", expected="a scaler.json with mean and std") from error
     if not isinstance(content, dict):
-        raise InputError(str(path), met="no object", expected="a scaler.json with mean and std")
+        raise InputError(str(path), got="no object", expected="a scaler.json with mean and std")
     return statistics(content, "mean", "std", n_mels, str(path))
 
 
@@ -37,7 +37,7 @@ def statistics(entries: Mapping[str, Any], mean: str, std: str, n_mels: int, whe
     """The two entries of an object, checked; ``where`` is what a refusal names."""
     means, deviations = (_numbers(entries.get(name), n_mels, f"{where}: {name}") for name in (mean, std))
     if not (deviations > 0).all():
-        raise InputError(f"{where}: {std}", met=f"{deviations.min():g}", expected="numbers above 0")
+        raise InputError(f"{where}: {std}", got=f"{deviations.min():g}", expected="numbers above 0")
     return means, deviations
 
 
@@ -47,11 +47,11 @@ def _numbers(value: Any, n_mels: int, what: str) -> NDArray[np.float64]:
     )
     numbers = np.asarray(value, np.float64) if good else np.empty(0)
     if not good or not np.isfinite(numbers).all():
-        raise InputError(what, met=f"{value!r:.40}", expected=f"{n_mels} numbers")
+        raise InputError(what, got=f"{value!r:.40}", expected=f"{n_mels} numbers")
     if len(numbers) != n_mels:
         raise InputError(
             what,
-            met=f"{len(numbers)} numbers",
+            got=f"{len(numbers)} numbers",
             expected=f"{n_mels}, one a mel band of the net",
             cause="it is the scaler of another mel",
         )

@@ -88,7 +88,7 @@ def replace_file(target: str | os.PathLike[str], overwrite: bool = True) -> Iter
         fresh = work / "new" / final.name
         yield fresh
         if not fresh.is_file():
-            raise TargetError(str(final), met="nothing written", expected="a file")
+            raise TargetError(str(final), got="nothing written", expected="a file")
         _sync(fresh)
         _check_file(final, overwrite)
         fresh.replace(final)
@@ -132,9 +132,9 @@ def _resolved(target: str | os.PathLike[str]) -> Path:
     try:
         final = Path(target).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL in the name
-        raise TargetError(str(target), met=str(error), expected="a path that can be written") from error
+        raise TargetError(str(target), got=str(error), expected="a path that can be written") from error
     if not final.name:
-        raise TargetError(str(target), met="the root of a file system", expected="a path below it")
+        raise TargetError(str(target), got="the root of a file system", expected="a path below it")
     return final
 
 
@@ -142,11 +142,11 @@ def _check_directory(final: Path, overwrite: bool, ours: Callable[[Path], bool])
     if not os.path.lexists(final):
         return
     if not final.is_dir():
-        raise TargetError(str(final), met="a file", expected="a folder, or a path that does not exist yet")
+        raise TargetError(str(final), got="a file", expected="a folder, or a path that does not exist yet")
     if not overwrite:
         raise TargetError(
             str(final),
-            met="an existing folder",
+            got="an existing folder",
             expected="a path that does not exist yet",
             cause="overwrite=True (--overwrite) replaces it",
         )
@@ -157,7 +157,7 @@ def _check_directory(final: Path, overwrite: bool, ours: Callable[[Path], bool])
     if not replaceable:
         raise TargetError(
             str(final),
-            met="a folder with files that edge-export did not write",
+            got="a folder with files that edge-export did not write",
             expected="an empty folder, one written by the same command, or a path that does not exist yet",
             cause="nothing was deleted; choose another path, or empty the folder by hand",
         )
@@ -167,12 +167,12 @@ def _check_file(final: Path, overwrite: bool) -> None:
     if not os.path.lexists(final):
         return
     if not final.is_file():
-        met = "a folder" if final.is_dir() else "a device, pipe or socket"
-        raise TargetError(str(final), met=met, expected="a file, or a path that does not exist yet")
+        got = "a folder" if final.is_dir() else "a device, pipe or socket"
+        raise TargetError(str(final), got=got, expected="a file, or a path that does not exist yet")
     if not overwrite:
         raise TargetError(
             str(final),
-            met="an existing file",
+            got="an existing file",
             expected="a path that does not exist yet",
             cause="overwrite=True (--overwrite) replaces it",
         )
@@ -194,7 +194,7 @@ def _workspace(final: Path) -> Iterator[Path]:
     except TargetError as error:
         if work is not None and str(work) in error.what:  # of a target inside of this one
             raise TargetError(
-                str(final), met=error.met, expected=error.expected, cause=error.cause
+                str(final), got=error.got, expected=error.expected, cause=error.cause
             ) from error
         raise
     except EdgeError:
@@ -339,9 +339,9 @@ def _is_full(folder: Path) -> bool:
 
 def _refusal(final: Path, error: Exception) -> TargetError:
     code = (error.errno if isinstance(error, OSError) else None) or errno.ENOSPC
-    met = _UNWRITABLE.get(code, "") or f"«{os.strerror(code)}»"
+    got = _UNWRITABLE.get(code, "") or f"«{os.strerror(code)}»"
     place = error.filename if isinstance(error, OSError) else None
     if isinstance(place, str) and _PREFIX not in place and place != str(final):
-        met = f"{met} at {place}"
+        got = f"{got} at {place}"
     cause = "free some space, or choose another disk; nothing was left half-written" if code in _FULL else ""
-    return TargetError(str(final), met=met, expected="a place that can be written", cause=cause)
+    return TargetError(str(final), got=got, expected="a place that can be written", cause=cause)

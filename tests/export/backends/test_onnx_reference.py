@@ -83,7 +83,7 @@ def test_every_transposed_convolution_is_that_of_torch(
 
 
 def test_a_grouped_one_is_left_to_the_evaluator(tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match=r"m\.onnx: running with onnx-reference: met «"):
+    with pytest.raises(BackendError, match=r"m\.onnx: running with onnx-reference: got «"):
         # four channels in three groups: the evaluator's own operator refuses
         _run_grouped(tmp_path / "m.onnx")
 

@@ -23,7 +23,7 @@ def test_buckets_have_core_mls_limit() -> None:
 
 def test_buckets_are_no_longer_than_memory_holds() -> None:
     Buckets((32, LONGEST_BUCKET))
-    with pytest.raises(ConfigError, match=r"buckets: met 100000000, expected at most 16384; .* in chunks"):
+    with pytest.raises(ConfigError, match=r"buckets: got 100000000, expected at most 16384; .* in chunks"):
         Buckets((32, 100_000_000))
 
 

@@ -189,7 +189,7 @@ def test_a_preset_stands_for_a_config_that_is_not_there(net: MriAcoustic, tmp_pa
 def test_a_scaler_of_another_mel_size_is_refused(net: MriAcoustic, tmp_path: Path) -> None:
     checkpoint = origin_checkpoint(net, tmp_path / "best.pt")
     (tmp_path / "scaler.json").write_text(json.dumps({"mean": [0.0] * 80, "std": [1.0] * 80}))
-    with pytest.raises(InputError, match=r"scaler.json: mean: met 80 numbers, expected 64, one a mel band"):
+    with pytest.raises(InputError, match=r"scaler.json: mean: got 80 numbers, expected 64, one a mel band"):
         exported(checkpoint, tmp_path / "bundle", preset="tiny")
     assert not (tmp_path / "bundle").exists()
 
@@ -198,6 +198,6 @@ def test_weights_of_another_size_name_the_tensor(net: MriAcoustic, tmp_path: Pat
     checkpoint = origin_checkpoint(net, tmp_path / "best.pt")
     with pytest.raises(
         CheckpointError,
-        match=r"best.pt: met missing .*expected the 540 tensors of .*say backbone tiny; rnn_hidden 12",
+        match=r"best.pt: got missing .*expected the 540 tensors of .*say backbone tiny; rnn_hidden 12",
     ):
         exported(checkpoint, tmp_path / "bundle", preset="b2")

@@ -114,10 +114,10 @@ def test_the_graphs_are_convolutions(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"random": 1}, "weights: met a seed, expected neither, stft has no weights"),
-        ({"checkpoint": "x.pth"}, "weights: met a checkpoint, expected neither"),
-        ({"preset": "512"}, "preset of stft: met 512, expected one of 1024-256, 800-200, 2048-420"),
-        ({"preset": "1024-256", "config": {}}, "met a preset and a config file"),
+        ({"random": 1}, "weights: got a seed, expected neither, stft has no weights"),
+        ({"checkpoint": "x.pth"}, "weights: got a checkpoint, expected neither"),
+        ({"preset": "512"}, "preset of stft: got 512, expected one of 1024-256, 800-200, 2048-420"),
+        ({"preset": "1024-256", "config": {}}, "got a preset and a config file"),
     ],
 )
 def test_refusals(options: dict[str, Any], sentence: str, tmp_path: Path) -> None:

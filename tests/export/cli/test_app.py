@@ -151,7 +151,7 @@ def test_what_the_system_refuses_is_a_sentence(
     (tmp_path / "file").write_text("")
     target = tmp_path / "file" / "out"  # a folder below a file
     told = refused(capsys, "run", "vocoder", SENTENCE, "--bundle", small_hifigan, "--out", target)
-    assert told.startswith(f"{target}: met ")
+    assert told.startswith(f"{target}: got ")
 
 
 def test_the_console_script_is_installed() -> None:
@@ -176,5 +176,5 @@ def test_gradcam_takes_frames_as_they_are_written(tmp_path: Path, capsys: pytest
     told = refused(capsys, *given, tmp_path / "clip.npy" / "cam")
     assert "a place in the input" in told
     told = refused(capsys, *given, tmp_path / "other", "--formant-band", "F2:900-6000")
-    assert told.startswith("--formant-band F2: met 6000 Hz, expected at most the Nyquist frequency")
+    assert told.startswith("--formant-band F2: got 6000 Hz, expected at most the Nyquist frequency")
     assert not (tmp_path / "other").exists()

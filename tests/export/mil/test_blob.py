@@ -68,8 +68,8 @@ def test_unsigned_types_under_a_byte() -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "met 0 bytes, expected at least the 64 bytes of the header"),
-        (b"\1\0\0\0\1\0\0\0".ljust(64, b"\0"), "met version 1, expected version 2"),
+        (b"", "got 0 bytes, expected at least the 64 bytes of the header"),
+        (b"\1\0\0\0\1\0\0\0".ljust(64, b"\0"), "got version 1, expected version 2"),
     ],
 )
 def test_refuses_what_is_no_weight_file(tmp_path: Path, content: bytes, complaint: str) -> None:
@@ -80,7 +80,7 @@ def test_refuses_what_is_no_weight_file(tmp_path: Path, content: bytes, complain
 
 
 def test_refuses_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"weight.bin: met no such file"):
+    with pytest.raises(BundleError, match=r"weight.bin: got no such file"):
         BlobFile.open(tmp_path / "weight.bin")
 
 
@@ -90,13 +90,13 @@ def test_refuses_a_missing_file(tmp_path: Path) -> None:
         (
             blob(bytes(12), 2)[:-4],
             64,
-            "met 136 bytes, expected 140 bytes .the blob at 64.; .*not copied whole",
+            "got 136 bytes, expected 140 bytes .the blob at 64.; .*not copied whole",
         ),
-        (blob(bytes(12), 2, sentinel=7), 64, "met 0x7 before the blob at 64, expected 0xdeadbeef"),
-        (blob(bytes(12), 99), 64, "met type 99"),
-        (blob(bytes(8), 2), 64, r"met 8 bytes for the blob at 64, expected 12 bytes \(3 values of fp32\)"),
+        (blob(bytes(12), 2, sentinel=7), 64, "got 0x7 before the blob at 64, expected 0xdeadbeef"),
+        (blob(bytes(12), 99), 64, "got type 99"),
+        (blob(bytes(8), 2), 64, r"got 8 bytes for the blob at 64, expected 12 bytes \(3 values of fp32\)"),
         (blob(bytes(12), 2), 65, "room for the blob at 65"),
-        (blob(bytes(12), 2), 4096, "met 140 bytes, expected room for the blob at 4096"),
+        (blob(bytes(12), 2), 4096, "got 140 bytes, expected room for the blob at 4096"),
     ],
 )
 def test_refuses_a_damaged_blob(tmp_path: Path, blobs: bytes, offset: int, complaint: str) -> None:

@@ -43,7 +43,7 @@ def test_admits(feature: Feature, shape: tuple[int, ...], admitted: bool) -> Non
 )
 def test_a_refusal_names_the_admitted_shapes(feature: Feature, words: str) -> None:
     with pytest.raises(
-        InputError, match=rf"input {feature.name}: met shape \(7,\), expected {words}; these are"
+        InputError, match=rf"input {feature.name}: got shape \(7,\), expected {words}; these are"
     ):
         feature.check(np.zeros(7))
 
@@ -54,7 +54,7 @@ def test_values_come_in_the_working_type() -> None:
 
 
 def test_refuses_fractions_for_whole_numbers() -> None:
-    with pytest.raises(InputError, match="input n: met fractions, expected whole numbers"):
+    with pytest.raises(InputError, match="input n: got fractions, expected whole numbers"):
         Feature("n", "int32", (2,)).check(np.array([1.0, 2.5]))
 
 

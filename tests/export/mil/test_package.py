@@ -25,20 +25,20 @@ def test_reads_the_model_that_the_manifest_names(package: Path) -> None:
 
 
 def test_refuses_an_absent_package(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"met nothing there, expected an \.mlpackage folder"):
+    with pytest.raises(BundleError, match=r"got nothing there, expected an \.mlpackage folder"):
         read_model(tmp_path / "none.mlpackage")
 
 
 def test_refuses_a_package_without_a_manifest(package: Path) -> None:
     (package / "Manifest.json").unlink()
-    with pytest.raises(BundleError, match=r"Manifest.json: met no such file.*not copied whole"):
+    with pytest.raises(BundleError, match=r"Manifest.json: got no such file.*not copied whole"):
         read_model(package)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"itemInfoEntries": {}, "rootModelIdentifier": "1"}'])
 def test_refuses_a_damaged_manifest(package: Path, text: str) -> None:
     (package / "Manifest.json").write_text(text)
-    with pytest.raises(BundleError, match=r"Manifest.json: met .*, expected the manifest of an .mlpackage"):
+    with pytest.raises(BundleError, match=r"Manifest.json: got .*, expected the manifest of an .mlpackage"):
         read_model(package)
 
 
@@ -53,19 +53,19 @@ def test_refuses_a_manifest_that_leaves_the_package(package: Path) -> None:
 
 def test_refuses_a_package_without_its_model(package: Path) -> None:
     (package / "Data" / "com.apple.CoreML" / "model.mlmodel").unlink()
-    with pytest.raises(BundleError, match=r"model\.mlmodel: met no such file"):
+    with pytest.raises(BundleError, match=r"model\.mlmodel: got no such file"):
         read_model(package)
 
 
 def test_refuses_a_truncated_model(package: Path) -> None:
     path = package / "Data" / "com.apple.CoreML" / "model.mlmodel"
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(BundleError, match="met bytes that are no Core ML model"):
+    with pytest.raises(BundleError, match="got bytes that are no Core ML model"):
         read_model(package)
 
 
 def test_refuses_another_kind_of_model(tmp_path: Path) -> None:
     model = model_class()()
     model.neuralNetwork.SetInParent()
-    with pytest.raises(BundleError, match="met a model of kind neuralNetwork, expected an ML Program"):
+    with pytest.raises(BundleError, match="got a model of kind neuralNetwork, expected an ML Program"):
         read_model(save(tmp_path / "p.mlpackage", model))

@@ -29,15 +29,15 @@ class TestRun:
         np.testing.assert_array_equal(result["y"], [2.0, -4.0])
 
     def test_an_unknown_rounding_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="rounding: met bf16, expected none or fp16"):
+        with pytest.raises(ConfigError, match="rounding: got bf16, expected none or fp16"):
             _double(tmp_path).run({"x": [1.0, 2.0]}, rounding="bf16")
 
     def test_a_missing_input_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"p.mlpackage: met no input x, expected x \(2,\)"):
+        with pytest.raises(InputError, match=r"p.mlpackage: got no input x, expected x \(2,\)"):
             _double(tmp_path).run({})
 
     def test_an_unexpected_input_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"met the input z, expected x \(2,\)"):
+        with pytest.raises(InputError, match=r"got the input z, expected x \(2,\)"):
             _double(tmp_path).run({"x": [1.0, 2.0], "z": [1.0]})
 
     def test_a_shape_that_is_not_admitted_is_refused(self, tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ class TestRun:
         )
         program = Program.open(package)
         assert program.run({"mel": np.ones((1, 64))})["y"].shape == (1, 64)
-        with pytest.raises(InputError, match=r"met shape \(1, 48\), expected \(1, 32\) or \(1, 64\)"):
+        with pytest.raises(InputError, match=r"got shape \(1, 48\), expected \(1, 32\) or \(1, 64\)"):
             program.run({"mel": np.ones((1, 48))})
 
     def test_ranges_of_lengths(self, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ class TestRun:
         )
         program = Program.open(package)
         assert program.run({"x": np.ones((4, 3))})["y"].shape == (4, 3)
-        with pytest.raises(InputError, match=r"met shape \(5, 3\), expected \(1 to 4, 3\)"):
+        with pytest.raises(InputError, match=r"got shape \(5, 3\), expected \(1 to 4, 3\)"):
             program.run({"x": np.ones((5, 3))})
 
     def test_counts_operations_nested_ones_included(self, tmp_path: Path) -> None:
@@ -83,46 +83,46 @@ class TestRefusals:
         program = Program.open(write(tmp_path / "p.mlpackage", operations, {"x": (2,)}, ["y"]))
         with pytest.raises(
             UnknownOperationError,
-            match="telepathy thought in main / cond y: met operation telepathy, expected one of the",
+            match="telepathy thought in main / cond y: got operation telepathy, expected one of the",
         ):
             program.run({"x": [1.0, 2.0]})
 
     def test_an_unknown_argument_is_named(self, tmp_path: Path) -> None:
         operations = [op("relu", {"x": "x", "hardness": 3.0}, "y")]
         program = Program.open(write(tmp_path / "p.mlpackage", operations, {"x": (2,)}, ["y"]))
-        with pytest.raises(UnknownOperationError, match="relu y in main: met argument hardness, expected x"):
+        with pytest.raises(UnknownOperationError, match="relu y in main: got argument hardness, expected x"):
             program.run({"x": [1.0, 2.0]})
 
     def test_arguments_that_do_not_fit_are_a_sentence(self, tmp_path: Path) -> None:
         operations = [op("add", {"x": "x", "y": np.zeros(3, np.float32)}, "z", shape=(2,))]
         program = Program.open(write(tmp_path / "p.mlpackage", operations, {"x": (2,)}, ["z"]))
-        with pytest.raises(BackendError, match="add z in main: met operands could not be broadcast"):
+        with pytest.raises(BackendError, match="add z in main: got operands could not be broadcast"):
             program.run({"x": [1.0, 2.0]})
 
     def test_a_program_without_a_main_function_is_refused(self, tmp_path: Path) -> None:
         model = model_class()()
         model.mlProgram.functions["encode"].opset = "CoreML6"
-        with pytest.raises(BundleError, match="met the functions encode, expected a function main"):
+        with pytest.raises(BundleError, match="got the functions encode, expected a function main"):
             Program.open(save(tmp_path / "p.mlpackage", model))
 
     def test_a_program_without_its_block_is_refused(self, tmp_path: Path) -> None:
         model = model_class()()
         model.mlProgram.functions["main"].opset = "CoreML6"
-        with pytest.raises(BundleError, match="met nothing, expected a block for its operation set CoreML6"):
+        with pytest.raises(BundleError, match="got nothing, expected a block for its operation set CoreML6"):
             Program.open(save(tmp_path / "p.mlpackage", model))
 
     def test_a_truncated_weight_file_is_refused_on_opening(self, converted: Path, tmp_path: Path) -> None:
         package = shutil.copytree(converted, tmp_path / "cut.mlpackage")
         weights = package / "Data" / "com.apple.CoreML" / "weights" / "weight.bin"
         weights.write_bytes(weights.read_bytes()[:-100])
-        with pytest.raises(BundleError, match=r"cut\.mlpackage: weight\.bin: met \d+ bytes, expected"):
+        with pytest.raises(BundleError, match=r"cut\.mlpackage: weight\.bin: got \d+ bytes, expected"):
             Program.open(package)
 
     def test_a_truncated_model_is_refused_on_opening(self, converted: Path, tmp_path: Path) -> None:
         package = shutil.copytree(converted, tmp_path / "cut.mlpackage")
         model = package / "Data" / "com.apple.CoreML" / "model.mlmodel"
         model.write_bytes(model.read_bytes()[:1000])
-        with pytest.raises(BundleError, match=r"cut\.mlpackage: model\.mlmodel: met bytes that are no"):
+        with pytest.raises(BundleError, match=r"cut\.mlpackage: model\.mlmodel: got bytes that are no"):
             Program.open(package)
 
 
@@ -239,5 +239,5 @@ class TestConverted:
 
     def test_refuses_other_lengths(self, small_vocoder: dict[str, Path], precision: str) -> None:
         program = Program.open(small_vocoder[precision])
-        with pytest.raises(InputError, match=r"met shape \(1, 6, 12\), expected \(1, 6, 8\) or \(1, 6, 16\)"):
+        with pytest.raises(InputError, match=r"got shape \(1, 6, 12\), expected \(1, 6, 8\) or \(1, 6, 16\)"):
             program.run({"mel": np.zeros((1, 6, 12))})

@@ -58,7 +58,7 @@ def test_refuses_a_constant_with_too_few_values(tmp_path: Path) -> None:
     operation = model.mlProgram.functions["main"].block_specializations["CoreML6"].operations[0]
     value = operation.inputs["v"].arguments[0].value
     value.immediateValue.tensor.ints.values.pop()
-    with pytest.raises(BundleError, match=r"met 1 values, expected 2 \(shape \(2,\)\)"):
+    with pytest.raises(BundleError, match=r"got 1 values, expected 2 \(shape \(2,\)\)"):
         ValueReader(folder).read(value)
 
 

@@ -105,7 +105,7 @@ def test_the_tolerance_decides(reference: Path) -> None:
     assert not check(reference, changes).passed
     assert check(reference, changes, tolerance=1e-2).passed
     for nonsense in (-1.0, float("inf"), float("nan")):
-        with pytest.raises(ConfigError, match=f"--tolerance: met {nonsense}, expected a finite number"):
+        with pytest.raises(ConfigError, match=f"--tolerance: got {nonsense}, expected a finite number"):
             check(reference, changes, tolerance=nonsense)
 
 
@@ -178,7 +178,7 @@ def test_a_damaged_reference_is_refused_by_name(reference: Path) -> None:
     check(reference, {})
     whole = (reference / "mel_spectrogram.npy").read_bytes()
     (reference / "mel_spectrogram.npy").write_bytes(whole[:-8])
-    with pytest.raises(InputError, match=r"reference/mel_spectrogram\.npy: met «.+», expected an array"):
+    with pytest.raises(InputError, match=r"reference/mel_spectrogram\.npy: got «.+», expected an array"):
         check_reference(reference, reference.parent / "port")
 
 
@@ -209,13 +209,13 @@ def test_text_is_no_array_of_numbers(reference: Path) -> None:
 def test_folders_that_make_no_sense_are_refused(reference: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="gone: met no such folder"):
+    with pytest.raises(InputError, match="gone: got no such folder"):
         check_reference(reference, tmp_path / "gone")
-    with pytest.raises(InputError, match="file: met a file"):
+    with pytest.raises(InputError, match="file: got a file"):
         check_reference(tmp_path / "file", reference)
-    with pytest.raises(InputError, match=r"empty: met no \.npy files, expected a reference pack"):
+    with pytest.raises(InputError, match=r"empty: got no \.npy files, expected a reference pack"):
         check_reference(tmp_path / "empty", reference)
-    with pytest.raises(ConfigError, match="met the reference itself"):
+    with pytest.raises(ConfigError, match="got the reference itself"):
         check_reference(reference, reference / "frames" / "..")
     assert not check_reference(reference, tmp_path / "empty").passed
 
@@ -285,7 +285,7 @@ def test_a_pack_of_the_vocoder_checks_itself(speech: Path, tmp_path: Path) -> No
 
 
 def test_impossible_requests_are_refused(speech: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="PIPELINE: met 'singing', expected one of talking-head, vocoder"):
+    with pytest.raises(ConfigError, match="PIPELINE: got 'singing', expected one of talking-head, vocoder"):
         write_reference("singing", speech, ["bundle"], tmp_path / "pack")
-    with pytest.raises(ConfigError, match="bundles of vocoder: met 2, expected exactly one"):
+    with pytest.raises(ConfigError, match="bundles of vocoder: got 2, expected exactly one"):
         write_reference("vocoder", speech, ["a", "b"], tmp_path / "pack")

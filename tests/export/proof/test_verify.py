@@ -141,28 +141,28 @@ def test_a_damaged_bundle_is_refused_before_anything_runs(copy: Path) -> None:
 
 
 def test_a_negative_tolerance_is_refused(small_hifigan: Path) -> None:
-    with pytest.raises(ConfigError, match="--tolerance: met -1, expected a finite number"):
+    with pytest.raises(ConfigError, match="--tolerance: got -1, expected a finite number"):
         parity.verify(small_hifigan, tolerance=-1)
     for nonsense in (float("nan"), float("inf")):
-        with pytest.raises(ConfigError, match=f"--tolerance: met {nonsense}"):
+        with pytest.raises(ConfigError, match=f"--tolerance: got {nonsense}"):
             parity.verify(small_hifigan, tolerance=nonsense)
 
 
 def test_an_unknown_backend_is_refused(small_hifigan: Path) -> None:
-    with pytest.raises(BackendError, match="--backend: met 'onnx', expected one of onnxruntime"):
+    with pytest.raises(BackendError, match="--backend: got 'onnx', expected one of onnxruntime"):
         parity.verify(small_hifigan, backends=["onnx"])
 
 
 @pytest.mark.skipif(not get_backend("coreml").unavailable(), reason="this machine has Core ML")
 def test_a_backend_asked_for_by_name_must_be_here(small_hifigan: Path) -> None:
-    with pytest.raises(BackendError, match="--backend coreml: met Core ML runs on macOS only"):
+    with pytest.raises(BackendError, match="--backend coreml: got Core ML runs on macOS only"):
         parity.verify(small_hifigan, backends=["coreml"])
 
 
 def test_a_backend_without_artifacts_is_refused(tmp_path: Path) -> None:
     config = small_nets.CONFIG.to_json()
     bundle = export("hifigan", tmp_path / "b", random=1, config=config, targets=["onnx"], precisions=["fp32"])
-    with pytest.raises(ConfigError, match="--backend mil: met a bundle of onnx alone, expected coreml"):
+    with pytest.raises(ConfigError, match="--backend mil: got a bundle of onnx alone, expected coreml"):
         parity.verify(bundle, backends=["mil"])
 
 

@@ -26,7 +26,7 @@ def test_a_backend_is_found_by_its_name(name: str) -> None:
 
 
 def test_an_unknown_backend_lists_the_known() -> None:
-    with pytest.raises(BackendError, match="backend: met tvm, expected one of coreml, onnxruntime, openvino"):
+    with pytest.raises(BackendError, match="backend: got tvm, expected one of coreml, onnxruntime, openvino"):
         get_backend("tvm")
 
 
@@ -34,23 +34,23 @@ def test_an_unknown_backend_lists_the_known() -> None:
 def test_an_unknown_device_is_refused_before_anything_is_loaded(name: str, tmp_path: Path) -> None:
     backend = get_backend(name)
     (tmp_path / "model").touch()
-    assert "met abacus, expected" in backend.unavailable("abacus")
-    with pytest.raises(BackendError, match=f"{name}: device: met abacus, expected .*cpu"):
+    assert "got abacus, expected" in backend.unavailable("abacus")
+    with pytest.raises(BackendError, match=f"{name}: device: got abacus, expected .*cpu"):
         backend.open(tmp_path / "model", device="abacus")
 
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_no_threads_and_no_file_are_refused(name: str, tmp_path: Path) -> None:
     backend = get_backend(name)
-    with pytest.raises(BackendError, match=f"{name}: threads: met 0, expected at least 1"):
+    with pytest.raises(BackendError, match=f"{name}: threads: got 0, expected at least 1"):
         backend.open(tmp_path, threads=0)
-    with pytest.raises(BackendError, match=f"nothing: loading with {name}: met no such file"):
+    with pytest.raises(BackendError, match=f"nothing: loading with {name}: got no such file"):
         backend.open(tmp_path / "nothing")
 
 
 def test_a_missing_library_says_how_to_install_it() -> None:
     message = (
-        r"fast: met no module named nobody_wrote_it, expected nobody_.*; pip install 'edge-export\[ort\]'"
+        r"fast: got no module named nobody_wrote_it, expected nobody_.*; pip install 'edge-export\[ort\]'"
     )
     with pytest.raises(BackendError, match=message):
         load_library("fast", "nobody_wrote_it", "ort")
@@ -60,7 +60,7 @@ def test_a_broken_library_says_what_it_said(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "a_broken_library.py").write_text("raise ImportError('libcudart.so.12: cannot open')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(
-        BackendError, match=r"met «libcudart\.so\.12: cannot open», .*installation is damaged"
+        BackendError, match=r"got «libcudart\.so\.12: cannot open», .*installation is damaged"
     ):
         load_library("fast", "a_broken_library", "ort")
 
@@ -78,8 +78,8 @@ def test_without_its_library_a_backend_is_unavailable(name: str) -> None:
 
 def test_a_clause_begins_with_the_cause() -> None:
     assert as_clause(
-        BackendError("x", met="Linux", expected="macOS", cause="Core ML runs on macOS only")
-    ) == ("Core ML runs on macOS only: met Linux, expected macOS")
+        BackendError("x", got="Linux", expected="macOS", cause="Core ML runs on macOS only")
+    ) == ("Core ML runs on macOS only: got Linux, expected macOS")
 
 
 @pytest.mark.parametrize(

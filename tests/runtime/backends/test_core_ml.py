@@ -20,10 +20,10 @@ on_a_mac = pytest.mark.skipif(sys.platform != "darwin", reason="Core ML runs on 
 @elsewhere
 @pytest.mark.parametrize("device", DEVICES)
 def test_elsewhere_it_says_that_it_runs_on_macos_only(device: str, tmp_path: Path) -> None:
-    clause = f"Core ML runs on macOS only: met {platform.system()}, expected macOS"
+    clause = f"Core ML runs on macOS only: got {platform.system()}, expected macOS"
     assert core_ml.unavailable(device) == clause
     with pytest.raises(
-        BackendError, match=f"coreml on {device}: met .*, expected macOS; Core ML runs on macOS only"
+        BackendError, match=f"coreml on {device}: got .*, expected macOS; Core ML runs on macOS only"
     ):
         core_ml.open(tmp_path, device=device)
 
@@ -55,5 +55,5 @@ def test_on_a_mac_it_runs(device: str, tmp_path: Path) -> None:
 @on_a_mac
 def test_on_a_mac_a_damaged_package_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "model.mlpackage").mkdir()
-    with pytest.raises(BackendError, match=r"model\.mlpackage: loading with coreml: met «"):
+    with pytest.raises(BackendError, match=r"model\.mlpackage: loading with coreml: got «"):
         core_ml.open(tmp_path / "model.mlpackage")

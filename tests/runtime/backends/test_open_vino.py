@@ -52,14 +52,14 @@ def test_the_cpu_is_available_and_a_device_that_is_not_there_is_a_clause() -> No
     if "NPU" not in found:
         assert open_vino.unavailable("npu") == (
             "OpenVINO finds no such device on this machine: "
-            f"met OpenVINO with {', '.join(sorted(found))}, expected NPU"
+            f"got OpenVINO with {', '.join(sorted(found))}, expected NPU"
         )
 
 
 def test_a_file_that_is_no_model_is_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"hello")
     with pytest.raises(
-        BackendError, match=r"bad\.onnx: loading with openvino: met «Unable to read the model"
+        BackendError, match=r"bad\.onnx: loading with openvino: got «Unable to read the model"
     ):
         open_vino.open(tmp_path / "bad.onnx")
     assert capfd.readouterr().out == ""
@@ -74,11 +74,11 @@ def test_a_file_that_is_no_model_is_a_sentence(tmp_path: Path, capfd: pytest.Cap
 )
 def test_inputs_that_do_not_fit_are_a_sentence(model: Path, inputs: dict[str, np.ndarray], told: str) -> None:
     session = open_vino.open(model)
-    with pytest.raises(BackendError, match=rf"model\.onnx: running with openvino: met «.*{told}"):
+    with pytest.raises(BackendError, match=rf"model\.onnx: running with openvino: got «.*{told}"):
         session.run(inputs)
 
 
 def test_a_failure_while_running_is_a_sentence(tmp_path: Path) -> None:
     session = open_vino.open(tiny_onnx.write_failing(tmp_path / "model.onnx"))
-    with pytest.raises(BackendError, match=r"running with openvino: met «"):
+    with pytest.raises(BackendError, match=r"running with openvino: got «"):
         session.run(tiny_onnx.inputs(2))

@@ -53,9 +53,9 @@ def test_without_cuda_the_refusal_lists_what_is_installed(model: Path) -> None:
     with pytest.raises(BackendError) as refusal:
         ort.open(model, device="cuda")
     sentence = str(refusal.value)
-    assert sentence.startswith(f"onnxruntime on cuda: met onnxruntime {onnxruntime.__version__} with ")
+    assert sentence.startswith(f"onnxruntime on cuda: got onnxruntime {onnxruntime.__version__} with ")
     assert "CPUExecutionProvider, expected CUDAExecutionProvider; pip install onnxruntime-gpu" in sentence
-    assert ort.unavailable("cuda").startswith("pip install onnxruntime-gpu in place of onnxruntime: met ")
+    assert ort.unavailable("cuda").startswith("pip install onnxruntime-gpu in place of onnxruntime: got ")
 
 
 @pytest.mark.skipif(
@@ -74,14 +74,14 @@ def test_a_file_that_is_no_model_is_a_sentence(
     tmp_path: Path, contents: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.onnx").write_bytes(contents)
-    with pytest.raises(BackendError, match=r"bad\.onnx: loading with onnxruntime: met «\[ONNXRuntimeError\]"):
+    with pytest.raises(BackendError, match=r"bad\.onnx: loading with onnxruntime: got «\[ONNXRuntimeError\]"):
         ort.open(tmp_path / "bad.onnx")
     assert capfd.readouterr() == ("", "")
 
 
 def test_an_unknown_operation_is_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tiny_onnx.write(tmp_path / "odd.onnx", activation="Reloo")
-    with pytest.raises(BackendError, match=r"odd\.onnx: loading with onnxruntime: met «.*Reloo"):
+    with pytest.raises(BackendError, match=r"odd\.onnx: loading with onnxruntime: got «.*Reloo"):
         ort.open(path)
     assert capfd.readouterr() == ("", "")
 
@@ -99,7 +99,7 @@ def test_inputs_that_do_not_fit_are_a_sentence(
     model: Path, inputs: dict[str, np.ndarray], told: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     session = ort.open(model)
-    with pytest.raises(BackendError, match=rf"model\.onnx: running with onnxruntime: met «.*{told}"):
+    with pytest.raises(BackendError, match=rf"model\.onnx: running with onnxruntime: got «.*{told}"):
         session.run(inputs)
     assert capfd.readouterr() == ("", "")
 
@@ -108,6 +108,6 @@ def test_a_failure_while_running_is_a_sentence_and_nothing_is_logged(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     session = ort.open(tiny_onnx.write_failing(tmp_path / "model.onnx"))
-    with pytest.raises(BackendError, match=r"running with onnxruntime: met «.*Reshape"):
+    with pytest.raises(BackendError, match=r"running with onnxruntime: got «.*Reshape"):
         session.run(tiny_onnx.inputs(2))
     assert capfd.readouterr() == ("", "")

@@ -176,18 +176,18 @@ def quality(x: Array, made: Array) -> float:
 
 
 def test_the_members_stand_in_the_order_of_their_papers() -> None:
-    """Spectral convergence after 32 iterations; met: -1.0, -19.3, -26.8, -27.0, -27.8, -23.5 dB."""
+    """Spectral convergence after 32 iterations; got: -1.0, -19.3, -26.8, -27.0, -27.8, -23.5 dB."""
     x = speech(48000)
     magnitude = magnitude_of(x, 1024, 256, 1024)
-    met = {
+    got = {
         name: quality(x, griffin_lim(magnitude, n_fft=1024, hop_length=256, length=x.size, **options))
         for name, options in MEMBERS.items()
     }
-    assert met["gla"] < met["none"] - 15
-    assert met["admm"] < met["gla"] - 3
-    assert met["fgla"] < met["gla"] - 6
-    assert met["origin"] < met["fgla"]
-    assert met["agla"] < met["fgla"] - 0.5
+    assert got["gla"] < got["none"] - 15
+    assert got["admm"] < got["gla"] - 3
+    assert got["fgla"] < got["gla"] - 6
+    assert got["origin"] < got["fgla"]
+    assert got["agla"] < got["fgla"] - 0.5
 
 
 MEMBERS: dict[str, dict[str, Any]] = {
@@ -412,7 +412,7 @@ def test_stream_is_the_inverse_transform_of_what_it_committed(
 
 
 def test_stream_comes_as_near_as_offline_iterations() -> None:
-    """Spectral convergence of 16 iterations a frame; met without look-ahead -23.8, 1: -29.1, 3: -34.0 dB.
+    """Spectral convergence of 16 iterations a frame: without look-ahead -23.8, 1: -29.1, 3: -34.0 dB.
 
     Offline, 32 iterations of FGLA give -27.2 dB here, and 100 give -33.6 dB.
     """
@@ -462,20 +462,20 @@ def test_speech_after_digital_silence_is_heard() -> None:
 
 def test_stream_refuses() -> None:
     stream = RealtimeGriffinLim(n_fft=1024, hop_length=256)
-    with pytest.raises(InputError, match=r"magnitude: met shape \(513,\), expected \(513, frames\)"):
+    with pytest.raises(InputError, match=r"magnitude: got shape \(513,\), expected \(513, frames\)"):
         stream.push(GOOD[:, 0])
-    with pytest.raises(InputError, match="magnitude: met negative values"):
+    with pytest.raises(InputError, match="magnitude: got negative values"):
         stream.push(-GOOD)
     assert stream.flush().shape == (0,)  # nothing of it was taken
-    with pytest.raises(ConfigError, match="look_ahead: met -1, expected a whole number of frames"):
+    with pytest.raises(ConfigError, match="look_ahead: got -1, expected a whole number of frames"):
         RealtimeGriffinLim(n_fft=1024, hop_length=256, look_ahead=-1)
-    with pytest.raises(ConfigError, match="hop_length: met 1024 samples with a window of 1024"):
+    with pytest.raises(ConfigError, match="hop_length: got 1024 samples with a window of 1024"):
         RealtimeGriffinLim(n_fft=1024, hop_length=1024)
-    with pytest.raises(ConfigError, match="momentum: met 2, expected"):
+    with pytest.raises(ConfigError, match="momentum: got 2, expected"):
         RealtimeGriffinLim(n_fft=1024, hop_length=256, momentum=2)
-    with pytest.raises(ConfigError, match="n_iter: met -1, expected"):
+    with pytest.raises(ConfigError, match="n_iter: got -1, expected"):
         RealtimeGriffinLim(n_fft=1024, hop_length=256, n_iter=-1)
-    with pytest.raises(ConfigError, match="dtype: met 'float16'"):
+    with pytest.raises(ConfigError, match="dtype: got 'float16'"):
         RealtimeGriffinLim(n_fft=1024, hop_length=256, dtype="float16")
 
 
@@ -520,14 +520,14 @@ GOOD = np.ones((513, 20), np.float32)
 BAD_MAGNITUDES: tuple[tuple[Array, str], ...] = (
     (
         np.ones((80, 20)),
-        r"magnitude: met shape \(80, 20\), expected \(513, frames\), .*a mel goes through est",
+        r"magnitude: got shape \(80, 20\), expected \(513, frames\), .*a mel goes through est",
     ),
-    (np.ones((20, 513)), r"magnitude: met shape \(20, 513\), .*is it transposed\?"),
-    (np.ones((513, 0)), r"magnitude: met shape \(513, 0\), expected \(513, frames\), at least one frame"),
-    (GOOD.astype(complex), "magnitude: met values of type complex128, .*take the absolute value"),
-    (np.where(np.arange(20) == 3, np.nan, GOOD), "magnitude: met values that are NaN or infinite"),
-    (np.where(np.arange(20) == 3, np.inf, GOOD), "magnitude: met values that are NaN or infinite"),
-    (GOOD - 3, r"magnitude: met negative values, -2 … -2, expected linear .*a logarithm or decibels"),
+    (np.ones((20, 513)), r"magnitude: got shape \(20, 513\), .*is it transposed\?"),
+    (np.ones((513, 0)), r"magnitude: got shape \(513, 0\), expected \(513, frames\), at least one frame"),
+    (GOOD.astype(complex), "magnitude: got values of type complex128, .*take the absolute value"),
+    (np.where(np.arange(20) == 3, np.nan, GOOD), "magnitude: got values that are NaN or infinite"),
+    (np.where(np.arange(20) == 3, np.inf, GOOD), "magnitude: got values that are NaN or infinite"),
+    (GOOD - 3, r"magnitude: got negative values, -2 … -2, expected linear .*a logarithm or decibels"),
 )
 
 
@@ -540,26 +540,26 @@ def test_magnitude_refused(magnitude: Array, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"n_iter": -1}, "n_iter: met -1, expected a whole number of iterations, at least 0"),
-        ({"n_iter": 3.0}, r"n_iter: met 3\.0"),
-        ({"momentum": 2}, "momentum: met 2, expected at least 0 and less than 2"),
-        ({"momentum": -0.1}, r"momentum: met -0\.1"),
-        ({"momentum": float("nan")}, "momentum: met nan"),
-        ({"hop_length": 1024}, r"hop_length: met 1024 samples with a window of 1024, .*nonzero overlap-add"),
+        ({"n_iter": -1}, "n_iter: got -1, expected a whole number of iterations, at least 0"),
+        ({"n_iter": 3.0}, r"n_iter: got 3\.0"),
+        ({"momentum": 2}, "momentum: got 2, expected at least 0 and less than 2"),
+        ({"momentum": -0.1}, r"momentum: got -0\.1"),
+        ({"momentum": float("nan")}, "momentum: got nan"),
+        ({"hop_length": 1024}, r"hop_length: got 1024 samples with a window of 1024, .*nonzero overlap-add"),
         (
             {"hop_length": 600, "win_length": 512},
-            r"hop_length: met 600 samples with a window of 512, .*\(NOLA",
+            r"hop_length: got 600 samples with a window of 512, .*\(NOLA",
         ),
-        ({"hop_length": 0}, "hop_length: met 0, expected a whole number of samples"),
-        ({"win_length": 1025}, "win_length: met 1025 samples, expected at most n_fft = 1024"),
-        ({"algorithm": "rtisi"}, "algorithm: met 'rtisi', expected gla or fgla or agla or admm"),
-        ({"order": "other"}, "order: met 'other', expected librosa or origin"),
-        ({"padding": "mirror"}, "padding: met 'mirror'"),
-        ({"init": "ones"}, "init: met 'ones', expected zero or random, or an array"),
-        ({"init": "random", "seed": -1}, "seed: met -1, expected a whole number, at least 0"),
-        ({"length": -1}, "length: met -1, expected a whole number of samples, at least 0"),
-        ({"tolerance": 0.0}, r"tolerance: met 0\.0, expected more than 0"),
-        ({"tolerance": float("nan")}, "tolerance: met nan"),
+        ({"hop_length": 0}, "hop_length: got 0, expected a whole number of samples"),
+        ({"win_length": 1025}, "win_length: got 1025 samples, expected at most n_fft = 1024"),
+        ({"algorithm": "rtisi"}, "algorithm: got 'rtisi', expected gla or fgla or agla or admm"),
+        ({"order": "other"}, "order: got 'other', expected librosa or origin"),
+        ({"padding": "mirror"}, "padding: got 'mirror'"),
+        ({"init": "ones"}, "init: got 'ones', expected zero or random, or an array"),
+        ({"init": "random", "seed": -1}, "seed: got -1, expected a whole number, at least 0"),
+        ({"length": -1}, "length: got -1, expected a whole number of samples, at least 0"),
+        ({"tolerance": 0.0}, r"tolerance: got 0\.0, expected more than 0"),
+        ({"tolerance": float("nan")}, "tolerance: got nan"),
     ],
 )
 def test_options_refused(options: dict[str, Any], sentence: str) -> None:
@@ -568,12 +568,12 @@ def test_options_refused(options: dict[str, Any], sentence: str) -> None:
 
 
 def test_initial_phase_refused() -> None:
-    with pytest.raises(InputError, match=r"init: met float64 of shape \(513, 21\), expected .* \(513, 20\)"):
+    with pytest.raises(InputError, match=r"init: got float64 of shape \(513, 21\), expected .* \(513, 20\)"):
         griffin_lim(GOOD, n_fft=1024, hop_length=256, init=np.zeros((513, 21)))
-    with pytest.raises(InputError, match="init: met phases that are NaN or infinite"):
+    with pytest.raises(InputError, match="init: got phases that are NaN or infinite"):
         griffin_lim(GOOD, n_fft=1024, hop_length=256, init=np.full((513, 20), np.nan))
 
 
 def test_too_few_frames_to_mirror_are_refused() -> None:
-    with pytest.raises(InputError, match=r"magnitude: met 3 frames, 512 samples, expected more than 512"):
+    with pytest.raises(InputError, match=r"magnitude: got 3 frames, 512 samples, expected more than 512"):
         griffin_lim(GOOD[:, :3], n_fft=1024, hop_length=256, padding="center-reflect")

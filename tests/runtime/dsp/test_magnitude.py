@@ -81,7 +81,7 @@ def test_updates_bring_the_estimate_nearer_to_mel_and_magnitude() -> None:
     assert residual[-1] < 0.01
     quality = [si_ssdr(magnitude, estimate) for estimate in estimates]
     assert quality == sorted(quality)
-    assert quality[-1] - quality[0] > 1.1  # 1.19 dB met; 1.5 dB on LJ Speech
+    assert quality[-1] - quality[0] > 1.1  # 1.19 dB measured; 1.5 dB on LJ Speech
     convergence = [spectral_convergence(magnitude, estimate) for estimate in estimates]
     assert convergence[0] == pytest.approx(0.332, abs=1e-3)
     assert convergence[-1] == pytest.approx(0.294, abs=1e-3)
@@ -180,11 +180,11 @@ def test_linear_mel_keeps_the_precision() -> None:
 SILENT = np.zeros((80, 20))
 LOG = np.linspace(-11.5, 2, 1600).reshape(80, 20)
 REFUSED: tuple[tuple[Array, str], ...] = (
-    (np.zeros((64, 20)), r"mel: met shape \(64, 20\), expected \(80, frames\), .*another number of bands"),
-    (np.zeros((20, 80)), r"mel: met shape \(20, 80\), expected \(80, frames\), .*is it transposed\?"),
-    (np.zeros((1, 80, 20)), r"mel: met shape \(1, 80, 20\), .*drop the batch axis"),
-    (np.zeros((80, 0)), r"mel: met shape \(80, 0\), expected \(80, frames\), at least one frame$"),
-    (SILENT.astype(complex), "mel: met values of type complex128, expected real numbers"),
+    (np.zeros((64, 20)), r"mel: got shape \(64, 20\), expected \(80, frames\), .*another number of bands"),
+    (np.zeros((20, 80)), r"mel: got shape \(20, 80\), expected \(80, frames\), .*is it transposed\?"),
+    (np.zeros((1, 80, 20)), r"mel: got shape \(1, 80, 20\), .*drop the batch axis"),
+    (np.zeros((80, 0)), r"mel: got shape \(80, 0\), expected \(80, frames\), at least one frame$"),
+    (SILENT.astype(complex), "mel: got values of type complex128, expected real numbers"),
     (np.where(np.arange(20) == 7, np.nan, SILENT), "NaN or infinite, the first in band 0 of frame 7"),
     (np.where(np.arange(20) == 7, -np.inf, SILENT), "a logarithm of zero, or a damaged file"),
 )
@@ -201,11 +201,11 @@ def test_mel_refused(mel: Array, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("mel", "sentence"),
     [
-        (LOG, r"met negative values, -11.5 … 2, expected linear .*this looks like a log mel, a natural log"),
-        (LOG * 8.686, r"met negative values, -99.89 … 17.37, .*a log mel, in decibels: linear_mel undoes"),
-        (SILENT - 80, r"met negative values, -80 … -80, .*in decibels"),
+        (LOG, r"got negative values, -11.5 … 2, expected linear .*this looks like a log mel, a natural log"),
+        (LOG * 8.686, r"got negative values, -99.89 … 17.37, .*a log mel, in decibels: linear_mel undoes"),
+        (SILENT - 80, r"got negative values, -80 … -80, .*in decibels"),
         (LOG / 5 + 1, r"a natural logarithm or a scaled one"),
-        (SILENT - 1e-9, r"met negative values, -1e-09 … -1e-09, .*a net's linear output .*raise it to 0"),
+        (SILENT - 1e-9, r"got negative values, -1e-09 … -1e-09, .*a net's linear output .*raise it to 0"),
     ],
 )
 def test_log_mel_refused_where_linear_is_expected(mel: Array, sentence: str) -> None:
@@ -221,10 +221,10 @@ def test_log_mel_refused_where_linear_is_expected(mel: Array, sentence: str) -> 
         (
             SILENT - 80,
             MEL,
-            r"met a value that stands for -695 dB under ln, .* its floor of -100 dB; another log",
+            r"got a value that stands for -695 dB under ln, .* its floor of -100 dB; another log",
         ),
-        (SILENT + 60, MEL, r"met a value that stands for 521 dB under ln"),
-        (np.zeros((64, 20)) + 300, PRESETS["rtmri"], r"met a value that stands for 300 dB under log10"),
+        (SILENT + 60, MEL, r"got a value that stands for 521 dB under ln"),
+        (np.zeros((64, 20)) + 300, PRESETS["rtmri"], r"got a value that stands for 300 dB under log10"),
     ],
 )
 def test_impossible_logarithm_refused(mel: Array, config: MelConfig, sentence: str) -> None:
@@ -234,5 +234,5 @@ def test_impossible_logarithm_refused(mel: Array, config: MelConfig, sentence: s
 
 @pytest.mark.parametrize("updates", [-1, 2.0, True])
 def test_updates_refused(updates: Any) -> None:
-    with pytest.raises(ConfigError, match=f"updates: met {updates}, expected a whole number, at least 0"):
+    with pytest.raises(ConfigError, match=f"updates: got {updates}, expected a whole number, at least 0"):
         estimate_magnitude(SILENT, LINEAR, updates)

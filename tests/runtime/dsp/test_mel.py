@@ -24,7 +24,7 @@ from edge_runtime.errors import ConfigError, InputError
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDENS = sorted((ROOT / "reference_data" / "mel").glob("*/*.npy"))
-# float32: at most 5e-4 for the logarithms and 0.02 dB are promised; what is met is far less, and pinned
+# float32: at most 5e-4 for the logarithms and 0.02 dB are promised; what is got is far less, and pinned
 FLOAT32 = {"rtmri": 2e-5, "ecog": 1e-6, "other": 2e-6}
 
 
@@ -302,7 +302,7 @@ def test_fewest_samples(preset: str) -> None:
     assert MelFrontEnd(config)(noise(fewest)).shape[1] == config.frames(fewest) >= 1
     assert config.frames(fewest - 1) == 0
     with pytest.raises(
-        InputError, match=f"audio: met {fewest - 1} samples, expected at least {fewest} samples"
+        InputError, match=f"audio: got {fewest - 1} samples, expected at least {fewest} samples"
     ):
         MelFrontEnd(config)(noise(fewest - 1))
 
@@ -383,27 +383,27 @@ def test_json_round_trip(preset: str) -> None:
 
 
 def broken() -> Iterator[tuple[dict[str, Any], str]]:
-    yield {"sample_rate": 16000.0}, "sample_rate: met 16000.0, expected a whole number of Hz"
-    yield {"n_mels": 0}, "n_mels: met 0, expected a whole number of bands"
-    yield {"n_fft": 700}, "win_length: met 800 samples, expected at most n_fft = 700"
-    yield {"hop_length": "200"}, "hop_length: met '200'"
-    yield {"fmax": 8001.0}, "fmax: met 8001 Hz, expected at most the Nyquist frequency 8000 Hz"
-    yield {"fmin": 7600.0}, "fmin: met 7600.0, expected 0 Hz or more and below fmax"
-    yield {"fmin": float("nan")}, "fmin: met nan, expected a finite number"
-    yield {"power": 3}, "power: met 3, expected 1 .magnitude. or 2"
-    yield {"epsilon": -1e-9}, "epsilon: met -1e-09, expected 0 or more"
-    yield {"epsilon": 1e-9, "power": 2}, "epsilon: met 1e-09, expected 0 where the spectrum is a power"
+    yield {"sample_rate": 16000.0}, "sample_rate: got 16000.0, expected a whole number of Hz"
+    yield {"n_mels": 0}, "n_mels: got 0, expected a whole number of bands"
+    yield {"n_fft": 700}, "win_length: got 800 samples, expected at most n_fft = 700"
+    yield {"hop_length": "200"}, "hop_length: got '200'"
+    yield {"fmax": 8001.0}, "fmax: got 8001 Hz, expected at most the Nyquist frequency 8000 Hz"
+    yield {"fmin": 7600.0}, "fmin: got 7600.0, expected 0 Hz or more and below fmax"
+    yield {"fmin": float("nan")}, "fmin: got nan, expected a finite number"
+    yield {"power": 3}, "power: got 3, expected 1 .magnitude. or 2"
+    yield {"epsilon": -1e-9}, "epsilon: got -1e-09, expected 0 or more"
+    yield {"epsilon": 1e-9, "power": 2}, "epsilon: got 1e-09, expected 0 where the spectrum is a power"
     yield {"spectrum_range_db": 80.0, "power": 2}, "spectrum_range_db: .*null where the spectrum is a power"
-    yield {"mel_scale": "bark"}, "mel_scale: met 'bark', expected slaney or htk"
-    yield {"log": "log2"}, "log: met 'log2', expected none or ln or log10"
-    yield {"floor": 0.0}, "floor: met 0.0, expected more than 0 where a logarithm is taken"
-    yield {"log": "none", "top_db": 80.0}, "top_db: met 80.0, expected null where no logarithm is taken"
-    yield {"log_gain": 0}, "log_gain: met 0, expected more than 0"
-    yield {"peak": -1.0}, "peak: met -1.0, expected a positive number, or null"
-    yield {"clip": 1}, "clip: met 1, expected true or false"
-    yield {"scale_from": (0.0, -100.0)}, r"scale_from: met \(0.0, -100.0\), expected a pair"
-    yield {"scale_to": None}, "scale_to: met None, expected a pair"
-    yield {"padding": "zero"}, "padding: met 'zero'"
+    yield {"mel_scale": "bark"}, "mel_scale: got 'bark', expected slaney or htk"
+    yield {"log": "log2"}, "log: got 'log2', expected none or ln or log10"
+    yield {"floor": 0.0}, "floor: got 0.0, expected more than 0 where a logarithm is taken"
+    yield {"log": "none", "top_db": 80.0}, "top_db: got 80.0, expected null where no logarithm is taken"
+    yield {"log_gain": 0}, "log_gain: got 0, expected more than 0"
+    yield {"peak": -1.0}, "peak: got -1.0, expected a positive number, or null"
+    yield {"clip": 1}, "clip: got 1, expected true or false"
+    yield {"scale_from": (0.0, -100.0)}, r"scale_from: got \(0.0, -100.0\), expected a pair"
+    yield {"scale_to": None}, "scale_to: got None, expected a pair"
+    yield {"padding": "zero"}, "padding: got 'zero'"
 
 
 @pytest.mark.parametrize(("change", "sentence"), list(broken()), ids=lambda value: str(value)[:40])
@@ -414,15 +414,15 @@ def test_config_refuses(change: dict[str, Any], sentence: str) -> None:
 
 def test_json_refuses_by_name() -> None:
     values = PRESETS["talking-head"].to_json()
-    with pytest.raises(ConfigError, match="mel configuration: met unknown fields hopsize"):
+    with pytest.raises(ConfigError, match="mel configuration: got unknown fields hopsize"):
         MelConfig.from_json({**values, "hopsize": 200})
     del values["n_fft"]
-    with pytest.raises(ConfigError, match="mel configuration: met no n_fft"):
+    with pytest.raises(ConfigError, match="mel configuration: got no n_fft"):
         MelConfig.from_json(values)
 
 
 def test_bank_of_a_front_end_without_one() -> None:
-    with pytest.raises(ConfigError, match="n_mels: met null"):
+    with pytest.raises(ConfigError, match="n_mels: got null"):
         filter_bank(front_end_config("ecog-256-bins"))
 
 
@@ -430,8 +430,8 @@ def test_bank_of_a_front_end_without_one() -> None:
     ("audio", "sentence"),
     [
         (np.zeros((1, 16000)), r"shape \(1, 16000\), expected one channel"),
-        (np.zeros(16000, np.int32), "met int32 samples, expected floating-point"),
-        (np.zeros(0, np.float32), "met 0 samples, expected at least 1 samples"),
+        (np.zeros(16000, np.int32), "got int32 samples, expected floating-point"),
+        (np.zeros(0, np.float32), "got 0 samples, expected at least 1 samples"),
         (np.full(16000, np.inf), "NaN or infinite, the first at index 0"),
     ],
 )

@@ -81,11 +81,11 @@ REFUSED: tuple[tuple[ArrayLike, ArrayLike, str], ...] = (
     (
         np.zeros((5, 7)),
         np.zeros((5, 6)),
-        r"estimate: met shape \(5, 6\), expected the truth's shape \(5, 7\)",
+        r"estimate: got shape \(5, 6\), expected the truth's shape \(5, 7\)",
     ),
-    (np.zeros((5, 7), complex), np.zeros((5, 7)), "truth: met values of type complex128, .* the magnitude"),
-    (np.zeros((5, 0)), np.zeros((5, 0)), r"truth: met shape \(5, 0\), expected at least one value"),
-    (np.zeros((5, 7)), np.full((5, 7), np.nan), "estimate: met values that are NaN or infinite"),
+    (np.zeros((5, 7), complex), np.zeros((5, 7)), "truth: got values of type complex128, .* the magnitude"),
+    (np.zeros((5, 0)), np.zeros((5, 0)), r"truth: got shape \(5, 0\), expected at least one value"),
+    (np.zeros((5, 7)), np.full((5, 7), np.nan), "estimate: got values that are NaN or infinite"),
 )
 
 
@@ -97,9 +97,9 @@ def test_refusals(figure: object, truth: ArrayLike, estimate: ArrayLike, sentenc
 
 
 def test_log_spectral_distance_refuses() -> None:
-    with pytest.raises(InputError, match=r"estimate: met a value of -3, .* is this a logarithm"):
+    with pytest.raises(InputError, match=r"estimate: got a value of -3, .* is this a logarithm"):
         log_spectral_distance(np.ones((2, 2)), np.full((2, 2), -3.0))
-    with pytest.raises(InputError, match=r"truth: met shape \(4,\), expected magnitudes of shape"):
+    with pytest.raises(InputError, match=r"truth: got shape \(4,\), expected magnitudes of shape"):
         log_spectral_distance(np.ones(4), np.ones(4))
-    with pytest.raises(ConfigError, match="range_db: met -80, expected a positive number of dB"):
+    with pytest.raises(ConfigError, match="range_db: got -80, expected a positive number of dB"):
         log_spectral_distance(np.ones((2, 2)), np.ones((2, 2)), range_db=-80)

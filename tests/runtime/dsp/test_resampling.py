@@ -110,7 +110,7 @@ def test_without_soxr_the_filter_takes_over(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("rates", [(0, 16000), (16000, -1), (16000.5, 16000), (float("nan"), 16000)])
 def test_impossible_rates_are_refused(rates: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match=r"_rate: met .* expected a whole number of Hz"):
+    with pytest.raises(InputError, match=r"_rate: got .* expected a whole number of Hz"):
         resample(np.zeros(10), *rates)
 
 

@@ -83,7 +83,7 @@ def test_frame_count_is_that_of_the_result(samples: int, n_fft: int, hop: int, p
     if samples < config.min_samples:
         assert config.frames(samples) == 0
         with pytest.raises(
-            InputError, match=f"met {samples} samples, expected at least {config.min_samples} "
+            InputError, match=f"got {samples} samples, expected at least {config.min_samples} "
         ):
             Stft(config).forward(noise(samples))
     else:
@@ -149,7 +149,7 @@ def test_inverse_of_an_inconsistent_spectrum_equals_torch(win: int, length: int 
 
 def test_inverse_refuses_a_spectrum_of_another_size() -> None:
     with pytest.raises(
-        InputError, match=r"spectrum: met frames × bins of 20 × 32, expected at least one .*33 bins"
+        InputError, match=r"spectrum: got frames × bins of 20 × 32, expected at least one .*33 bins"
     ):
         Stft(CENTRED).inverse(np.zeros((32, 20), np.complex64))
     with pytest.raises(InputError, match="at least one frame"):
@@ -265,12 +265,12 @@ def test_numpy_before_version_2_gives_the_same(monkeypatch: pytest.MonkeyPatch) 
 # ---- refusals ---------------------------------------------------------------------------------------------
 
 BROKEN_CONFIGS: tuple[tuple[str, Array | int | float | str, str], ...] = (
-    ("n_fft", 0, "n_fft: met 0, expected a whole number of samples, at least 1"),
-    ("win_length", 1, "win_length: met 1, expected at least 2 samples; a periodic Hann .* is zero"),
-    ("n_fft", 64.0, "n_fft: met 64.0"),
-    ("hop_length", -1, "hop_length: met -1"),
-    ("win_length", 65, "win_length: met 65 samples, expected at most n_fft = 64"),
-    ("padding", "mirror", "padding: met 'mirror', expected none, center-zero"),
+    ("n_fft", 0, "n_fft: got 0, expected a whole number of samples, at least 1"),
+    ("win_length", 1, "win_length: got 1, expected at least 2 samples; a periodic Hann .* is zero"),
+    ("n_fft", 64.0, "n_fft: got 64.0"),
+    ("hop_length", -1, "hop_length: got -1"),
+    ("win_length", 65, "win_length: got 65 samples, expected at most n_fft = 64"),
+    ("padding", "mirror", "padding: got 'mirror', expected none, center-zero"),
 )
 
 
@@ -291,22 +291,22 @@ def test_config_refuses_reflection_of_less_than_nothing() -> None:
     [
         (
             np.zeros((2, 500)),
-            r"audio: met an array of shape \(2, 500\), expected one channel, shape \(samples,\)",
+            r"audio: got an array of shape \(2, 500\), expected one channel, shape \(samples,\)",
         ),
         (
             np.zeros(500, np.int16),
-            "audio: met int16 samples, expected floating-point samples.*divided by 32768",
+            "audio: got int16 samples, expected floating-point samples.*divided by 32768",
         ),
-        (np.zeros(500, complex), "audio: met complex128 samples"),
-        (np.zeros(0), "audio: met 0 samples, expected at least 33 samples.*the recording is empty"),
-        (np.zeros(32), "audio: met 32 samples, expected at least 33 samples.*too short"),
+        (np.zeros(500, complex), "audio: got complex128 samples"),
+        (np.zeros(0), "audio: got 0 samples, expected at least 33 samples.*the recording is empty"),
+        (np.zeros(32), "audio: got 32 samples, expected at least 33 samples.*too short"),
         (np.where(np.arange(99999) == 70001, np.nan, 0.5), "NaN or infinite, the first at index 70001"),
         (np.where(np.arange(500) == 3, -np.inf, 0.5), "NaN or infinite, the first at index 3"),
         (
             np.array([0.0, 3e38, -1.0] * 30, np.float32),
-            r"met a sample of 3e\+38, expected .* scale at ±1",
+            r"got a sample of 3e\+38, expected .* scale at ±1",
         ),
-        (np.full(99, -2147483648.0), r"met a sample of -2\.14748e\+09, .*are these integers"),
+        (np.full(99, -2147483648.0), r"got a sample of -2\.14748e\+09, .*are these integers"),
     ],
 )
 def test_signal_refused(x: Array, sentence: str) -> None:
@@ -315,9 +315,9 @@ def test_signal_refused(x: Array, sentence: str) -> None:
 
 
 def test_options_refused() -> None:
-    with pytest.raises(ConfigError, match="dtype: met 'float16', expected 'float32' or 'float64'"):
+    with pytest.raises(ConfigError, match="dtype: got 'float16', expected 'float32' or 'float64'"):
         Stft(CENTRED, "float16")
-    with pytest.raises(ConfigError, match="workers: met 0"):
+    with pytest.raises(ConfigError, match="workers: got 0"):
         Stft(CENTRED, workers=0)
 
 

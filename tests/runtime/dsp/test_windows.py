@@ -59,7 +59,7 @@ def test_the_shortest_audio_reaches_one_window() -> None:
 
 @pytest.mark.parametrize("fps", [0, -25, float("nan"), float("inf")])
 def test_impossible_frame_rates_are_refused(fps: float) -> None:
-    with pytest.raises(ConfigError, match="fps: met"):
+    with pytest.raises(ConfigError, match="fps: got"):
         frame_count(100, fps)
 
 
@@ -114,7 +114,7 @@ def test_context_has_sixteen_rows_with_the_frame_at_row_eight(length: int, data:
 
 @pytest.mark.parametrize("i", [-1, 5])
 def test_context_outside_the_recording_is_refused(i: int) -> None:
-    with pytest.raises(InputError, match=f"frame: met {i}, expected 0 … 4"):
+    with pytest.raises(InputError, match=f"frame: got {i}, expected 0 … 4"):
         context_window(np.zeros((5, 512)), i)
 
 
@@ -149,7 +149,7 @@ def test_legacy_padding_does_not_excuse_other_sizes() -> None:
 
 
 def test_unknown_modes_are_named() -> None:
-    with pytest.raises(ConfigError, match="met 'deepspeech', expected ave or hubert or wenet"):
+    with pytest.raises(ConfigError, match="got 'deepspeech', expected ave or hubert or wenet"):
         reshape_context(np.ones((16, 512)), "deepspeech")
 
 
@@ -166,7 +166,7 @@ def test_external_features_of_the_right_size_are_accepted() -> None:
         (np.ones((8, 512)), "hubert", "these are ave features"),
         (np.ones((8, 2048)), "wenet", "these are hubert features"),
         (np.ones(2048), "hubert", r"expected \(frames, 2048\)"),
-        (np.ones((0, 2048)), "hubert", r"met shape \(0, 2048\)"),
+        (np.ones((0, 2048)), "hubert", r"got shape \(0, 2048\)"),
         (np.full((8, 2048), np.nan), "hubert", "NaN"),
         (np.ones((8, 2048), np.int64), "hubert", "int64, expected floats"),
     ],

@@ -142,25 +142,25 @@ def test_audio_says_its_length() -> None:
 # refusals --------------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "empty": (b"", "met 0 bytes"),
+    "empty": (b"", "got 0 bytes"),
     "only a head": (wave_bytes(b"\0\0")[:12], "12 bytes without samples.*truncated"),
     "cut in the head": (b"RIFF\0\0", "6 bytes without samples.*truncated"),
     "cut in the format": (wave_bytes(b"\0\0")[:30], "chunk b'fmt '.*10 bytes, expected 16.*truncated"),
     "cut in the samples": (
         wave_bytes(bytes(200))[:-50],
-        "met 150 bytes, expected 200; the file is truncated",
+        "got 150 bytes, expected 200; the file is truncated",
     ),
-    "short format": (b"RIFF\0\0\0\0WAVEfmt \x04\0\0\0abcd", "met 4 bytes, expected 16"),
+    "short format": (b"RIFF\0\0\0\0WAVEfmt \x04\0\0\0abcd", "got 4 bytes, expected 16"),
     "no format": (b"RIFF\0\0\0\0WAVEdata\x02\0\0\0ab", "samples before any format"),
-    "zero length": (wave_bytes(b""), "met no samples, expected at least 1"),
+    "zero length": (wave_bytes(b""), "got no samples, expected at least 1"),
     "no channels": (wave_bytes(b"\0\0", channels=0), "0 channels"),
     "rate zero": (wave_bytes(b"\0\0", rate=0), "1 channels at 0 Hz"),
     "rate of 1 Hz": (
         wave_bytes(b"\0\0", rate=1),
-        "sample rate: met 1 Hz, expected 1000 … 1000000 Hz; the header is damaged",
+        "sample rate: got 1 Hz, expected 1000 … 1000000 Hz; the header is damaged",
     ),
-    "rate of 2 GHz": (wave_bytes(b"\0\0", rate=2**31 - 1), "sample rate: met 2147483647 Hz"),
-    "foreign rate": (wave_bytes(bytes(64), encoding=6, bits=8, rate=999), "sample rate: met 999 Hz"),
+    "rate of 2 GHz": (wave_bytes(b"\0\0", rate=2**31 - 1), "sample rate: got 2147483647 Hz"),
+    "foreign rate": (wave_bytes(bytes(64), encoding=6, bits=8, rate=999), "sample rate: got 999 Hz"),
     "text": (b"hello world, this is no audio at all", "bytes that no reader recognises.*not audio"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not audio"),
     "unknown encoding": (
@@ -179,7 +179,7 @@ REFUSED = {
     ),
     "far beyond full scale": (
         wave_bytes(np.array([0, 0.5, -3e38], np.float32).tobytes(), encoding=3, bits=32),
-        r"met a sample of -3e\+38, expected samples with full scale at ±1; are these integers",
+        r"got a sample of -3e\+38, expected samples with full scale at ±1; are these integers",
     ),
 }
 
@@ -226,7 +226,7 @@ def test_flac_without_a_length_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[21] &= 0xF0  # the 36 bits of STREAMINFO that count the samples
     content[22:26] = bytes(4)
-    with pytest.raises(InputError, match=r"met no length.*streamed to a pipe"):
+    with pytest.raises(InputError, match=r"got no length.*streamed to a pipe"):
         read_audio(write(path, bytes(content)))
 
 
@@ -239,7 +239,7 @@ def test_foreign_files_of_no_samples_are_refused(tmp_path: Path) -> None:
 
 def test_foreign_files_of_impossible_rates_are_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.aiff", SPEECH, 7)
-    with pytest.raises(InputError, match=r"a\.aiff: sample rate: met 7 Hz.*header is damaged"):
+    with pytest.raises(InputError, match=r"a\.aiff: sample rate: got 7 Hz.*header is damaged"):
         read_audio(tmp_path / "a.aiff")
 
 
@@ -249,9 +249,9 @@ def test_the_lowest_and_highest_rates_are_read(tmp_path: Path, rate: int) -> Non
 
 
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.wav: .*met no such file"):
+    with pytest.raises(InputError, match=r"gone\.wav: .*got no such file"):
         read_audio(tmp_path / "gone.wav")
-    with pytest.raises(InputError, match="met a directory"):
+    with pytest.raises(InputError, match="got a directory"):
         read_audio(tmp_path)
     with pytest.raises(InputError, match="not a plain file"):
         read_audio("/dev/null")
@@ -274,7 +274,7 @@ def test_without_soundfile_the_cure_is_named(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(BackendError, match=rf"reading {name}: .*pip install 'edge-export\[audio\]'"):
             read_audio(path)
     path = write(tmp_path / "a.wav", wave_bytes(bytes(64), encoding=6, bits=8))
-    with pytest.raises(BackendError, match="WAV with encoding 6, 8 bits: met no module named soundfile"):
+    with pytest.raises(BackendError, match="WAV with encoding 6, 8 bits: got no module named soundfile"):
         read_audio(path)
     with pytest.raises(InputError, match="not audio"):
         read_audio(write(tmp_path / "a.txt", b"hello world, hello"))
@@ -360,17 +360,17 @@ def test_floats_beyond_full_scale_stay_in_float_files(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_written_is_refused(tmp_path: Path, samples: np.ndarray, sentence: str) -> None:
-    with pytest.raises(InputError, match=rf"a\.wav: samples: met {sentence}"):
+    with pytest.raises(InputError, match=rf"a\.wav: samples: got {sentence}"):
         write_wav(tmp_path / "a.wav", samples, 16000)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_options_that_do_not_exist_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="met 'mp3', expected pcm16 or pcm24"):
+    with pytest.raises(ConfigError, match="got 'mp3', expected pcm16 or pcm24"):
         write_wav(tmp_path / "a.wav", SPEECH, 16000, "mp3")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="sample_rate: met 0"):
+    with pytest.raises(ConfigError, match="sample_rate: got 0"):
         write_wav(tmp_path / "a.wav", SPEECH, 0)
-    with pytest.raises(TargetError, match=r"a\.wav: met an existing file"):
+    with pytest.raises(TargetError, match=r"a\.wav: got an existing file"):
         write_wav(write(tmp_path / "a.wav", b"precious"), SPEECH, 16000, overwrite=False)
     assert (tmp_path / "a.wav").read_bytes() == b"precious"
 
@@ -393,7 +393,7 @@ def test_a_file_that_grows_is_the_file_that_is_written_at_once(
 
 def test_a_growing_file_refuses_what_is_no_sound(tmp_path: Path) -> None:
     with (
-        pytest.raises(InputError, match=r"a\.wav: samples: met NaN or infinity"),
+        pytest.raises(InputError, match=r"a\.wav: samples: got NaN or infinity"),
         WavWriter(tmp_path / "a.wav", 8000) as file,
     ):
         file.write(np.array([np.nan]))

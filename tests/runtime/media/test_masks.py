@@ -127,15 +127,15 @@ def test_targets_and_sources_that_are_refused_leave_nothing(tmp_path: Path) -> N
     np.save(tmp_path / "in.npy", FRAMES)
     np.save(tmp_path / "none.npy", FRAMES[:0])
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(TargetError, match=r"in\.npy: met an existing file"):
+    with pytest.raises(TargetError, match=r"in\.npy: got an existing file"):
         mask_video(tmp_path / "in.npy", tmp_path / "in.npy", POLYGONS["lip"])
-    with pytest.raises(TargetError, match=r"out\.txt: met a video of 84x84 pixels, expected \.mp4, "):
+    with pytest.raises(TargetError, match=r"out\.txt: got a video of 84x84 pixels, expected \.mp4, "):
         mask_video(tmp_path / "in.npy", tmp_path / "out.txt", POLYGONS["lip"])
     np.save(tmp_path / "none.npy", FRAMES[:0, :83])
-    with pytest.raises(TargetError, match=r"out\.avi: met .* 84x83 .*of even height and width, or \.npy"):
+    with pytest.raises(TargetError, match=r"out\.avi: got .* 84x83 .*of even height and width, or \.npy"):
         mask_video(tmp_path / "none.npy", tmp_path / "out.avi", POLYGONS["lip"])
     np.save(tmp_path / "none.npy", FRAMES[:0])
-    with pytest.raises(InputError, match=r"none\.npy: met no frame"):
+    with pytest.raises(InputError, match=r"none\.npy: got no frame"):
         mask_video(tmp_path / "none.npy", tmp_path / "out.mp4", POLYGONS["lip"])
     assert sorted(tmp_path.iterdir()) == before
 
@@ -164,25 +164,25 @@ def test_a_polygon_on_a_base_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("lips", "--mask: met «lips», expected lip, tongue, or the points of a polygon; points are written"),
-        ("", "--mask: met «»"),
-        ("1,2 3", "--mask: met «1,2 3»"),
-        ("1,2,3 4,5,6 7,8,9", "--mask: met"),
-        ("[[1, 2], [3]]", "--mask: met"),
-        ('[[1, 2], ["a", 3]]', "--mask: met"),
-        ('{"points": [[1, 2]], "colour": 3}', "--mask: met"),
-        ("[1, 2", "--mask: met"),
-        ("1,2 3,4", "mask polygon: met 2 different points, expected at least 3"),
-        ("1,2 1,2 1,2", "mask polygon: met 1 different points"),
-        ("1,1 2,2 3,3", "mask polygon: met points on one line"),
-        ("1,1 2,300 3,3", r"mask polygon: met a point at 2,300, expected points within 0 … 256; points are"),
-        ("-1,1 2,3 30,3", "met a point at -1,1"),
-        ("nan,1 2,3 30,3", "met a point at nan,1"),
+        ("lips", "--mask: got «lips», expected lip, tongue, or the points of a polygon; points are written"),
+        ("", "--mask: got «»"),
+        ("1,2 3", "--mask: got «1,2 3»"),
+        ("1,2,3 4,5,6 7,8,9", "--mask: got"),
+        ("[[1, 2], [3]]", "--mask: got"),
+        ('[[1, 2], ["a", 3]]', "--mask: got"),
+        ('{"points": [[1, 2]], "colour": 3}', "--mask: got"),
+        ("[1, 2", "--mask: got"),
+        ("1,2 3,4", "mask polygon: got 2 different points, expected at least 3"),
+        ("1,2 1,2 1,2", "mask polygon: got 1 different points"),
+        ("1,1 2,2 3,3", "mask polygon: got points on one line"),
+        ("1,1 2,300 3,3", r"mask polygon: got a point at 2,300, expected points within 0 … 256; points are"),
+        ("-1,1 2,3 30,3", "got a point at -1,1"),
+        ("nan,1 2,3 30,3", "got a point at nan,1"),
         (
             '{"size": 84, "points": [[1, 2], [3, 90], [9, 9]]}',
-            "met a point at 3,90, expected points within 0 … 84",
+            "got a point at 3,90, expected points within 0 … 84",
         ),
-        ('{"size": 0, "points": [[1, 2], [3, 9], [9, 9]]}', r"mask polygon: size: met 0\.0"),
+        ('{"size": 0, "points": [[1, 2], [3, 9], [9, 9]]}', r"mask polygon: size: got 0\.0"),
     ],
 )
 def test_what_is_no_mask_is_refused(text: str, sentence: str) -> None:
@@ -191,23 +191,23 @@ def test_what_is_no_mask_is_refused(text: str, sentence: str) -> None:
 
 
 def test_files_that_hold_no_mask_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.json: met «No such file or directory»"):
+    with pytest.raises(InputError, match=r"gone\.json: got «No such file or directory»"):
         parse_mask(str(tmp_path / "gone.json"))
     (tmp_path / "bad.json").write_text("[[1, 2], [3, 4]]")
-    with pytest.raises(InputError, match=r"bad\.json: mask polygon: met 2 different points"):
+    with pytest.raises(InputError, match=r"bad\.json: mask polygon: got 2 different points"):
         parse_mask(str(tmp_path / "bad.json"))
     (tmp_path / "bad.json").write_text("hello")
-    with pytest.raises(InputError, match=r"bad\.json: met «hello»"):
+    with pytest.raises(InputError, match=r"bad\.json: got «hello»"):
         parse_mask(str(tmp_path / "bad.json"))
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
 def test_alpha_out_of_range(alpha: float) -> None:
-    with pytest.raises(ConfigError, match=r"--alpha: met .*, expected 0 \(hidden\) to 1 \(no mask\)"):
+    with pytest.raises(ConfigError, match=r"--alpha: got .*, expected 0 \(hidden\) to 1 \(no mask\)"):
         mask_weights(POLYGONS["lip"], 32, 32, alpha)
 
 
 @pytest.mark.parametrize("blur", [0, -3, 1000])
 def test_blur_out_of_range(blur: int) -> None:
-    with pytest.raises(ConfigError, match=r"--blur: met .* pixels, expected 1 to 255"):
+    with pytest.raises(ConfigError, match=r"--blur: got .* pixels, expected 1 to 255"):
         mask_weights(POLYGONS["lip"], 32, 32, 0.1, blur)

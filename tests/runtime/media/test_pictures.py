@@ -35,7 +35,7 @@ def test_same_picture_same_bytes(tmp_path: Path) -> None:
     [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)],
 )
 def test_what_is_no_picture_is_refused(tmp_path: Path, image: NDArray[Any]) -> None:
-    with pytest.raises(InputError, match=r"picture: met .* of shape .*, expected uint8 \(height, width\)"):
+    with pytest.raises(InputError, match=r"picture: got .* of shape .*, expected uint8 \(height, width\)"):
         pictures.write_png(tmp_path / "a.png", image)
     assert not list(tmp_path.iterdir())
 
@@ -60,7 +60,7 @@ def test_grey_and_what_lies_outside() -> None:
 
 
 def test_unknown_colour_map() -> None:
-    with pytest.raises(ConfigError, match="colour map: met 'rainbow', expected viridis, jet, grey"):
+    with pytest.raises(ConfigError, match="colour map: got 'rainbow', expected viridis, jet, grey"):
         pictures.colour([0.0], "rainbow")  # type: ignore[arg-type]
 
 
@@ -91,7 +91,7 @@ def test_long_spectrograms_are_averaged() -> None:
 
 
 def test_what_is_no_spectrogram_is_refused() -> None:
-    with pytest.raises(InputError, match=r"spectrogram: met shape \(4,\), expected \(bands, frames\)"):
+    with pytest.raises(InputError, match=r"spectrogram: got shape \(4,\), expected \(bands, frames\)"):
         pictures.spectrogram_picture(np.zeros(4))
 
 

@@ -94,14 +94,14 @@ def test_colour_is_refused(tmp_path: Path) -> None:
     frames = np.full((4, 64, 64, 3), 128, np.uint8)
     frames[2:, :, :20, 0] = 250
     path = write_video(tmp_path / "a.avi", frames)
-    with pytest.raises(InputError, match=r"a\.avi: met colour in 31 % of frame 2, expected a grey video"):
+    with pytest.raises(InputError, match=r"a\.avi: got colour in 31 % of frame 2, expected a grey video"):
         read_frames(path)
 
 
 def test_a_coloured_array_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", noise(4, 32, 32, 3))
     with pytest.raises(
-        InputError, match=r"met uint8 of shape \(4, 32, 32, 3\).*a colour video: make it grey"
+        InputError, match=r"got uint8 of shape \(4, 32, 32, 3\).*a colour video: make it grey"
     ):
         read_frames(tmp_path / "a.npy")
 
@@ -109,13 +109,13 @@ def test_a_coloured_array_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("frames", "sentence"),
     [
-        (noise(0, 32, 32), "met no frame, expected a video of at least one"),
-        (noise(32, 32), r"met uint8 of shape \(32, 32\).*one frame: add an axis in front"),
+        (noise(0, 32, 32), "got no frame, expected a video of at least one"),
+        (noise(32, 32), r"got uint8 of shape \(32, 32\).*one frame: add an axis in front"),
         (noise(4, 1, 32, 32), "drop the axis of length 1"),
-        (noise(4, 32, 32).astype(np.int16), "met int16 of shape"),
-        (noise(4, 32, 32).astype(np.uint16), "frames: met values of type uint16, expected uint8, or floats"),
-        (noise(4, 32, 32).astype(np.float32), "met floats from 0 to 255, expected floats in 0 … 1; divide"),
-        (np.full((4, 32, 32), np.nan), "met NaN or infinity, expected floats in 0 … 1$"),
+        (noise(4, 32, 32).astype(np.int16), "got int16 of shape"),
+        (noise(4, 32, 32).astype(np.uint16), "frames: got values of type uint16, expected uint8, or floats"),
+        (noise(4, 32, 32).astype(np.float32), "got floats from 0 to 255, expected floats in 0 … 1; divide"),
+        (np.full((4, 32, 32), np.nan), "got NaN or infinity, expected floats in 0 … 1$"),
         (np.asfortranarray(noise(4, 32, 32)), "column by column"),
     ],
 )
@@ -130,11 +130,11 @@ def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.npy").write_text("hello")
     for name, sentence in [
-        ("text.mp4", "met bytes that opencv cannot read, expected a video file"),
-        ("empty.mp4", "met an empty file"),
-        ("text.npy", "met no readable header"),
-        ("absent.mp4", "met no such file"),
-        (".", "met a folder"),
+        ("text.mp4", "got bytes that opencv cannot read, expected a video file"),
+        ("empty.mp4", "got an empty file"),
+        ("text.npy", "got no readable header"),
+        ("absent.mp4", "got no such file"),
+        (".", "got a folder"),
     ]:
         with pytest.raises(InputError, match=sentence):
             read_frames(tmp_path / name)
@@ -153,11 +153,11 @@ def test_decoders_print_nothing_of_their_own(tmp_path: Path) -> None:
 def test_files_that_were_cut_off_are_refused(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "a.mkv", noise(20, 64, 64)).read_bytes()
     (tmp_path / "a.mkv").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"met an end after \d+ frames, expected the 20 .*cut off"):
+    with pytest.raises(InputError, match=r"got an end after \d+ frames, expected the 20 .*cut off"):
         read_frames(tmp_path / "a.mkv")
     np.save(tmp_path / "a.npy", noise(20, 64, 64))
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
-    with pytest.raises(InputError, match="met an end within frame 19, expected 20 frames"):
+    with pytest.raises(InputError, match="got an end within frame 19, expected 20 frames"):
         read_frames(tmp_path / "a.npy")
 
 
@@ -201,12 +201,12 @@ def test_min_max_goes_frame_by_frame_and_a_constant_frame_is_zero() -> None:
 @pytest.mark.parametrize(
     ("frames", "sentence"),
     [
-        (noise(2, 32, 48), "frames: met 48x32 pixels, expected square ones .*crop"),
-        (noise(2, 8, 8), "frames: met 8x8 pixels, expected square ones of at least 16x16$"),
-        (noise(0, 32, 32), r"met shape \(0, 32, 32\), expected \(T, H, W\) with at least one frame"),
-        (noise(32, 32), r"met shape \(32, 32\)"),
-        (noise(2, 32, 32).astype(np.int64), "met values of type int64"),
-        (-np.ones((2, 32, 32)), "met floats from -1 to -1, expected floats in 0 … 1$"),
+        (noise(2, 32, 48), "frames: got 48x32 pixels, expected square ones .*crop"),
+        (noise(2, 8, 8), "frames: got 8x8 pixels, expected square ones of at least 16x16$"),
+        (noise(0, 32, 32), r"got shape \(0, 32, 32\), expected \(T, H, W\) with at least one frame"),
+        (noise(32, 32), r"got shape \(32, 32\)"),
+        (noise(2, 32, 32).astype(np.int64), "got values of type int64"),
+        (-np.ones((2, 32, 32)), "got floats from -1 to -1, expected floats in 0 … 1$"),
     ],
 )
 def test_frames_that_cannot_be_prepared_are_refused(frames: Frames, sentence: str) -> None:
@@ -215,7 +215,7 @@ def test_frames_that_cannot_be_prepared_are_refused(frames: Frames, sentence: st
 
 
 def test_unknown_scaling() -> None:
-    with pytest.raises(ConfigError, match="frame scaling: met 'z-score', expected full-scale, min-max"):
+    with pytest.raises(ConfigError, match="frame scaling: got 'z-score', expected full-scale, min-max"):
         prepare_frames(noise(2, 32, 32), 32, "z-score")  # type: ignore[arg-type]
 
 

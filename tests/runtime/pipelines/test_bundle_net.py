@@ -46,6 +46,6 @@ def test_other_names_and_axes_are_refused(tmp_path: Path, takes: dict[str, Shape
     bundle = small_inversions.write_degli(tmp_path / "degli", (0.0, 0.0, 0.0))
     first = next(iter(takes))
     with pytest.raises(
-        BundleError, match=rf"degli: inputs: met x \('batch', 2, 65, .*expected {first} \(any"
+        BundleError, match=rf"degli: inputs: got x \('batch', 2, 65, .*expected {first} \(any"
     ):
         opened(bundle, takes)

@@ -197,7 +197,7 @@ def test_a_flipped_byte_of_any_file_is_refused_and_named(folder: Path) -> None:
         for place in {0, size - 1, *(draw.randrange(size) for _ in range(20))}:
             with (
                 flipped(path, place, draw.randrange(8)),
-                pytest.raises(BundleError, match=rf"{named}: met SHA-256 .*it is damaged"),
+                pytest.raises(BundleError, match=rf"{named}: got SHA-256 .*it is damaged"),
             ):
                 open_bundle(folder)
     open_bundle(folder)
@@ -207,7 +207,7 @@ def test_a_flipped_byte_of_any_file_is_refused_and_named(folder: Path) -> None:
 def test_a_truncated_manifest_is_named(folder: Path, keep: int) -> None:
     path = folder / "manifest.json"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(BundleError, match=r"manifest\.json: met «.*», expected JSON; the file is truncated"):
+    with pytest.raises(BundleError, match=r"manifest\.json: got «.*», expected JSON; the file is truncated"):
         open_bundle(folder)
 
 
@@ -229,7 +229,7 @@ def test_a_manifest_with_another_ending_is_refused(folder: Path, ending: bytes) 
 )
 def test_json_that_only_python_reads_is_refused(folder: Path, text: bytes) -> None:
     (folder / "manifest.json").write_bytes(text)
-    with pytest.raises(BundleError, match=r"manifest\.json: met «"):
+    with pytest.raises(BundleError, match=r"manifest\.json: got «"):
         open_bundle(folder)
 
 
@@ -237,7 +237,7 @@ def test_an_edit_by_hand_is_refused(folder: Path) -> None:
     path = folder / "manifest.json"
     path.write_text(path.read_text("utf-8").replace('"max_abs": 0.001', '"max_abs": 9.001'), "utf-8")
     with pytest.raises(
-        BundleError, match=r"manifest\.json: met contents that differ .* it is damaged, or was edited"
+        BundleError, match=r"manifest\.json: got contents that differ .* it is damaged, or was edited"
     ):
         open_bundle(folder)
 
@@ -245,7 +245,7 @@ def test_an_edit_by_hand_is_refused(folder: Path) -> None:
 def test_a_truncated_artifact_is_named_with_its_sizes(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(b"short")
     with pytest.raises(
-        BundleError, match=r"model\.onnx: met 5 bytes, expected 768 bytes; it was copied or down"
+        BundleError, match=r"model\.onnx: got 5 bytes, expected 768 bytes; it was copied or down"
     ):
         open_bundle(folder, verify=False)
 
@@ -254,7 +254,7 @@ def test_a_truncated_artifact_is_named_with_its_sizes(folder: Path) -> None:
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     path = folder / name
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(BundleError, match=rf"{re.escape(name)}: met no such file, .* in part"):
+    with pytest.raises(BundleError, match=rf"{re.escape(name)}: got no such file, .* in part"):
         open_bundle(folder, verify=False)
 
 
@@ -262,13 +262,13 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 def test_a_file_too_many_is_named(folder: Path, name: str) -> None:
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).touch()
-    with pytest.raises(BundleError, match=rf"{re.escape(name)}: met a file that the manifest does not list"):
+    with pytest.raises(BundleError, match=rf"{re.escape(name)}: got a file that the manifest does not list"):
         open_bundle(folder)
 
 
 def test_a_file_too_many_in_a_package_is_damage(folder: Path) -> None:
     (folder / "model.fp16.mlpackage" / "empty").touch()
-    with pytest.raises(BundleError, match=r"model\.fp16\.mlpackage: met SHA-256"):
+    with pytest.raises(BundleError, match=r"model\.fp16\.mlpackage: got SHA-256"):
         open_bundle(folder)
 
 
@@ -278,7 +278,7 @@ def test_without_verifying_contents_are_trusted_but_references_are_not(folder: P
         raw[-1] ^= 1
         (folder / name).write_bytes(raw)
     found = open_bundle(folder, verify=False)
-    with pytest.raises(BundleError, match=r"mel\.npy: met SHA-256"):
+    with pytest.raises(BundleError, match=r"mel\.npy: got SHA-256"):
         found.reference("short")
 
 
@@ -286,8 +286,8 @@ def test_without_verifying_contents_are_trusted_but_references_are_not(folder: P
     ("prepare", "message"),
     [
         (lambda _: None, "no such folder, expected a bundle's folder; edge-export export writes one"),
-        (lambda path: path.touch(), "met a file, expected a bundle's folder"),
-        (lambda path: path.mkdir(), r"manifest\.json: met no such file"),
+        (lambda path: path.touch(), "got a file, expected a bundle's folder"),
+        (lambda path: path.mkdir(), r"manifest\.json: got no such file"),
     ],
 )
 def test_what_is_no_bundle_is_refused(tmp_path: Path, prepare: Callable[[Path], None], message: str) -> None:
@@ -302,7 +302,7 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, prepare: Callable[[Path], 
 @pytest.mark.parametrize("found", ["edge-bundle/2", "edge-bundle/0"])
 def test_another_version_says_which_one_this_reads(folder: Path, found: str) -> None:
     rewrite(folder, lambda entries: entries.update(format=found))
-    with pytest.raises(BundleError, match=rf"met format {found}, expected edge-bundle/1, .*update this one"):
+    with pytest.raises(BundleError, match=rf"got format {found}, expected edge-bundle/1, .*update this one"):
         open_bundle(folder)
 
 
@@ -329,66 +329,66 @@ def into(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (into("net", value=3), "net: met 3, expected a text"),
-        (into("config", value=[]), r"config: met \[\], expected an object"),
-        (into("inputs", value={}), "inputs: met {}, expected a list"),
-        (into("inputs", 0, value="mel"), r'inputs\[0\]: met "mel", expected an object'),
-        (into("inputs", 0, "shape", 1, value=1.5), r"inputs\[0\]\.shape\[1\]: met 1\.5, expected int or str"),
+        (into("net", value=3), "net: got 3, expected a text"),
+        (into("config", value=[]), r"config: got \[\], expected an object"),
+        (into("inputs", value={}), "inputs: got {}, expected a list"),
+        (into("inputs", 0, value="mel"), r'inputs\[0\]: got "mel", expected an object'),
+        (into("inputs", 0, "shape", 1, value=1.5), r"inputs\[0\]\.shape\[1\]: got 1\.5, expected int or str"),
         (
             into("inputs", 0, "shape", 1, value=True),
-            r"inputs\[0\]\.shape\[1\]: met true, expected int or str",
+            r"inputs\[0\]\.shape\[1\]: got true, expected int or str",
         ),
-        (into("inputs", 0, "shape", 1, value=0), r"inputs\[0\]\.shape: met .*expected sizes of at least 1"),
+        (into("inputs", 0, "shape", 1, value=0), r"inputs\[0\]\.shape: got .*expected sizes of at least 1"),
         (
             into("inputs", 0, "dtype", value="float33"),
-            r"inputs\[0\]\.dtype: met float33, expected a numpy type",
+            r"inputs\[0\]\.dtype: got float33, expected a numpy type",
         ),
-        (into("inputs", 0, "name", value="../mel"), r"inputs\[0\]\.name: met '\.\./mel', expected a name"),
-        (into("outputs", 0, "name", value="mel"), "inputs and outputs: met mel twice, expected each once"),
+        (into("inputs", 0, "name", value="../mel"), r"inputs\[0\]\.name: got '\.\./mel', expected a name"),
+        (into("outputs", 0, "name", value="mel"), "inputs and outputs: got mel twice, expected each once"),
         (
             into("artifacts", 0, "bytes", value="768"),
-            r'artifacts\[0\]\.bytes: met "768", expected a whole number',
+            r'artifacts\[0\]\.bytes: got "768", expected a whole number',
         ),
         (
             into("artifacts", 0, "target", value="tflite"),
-            r'artifacts\[0\]\.target: met "tflite", expected onnx or coreml',
+            r'artifacts\[0\]\.target: got "tflite", expected onnx or coreml',
         ),
         (
             into("artifacts", 0, "target", value=[]),
-            r"artifacts\[0\]\.target: met \[\], expected onnx or coreml",
+            r"artifacts\[0\]\.target: got \[\], expected onnx or coreml",
         ),
         (
             into("artifacts", 0, "precision", value="int8"),
-            r'artifacts\[0\]\.precision: met "int8", expected fp32 or fp16',
+            r'artifacts\[0\]\.precision: got "int8", expected fp32 or fp16',
         ),
-        (into("tolerance", value={"fp16": {"max_abs": 1, "min_snr_db": 1}}), "tolerance: met none for fp32"),
+        (into("tolerance", value={"fp16": {"max_abs": 1, "min_snr_db": 1}}), "tolerance: got none for fp32"),
         (
             into("tolerance", "fp32", "max_abs", value=None),
-            r"tolerance\.fp32\.max_abs: met null, expected a number",
+            r"tolerance\.fp32\.max_abs: got null, expected a number",
         ),
         (
             into("geometry", "hop_length", value="256"),
-            'geometry.hop_length: met "256", expected a whole number',
+            'geometry.hop_length: got "256", expected a whole number',
         ),
         (
             into("geometry", "hop", value=1),
-            "geometry: met hop, expected the entries context_frames, hop_length, receptive_field",
+            "geometry: got hop, expected the entries context_frames, hop_length, receptive_field",
         ),
         (
             into("reference", "short", value={}),
-            "reference/short: met none, expected gain.npy, mel.npy, wav.npy",
+            "reference/short: got none, expected gain.npy, mel.npy, wav.npy",
         ),
-        (into("reference", "../short", value={}), r"reference: met '\.\./short', expected a name"),
-        (into("versions", "torch", value=2), r"versions\.torch: met 2, expected a text"),
-        (into("front_end", value=3), "front_end: met 3, expected an object"),
-        (into("front_end", "hop_length", value=-1), "front_end.hop_length: met -1"),
+        (into("reference", "../short", value={}), r"reference: got '\.\./short', expected a name"),
+        (into("versions", "torch", value=2), r"versions\.torch: got 2, expected a text"),
+        (into("front_end", value=3), "front_end: got 3, expected an object"),
+        (into("front_end", "hop_length", value=-1), "front_end.hop_length: got -1"),
         (into("front_end", "fmax", value="8k"), "front_end"),
         (into("front_end", "hops", value=1), "front_end.*hops"),
         (
             lambda entries: entries.pop("net"),
-            "the manifest: met no net, expected the entries artifacts, config",
+            "the manifest: got no net, expected the entries artifacts, config",
         ),
-        (into("comment", value=""), "the manifest: met comment, expected the entries artifacts, config"),
+        (into("comment", value=""), "the manifest: got comment, expected the entries artifacts, config"),
     ],
 )
 def test_a_wrong_entry_is_named(
@@ -405,7 +405,7 @@ def test_a_wrong_entry_is_named(
 def test_a_path_out_of_the_bundle_is_refused(folder: Path, path: str) -> None:
     rewrite(folder, into("artifacts", 0, "path", value=path))
     with pytest.raises(
-        BundleError, match=rf"artifacts\[0\]\.path: met '{re.escape(path)}', expected a name in the"
+        BundleError, match=rf"artifacts\[0\]\.path: got '{re.escape(path)}', expected a name in the"
     ):
         open_bundle(folder)
 
@@ -421,10 +421,10 @@ def test_a_manifest_that_could_not_be_opened_is_not_written(tmp_path: Path) -> N
     [
         (
             replace(MEL, shape=("batch", 79, "frames")),
-            r"short: mel: met shape \(2, 80, 3\), expected \(batch, 79",
+            r"short: mel: got shape \(2, 80, 3\), expected \(batch, 79",
         ),
-        (replace(MEL, dtype="float16"), "short: mel: met float32, expected float16"),
-        (replace(MEL, shape=("batch", 80)), "short: mel: met shape .* 3 axes, expected .* 2 axes"),
+        (replace(MEL, dtype="float16"), "short: mel: got float32, expected float16"),
+        (replace(MEL, shape=("batch", 80)), "short: mel: got shape .* 3 axes, expected .* 2 axes"),
         (replace(GAIN, shape=("frames",)), "short: mel"),
     ],
 )
@@ -440,7 +440,7 @@ def test_a_reference_that_is_no_array_is_refused_and_never_unpickled(folder: Pat
     path = folder / "reference" / "short" / "gain.npy"
     path.write_bytes(contents)
     rewrite(folder, into("reference", "short", "gain.npy", value=sha256_file(path)))
-    with pytest.raises(BundleError, match=r"gain\.npy: met «.*», expected an array in numpy's \.npy format"):
+    with pytest.raises(BundleError, match=r"gain\.npy: got «.*», expected an array in numpy's \.npy format"):
         open_bundle(folder)
 
 
@@ -449,19 +449,19 @@ def test_a_reference_that_is_no_array_is_refused_and_never_unpickled(folder: Pat
 
 def test_an_artifact_that_is_not_there_lists_those_that_are(folder: Path) -> None:
     with pytest.raises(
-        BundleError, match="artifacts: met coreml fp16, onnx fp32, expected coreml fp32; export"
+        BundleError, match="artifacts: got coreml fp16, onnx fp32, expected coreml fp32; export"
     ):
         open_bundle(folder).artifact("coreml")
 
 
 def test_a_case_that_is_not_there_lists_those_that_are(folder: Path) -> None:
-    with pytest.raises(BundleError, match="reference: met no case long, expected one of short"):
+    with pytest.raises(BundleError, match="reference: got no case long, expected one of short"):
         open_bundle(folder).reference("long")
 
 
 def test_two_artifacts_of_one_kind_are_refused(tmp_path: Path) -> None:
     item = Artifact("model.onnx", "onnx", "fp32", "0" * 64, 3, "opset 17", {})
-    with pytest.raises(ConfigError, match="artifacts: met onnx fp32 twice"):
+    with pytest.raises(ConfigError, match="artifacts: got onnx fp32 twice"):
         write(tmp_path / "bundle", artifacts=(item, replace(item, path="model.b.onnx")))
 
 
@@ -500,28 +500,28 @@ def test_inputs_that_fit_pass() -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"mel": np.ones((2, 80, 9), np.float32)}, "inputs: met mel, expected gain, mel"),
-        ({"mel": 0, "gain": 0, "pitch": 0}, "inputs: met gain, mel, pitch, expected gain, mel"),
-        ({"mel": np.ones((2, 80, 9)), "gain": np.ones(2)}, "mel: met float64, expected float32"),
+        ({"mel": np.ones((2, 80, 9), np.float32)}, "inputs: got mel, expected gain, mel"),
+        ({"mel": 0, "gain": 0, "pitch": 0}, "inputs: got gain, mel, pitch, expected gain, mel"),
+        ({"mel": np.ones((2, 80, 9)), "gain": np.ones(2)}, "mel: got float64, expected float32"),
         (
             {"mel": np.ones((80, 9), np.float32), "gain": np.ones(1, np.float32)},
-            r"mel: met shape \(80, 9\), 2 axes, expected \(batch, 80, frames\), 3 axes; is the batch",
+            r"mel: got shape \(80, 9\), 2 axes, expected \(batch, 80, frames\), 3 axes; is the batch",
         ),
         (
             {"mel": np.ones((2, 9, 80), np.float32), "gain": np.ones(2, np.float32)},
-            r"mel: met shape \(2, 9, 80\), expected \(batch, 80, frames\), 80 on axis 1; are two axes",
+            r"mel: got shape \(2, 9, 80\), expected \(batch, 80, frames\), 80 on axis 1; are two axes",
         ),
         (
             {"mel": np.ones((2, 13, 9), np.float32), "gain": np.ones(2, np.float32)},
-            r"mel: met shape \(2, 13, 9\), expected \(batch, 80, frames\), 80 on axis 1$",
+            r"mel: got shape \(2, 13, 9\), expected \(batch, 80, frames\), 80 on axis 1$",
         ),
         (
             {"mel": np.ones((2, 80, 0), np.float32), "gain": np.ones(2, np.float32)},
-            r"mel: met shape \(2, 80, 0\), expected .*, no axis empty",
+            r"mel: got shape \(2, 80, 0\), expected .*, no axis empty",
         ),
         (
             {"mel": np.ones((2, 80, 9), np.float32), "gain": np.ones(3, np.float32)},
-            r"gain: met 3 batch \(axis 0\), expected 2 batch, as many as mel has",
+            r"gain: got 3 batch \(axis 0\), expected 2 batch, as many as mel has",
         ),
     ],
 )

@@ -21,7 +21,7 @@ class Inner:
 
     def __post_init__(self) -> None:
         if self.size < 0:
-            raise ConfigError("size", met=str(self.size), expected="at least 0")
+            raise ConfigError("size", got=str(self.size), expected="at least 0")
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,15 @@ def test_an_integer_is_a_number() -> None:
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
-        ("number", True, "number: met true, expected a number"),
-        ("flag", 1, "flag: met 1, expected bool"),
-        ("maybe", "1", 'maybe: met "1", expected a whole number'),
-        ("axes", [None], r"axes\[0\]: met null, expected int or str"),
-        ("inner", [{"size": -1, "kind": "a"}], r"inner\[0\]\.size: met -1, expected at least 0"),
-        ("table", {"x": {"size": 1, "kind": "c"}}, r'table\.x\.kind: met "c", expected a or b'),
-        ("table", {"x": {"size": 1}}, r"table\.x: met no kind, expected the entries kind, size"),
-        ("own", {"first": "1", "second": 2}, "own: met «.*», expected entries of its own types"),
-        ("text", ["é"] * 99, "text: met .{60}, expected a text"),
+        ("number", True, "number: got true, expected a number"),
+        ("flag", 1, "flag: got 1, expected bool"),
+        ("maybe", "1", 'maybe: got "1", expected a whole number'),
+        ("axes", [None], r"axes\[0\]: got null, expected int or str"),
+        ("inner", [{"size": -1, "kind": "a"}], r"inner\[0\]\.size: got -1, expected at least 0"),
+        ("table", {"x": {"size": 1, "kind": "c"}}, r'table\.x\.kind: got "c", expected a or b'),
+        ("table", {"x": {"size": 1}}, r"table\.x: got no kind, expected the entries kind, size"),
+        ("own", {"first": "1", "second": 2}, "own: got «.*», expected entries of its own types"),
+        ("text", ["é"] * 99, "text: got .{60}, expected a text"),
     ],
 )
 def test_what_does_not_fit_is_named(entry: str, value: object, message: str) -> None:

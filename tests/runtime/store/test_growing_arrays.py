@@ -44,7 +44,7 @@ def test_an_interrupted_file_is_no_array(tmp_path: Path) -> None:
 
 def test_rows_of_another_shape_are_refused(tmp_path: Path) -> None:
     with (
-        pytest.raises(InputError, match=r"rows: met shape \(3, 4\), expected \(n, \*\(2,\)\)"),
+        pytest.raises(InputError, match=r"rows: got shape \(3, 4\), expected \(n, \*\(2,\)\)"),
         ArrayWriter(tmp_path / "a.npy", (2,)) as file,
     ):
         file.write(np.zeros((3, 4)))

@@ -23,18 +23,18 @@ def test_the_origins_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{", "met no JSON, expected a scaler.json with mean and std"),
-        ("[1]", "met no object"),
-        ("{}", "mean: met None, expected 3 numbers"),
-        ('{"mean": 3, "std": 3}', "mean: met 3, expected 3 numbers"),
-        ('{"mean": [1, 2, "a"], "std": [1, 1, 1]}', "mean: met .*, expected 3 numbers"),
-        ('{"mean": [1, 2, NaN], "std": [1, 1, 1]}', "mean: met .*, expected 3 numbers"),
+        ("{", "got no JSON, expected a scaler.json with mean and std"),
+        ("[1]", "got no object"),
+        ("{}", "mean: got None, expected 3 numbers"),
+        ('{"mean": 3, "std": 3}', "mean: got 3, expected 3 numbers"),
+        ('{"mean": [1, 2, "a"], "std": [1, 1, 1]}', "mean: got .*, expected 3 numbers"),
+        ('{"mean": [1, 2, NaN], "std": [1, 1, 1]}', "mean: got .*, expected 3 numbers"),
         (
             '{"mean": [1, 2], "std": [1, 1]}',
-            "mean: met 2 numbers, expected 3, one a mel band of the net; it is",
+            "mean: got 2 numbers, expected 3, one a mel band of the net; it is",
         ),
-        ('{"mean": [1, 2, 3], "std": [1, 1, 1, 1]}', "std: met 4 numbers, expected 3, one a mel band"),
-        ('{"mean": [1, 2, 3], "std": [1, 0, 1]}', "std: met 0, expected numbers above 0"),
+        ('{"mean": [1, 2, 3], "std": [1, 1, 1, 1]}', "std: got 4 numbers, expected 3, one a mel band"),
+        ('{"mean": [1, 2, 3], "std": [1, 0, 1]}', "std: got 0, expected numbers above 0"),
     ],
 )
 def test_what_is_no_scaler_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
@@ -45,5 +45,5 @@ def test_what_is_no_scaler_is_refused(tmp_path: Path, content: str, sentence: st
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"scaler\.json: met «No such file or directory», expected a scaler"):
+    with pytest.raises(InputError, match=r"scaler\.json: got «No such file or directory», expected a scaler"):
         read_scaler(tmp_path / "scaler.json", 3)

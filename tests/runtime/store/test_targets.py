@@ -205,7 +205,7 @@ def test_links_are_followed_not_replaced(tmp_path: Path) -> None:
 def test_an_existing_folder_is_refused_without_overwrite(tmp_path: Path) -> None:
     write_folder(tmp_path / "out", 1)
     with pytest.raises(
-        TargetError, match="out: met an existing folder, expected a path that does not exist yet"
+        TargetError, match="out: got an existing folder, expected a path that does not exist yet"
     ):
         write_folder(tmp_path / "out", 2)
     assert contents(tmp_path / "out") == ["1" * 1000] * 3
@@ -253,30 +253,30 @@ def test_a_file_is_replaced_unless_told_otherwise(tmp_path: Path) -> None:
     for text in ("1", "2"):
         with replace_file(target) as new:
             new.write_text(text)
-    with pytest.raises(TargetError, match="met an existing file"), replace_file(target, overwrite=False):
+    with pytest.raises(TargetError, match="got an existing file"), replace_file(target, overwrite=False):
         pytest.fail("the block must not run")
     assert target.read_text() == "2"
 
 
 @pytest.mark.parametrize(
-    ("kind", "met"),
-    [("folder", "met a folder"), ("fifo", "met a device, pipe or socket"), ("nothing", "nothing written")],
+    ("kind", "got"),
+    [("folder", "got a folder"), ("fifo", "got a device, pipe or socket"), ("nothing", "nothing written")],
 )
 @posix_only
-def test_only_files_become_files(tmp_path: Path, kind: str, met: str) -> None:
+def test_only_files_become_files(tmp_path: Path, kind: str, got: str) -> None:
     target = tmp_path / "target"
     if kind == "folder":
         target.mkdir()
     if kind == "fifo":
         os.mkfifo(target)
-    with pytest.raises(TargetError, match=met), replace_file(target):
+    with pytest.raises(TargetError, match=got), replace_file(target):
         pass
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with (
-        pytest.raises(TargetError, match="met a file, expected a folder"),
+        pytest.raises(TargetError, match="got a file, expected a folder"),
         replace_directory(tmp_path / "out", True),
     ):
         pytest.fail("the block must not run")
@@ -285,7 +285,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_a_place_below_a_file_is_refused_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(TargetError, match=r"file/sub/out: met «.*» at .*file"),
+        pytest.raises(TargetError, match=r"file/sub/out: got «.*» at .*file"),
         replace_file(tmp_path / "file/sub/out"),
     ):
         pytest.fail("the block must not run")
@@ -396,7 +396,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_one_sentence_and_leaves_the_old(full_disk: Path) -> None:
     write_folder(full_disk / "out", 1)
     with (
-        pytest.raises(TargetError, match=r"out: met no space left on the disk, expected .*; free some space"),
+        pytest.raises(TargetError, match=r"out: got no space left on the disk, expected .*; free some space"),
         replace_directory(full_disk / "out", True, ours=lambda _: True) as new,
     ):
         (new / "large").write_bytes(bytes(200_000))
@@ -449,7 +449,7 @@ def test_a_full_disk_is_the_same_sentence_whoever_writes(
     with pytest.raises(TargetError) as refusal:
         write()
     assert str(refusal.value) == (
-        f"{full_disk / 'out'}: met no space left on the disk, expected a place that can be written; "
+        f"{full_disk / 'out'}: got no space left on the disk, expected a place that can be written; "
         "free some space, or choose another disk; nothing was left half-written"
     )
     assert os.listdir(full_disk) == []
@@ -474,7 +474,7 @@ def test_a_file_size_limit_is_one_sentence_and_leaves_the_old(tmp_path: Path, ki
     else:
         target.write_text("1")
     done = python(LIMITED, target, kind)
-    assert done.stdout.startswith(f"{target}: met a file larger than this process may write, expected"), (
+    assert done.stdout.startswith(f"{target}: got a file larger than this process may write, expected"), (
         done.stderr
     )
     assert (contents(target) if kind == "write_folder" else [target.read_text()])[0][0] == "1"

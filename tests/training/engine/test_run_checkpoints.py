@@ -50,7 +50,7 @@ class Harmful:
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": Harmful()}, tmp_path / "x.ckpt")
-    with pytest.raises(CheckpointError, match=r"x.ckpt: met bytes that cannot be read"):
+    with pytest.raises(CheckpointError, match=r"x.ckpt: got bytes that cannot be read"):
         WholeCheckpoints().load_checkpoint(tmp_path / "x.ckpt")
     assert not Path("harm-done").exists()
 

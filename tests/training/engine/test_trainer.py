@@ -202,7 +202,7 @@ class Poison(Callback):
 
 
 def test_a_loss_that_is_not_finite_stops(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"loss: met nan at step 8 on clip0\d, clip0\d, .*--resume"):
+    with pytest.raises(InputError, match=r"loss: got nan at step 8 on clip0\d, clip0\d, .*--resume"):
         fit(corpus, tmp_path / "run", steps=20, callbacks=[Poison()])
     assert list(checkpoint_steps(tmp_path / "run")) == [5]
     assert all(tensor.isfinite().all() for tensor in state_at(tmp_path / "run", 5)["state_dict"].values())
@@ -223,7 +223,7 @@ class PoisonLate(Callback):
 
 
 def test_spoilt_weights_are_not_saved(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"met values that are not finite after step 5"):
+    with pytest.raises(InputError, match=r"got values that are not finite after step 5"):
         fit(corpus, tmp_path / "run", steps=5, callbacks=[PoisonLate()])
     assert not checkpoint_steps(tmp_path / "run")
 
@@ -231,22 +231,22 @@ def test_spoilt_weights_are_not_saved(corpus: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "sentence"),
     [
-        ({"preset": "v2"}, ConfigError, "config and preset: met both"),
-        ({"config": None, "preset": "v9"}, ConfigError, "preset: met 'v9', expected v1 or"),
-        ({"precision": "8"}, ConfigError, "precision: met '8', expected 32-true or"),
-        ({"devices": "many"}, ConfigError, "devices and nodes: met many"),
-        ({"devices": 3}, ConfigError, "batch_size: met 4, expected a multiple of the 3 processes"),
+        ({"preset": "v2"}, ConfigError, "config and preset: got both"),
+        ({"config": None, "preset": "v9"}, ConfigError, "preset: got 'v9', expected v1 or"),
+        ({"precision": "8"}, ConfigError, "precision: got '8', expected 32-true or"),
+        ({"devices": "many"}, ConfigError, "devices and nodes: got many"),
+        ({"devices": 3}, ConfigError, "batch_size: got 4, expected a multiple of the 3 processes"),
         ({"learning_rat": 1}, ConfigError, "entry 'learning_rat': .*is 'learning_rate' meant"),
-        ({"learning_rate": -1}, ConfigError, "learning_rate: met -1, expected a positive number"),
-        ({"steps": 0}, ConfigError, "steps: met 0, expected a positive whole number"),
-        ({"segment_size": 100}, ConfigError, "segment_size: met 100, expected a multiple of hop_size, 16"),
-        ({"fmax_for_loss": 5000}, ConfigError, "fmax_for_loss: met 5000 Hz"),
-        ({"sampling_rate": 16000}, InputError, r"clip00.wav: met 8000 Hz, expected 16000 Hz"),
-        ({"mels_dir": "/nowhere"}, InputError, "/nowhere: met no such folder"),
-        ({"extra_mels_dir": "/nowhere"}, ConfigError, "extra_mels_dir: met no mels_dir"),
+        ({"learning_rate": -1}, ConfigError, "learning_rate: got -1, expected a positive number"),
+        ({"steps": 0}, ConfigError, "steps: got 0, expected a positive whole number"),
+        ({"segment_size": 100}, ConfigError, "segment_size: got 100, expected a multiple of hop_size, 16"),
+        ({"fmax_for_loss": 5000}, ConfigError, "fmax_for_loss: got 5000 Hz"),
+        ({"sampling_rate": 16000}, InputError, r"clip00.wav: got 8000 Hz, expected 16000 Hz"),
+        ({"mels_dir": "/nowhere"}, InputError, "/nowhere: got no such folder"),
+        ({"extra_mels_dir": "/nowhere"}, ConfigError, "extra_mels_dir: got no mels_dir"),
         ({"start_from": "/nowhere/g_1"}, CheckpointError, "/nowhere/g_1"),
         ({"validation_clips": 7}, InputError, "7 recordings, 7 of them for validation"),
-        ({"resume": True}, ConfigError, "met no config.json, expected a run to resume"),
+        ({"resume": True}, ConfigError, "got no config.json, expected a run to resume"),
     ],
 )
 def test_refusals(
@@ -258,7 +258,7 @@ def test_refusals(
 
 
 def test_an_unknown_net_is_refused(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="net: met 'tacotron', expected hifigan"):
+    with pytest.raises(ConfigError, match="net: got 'tacotron', expected hifigan"):
         train("tacotron", corpus, tmp_path / "run")
 
 
@@ -270,9 +270,9 @@ def test_a_run_is_not_overwritten(straight: TrainResult, corpus: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"steps": 19}, "steps: met 19, expected at least the 20 done"),
-        ({"batch_size": 8}, "batch_size: met 8, expected 4, as the run began"),
-        ({"config": TINY | {"seed": 8}}, "seed: met 8, expected 7"),
+        ({"steps": 19}, "steps: got 19, expected at least the 20 done"),
+        ({"batch_size": 8}, "batch_size: got 8, expected 4, as the run began"),
+        ({"config": TINY | {"seed": 8}}, "seed: got 8, expected 7"),
     ],
 )
 def test_a_resumed_run_keeps_its_configuration(
@@ -283,13 +283,13 @@ def test_a_resumed_run_keeps_its_configuration(
 
 
 def test_a_resumed_run_keeps_its_data(straight: TrainResult, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="data: met 3 clips to train on, expected the 6"):
+    with pytest.raises(ConfigError, match="data: got 3 clips to train on, expected the 6"):
         fit(write_clips(tmp_path / "other", 4), straight.run, resume=True)
 
 
 def test_a_run_of_another_net_is_not_resumed(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"net": "audio-encoder", "config": {}}')
-    with pytest.raises(ConfigError, match="met a run of 'audio-encoder', expected a run of 'hifigan'"):
+    with pytest.raises(ConfigError, match="got a run of 'audio-encoder', expected a run of 'hifigan'"):
         fit(corpus, tmp_path, resume=True)
 
 
@@ -297,5 +297,5 @@ def test_a_damaged_checkpoint_is_named(corpus: Path, tmp_path: Path) -> None:
     fit(corpus, tmp_path / "run", steps=2)
     path = checkpoint_steps(tmp_path / "run")[2]
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"step-00000002.ckpt: met bytes that cannot be read"):
+    with pytest.raises(CheckpointError, match=r"step-00000002.ckpt: got bytes that cannot be read"):
         fit(corpus, tmp_path / "run", resume=True, steps=4)

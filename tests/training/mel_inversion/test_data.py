@@ -95,10 +95,10 @@ def test_higher_rates_are_resampled(source: InversionSource) -> None:
 
 def test_refusals_name_the_file(source: InversionSource) -> None:
     write_wav(source.folder / "clip1.wav", tone(500, 0.5, 6000), 6000)
-    with pytest.raises(InputError, match=r"clip1.wav: met 6000 Hz, expected at least 8000 Hz"):
+    with pytest.raises(InputError, match=r"clip1.wav: got 6000 Hz, expected at least 8000 Hz"):
         InversionData(source)
     write_wav(source.folder / "clip1.wav", tone(500, 0.005), RATE)
-    with pytest.raises(InputError, match=r"clip1.wav: met 40 samples at 8000 Hz, expected at least 64"):
+    with pytest.raises(InputError, match=r"clip1.wav: got 40 samples at 8000 Hz, expected at least 64"):
         InversionData(source)
     with pytest.raises(InputError, match="no recordings"):
         InversionData(replace(source, folder=source.folder.parent))

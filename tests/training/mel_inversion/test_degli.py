@@ -188,12 +188,12 @@ def test_config_round_trip() -> None:
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"channels": 0}, "channels: met 0, expected a whole number from 1 to 1024"),
-        ({"kernel": [5, 4]}, r"kernel: met \(5, 4\), expected two odd numbers"),
-        ({"graph": "blocks"}, "graph: met 'blocks', expected block or net"),
-        ({"magnitude_rms": 0}, "magnitude_rms: met 0, expected a number above 0"),
-        ({"win_length": 2000}, "win_length: met 2000 samples"),
-        ({"blocks": 3}, "entry 'blocks': met an unknown entry"),
+        ({"channels": 0}, "channels: got 0, expected a whole number from 1 to 1024"),
+        ({"kernel": [5, 4]}, r"kernel: got \(5, 4\), expected two odd numbers"),
+        ({"graph": "blocks"}, "graph: got 'blocks', expected block or net"),
+        ({"magnitude_rms": 0}, "magnitude_rms: got 0, expected a number above 0"),
+        ({"win_length": 2000}, "win_length: got 2000 samples"),
+        ({"blocks": 3}, "entry 'blocks': got an unknown entry"),
     ],
 )
 def test_refusals(entries: dict[str, Any], sentence: str) -> None:

@@ -196,7 +196,7 @@ def test_an_example_does_not_depend_on_its_neighbours(variant: Any, domain: str)
 
 
 def test_the_level_is_kept() -> None:
-    """The estimate of a mel e times as loud is higher by 1 in ln, wherever the floor is not met."""
+    """The estimate of a mel e times as loud is higher by 1 in ln, wherever the floor is not got."""
     estimate = Estimate(INVERSION).double()
     mel = speech_mel(INVERSION) + 3.0
     with torch.no_grad():
@@ -281,16 +281,16 @@ def test_the_default_is_the_log_magnitude_mel_of_vocoders() -> None:
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"variant": "pinv"}, "variant: met 'pinv', expected pinv-conv-skip, pinv-conv,"),
-        ({"domain": "linear"}, "domain: met 'linear', expected log or db"),
-        ({"channels": [1, 2]}, r"channels: met \(1, 2\), expected 3 whole numbers"),
-        ({"channels": [1, 2, True]}, "channels: met"),
-        ({"normalization": "min-max"}, "normalization: met 'min-max' with .*the level would be lost"),
-        ({"mel": PRESETS["rtmri"].to_json()}, r"mel: met another mel \(log 'log10', power 2\), expected"),
-        ({"domain": "db", "mel": MEL.to_json()}, "mel: met another mel .*as in the preset mel-inversion-db"),
-        ({"mel": replace(MEL, n_mels=None).to_json()}, "mel: met no mel bands"),
-        ({"mel": "hifigan-22k"}, "mel: met 'hifigan-22k', expected the entries of a mel front end"),
-        ({"mels": 80}, "entry 'mels': met an unknown entry"),
+        ({"variant": "pinv"}, "variant: got 'pinv', expected pinv-conv-skip, pinv-conv,"),
+        ({"domain": "linear"}, "domain: got 'linear', expected log or db"),
+        ({"channels": [1, 2]}, r"channels: got \(1, 2\), expected 3 whole numbers"),
+        ({"channels": [1, 2, True]}, "channels: got"),
+        ({"normalization": "min-max"}, "normalization: got 'min-max' with .*the level would be lost"),
+        ({"mel": PRESETS["rtmri"].to_json()}, r"mel: got another mel \(log 'log10', power 2\), expected"),
+        ({"domain": "db", "mel": MEL.to_json()}, "mel: got another mel .*as in the preset mel-inversion-db"),
+        ({"mel": replace(MEL, n_mels=None).to_json()}, "mel: got no mel bands"),
+        ({"mel": "hifigan-22k"}, "mel: got 'hifigan-22k', expected the entries of a mel front end"),
+        ({"mels": 80}, "entry 'mels': got an unknown entry"),
     ],
 )  # fmt: skip
 def test_refusals(entries: dict[str, Any], sentence: str) -> None:

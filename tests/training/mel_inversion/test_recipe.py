@@ -173,11 +173,11 @@ def test_configurations_round_trip_and_are_refused_by_name() -> None:
     for preset in PRESETS.values():
         assert MelInversionFit.from_json(preset.to_json()) == preset
     for entries, message in (
-        ({"colour": -1}, "colour: met -1, expected a number, 0 or more"),
-        ({"schedule": "step"}, "schedule: met 'step', expected 'cosine' or 'plateau'"),
-        ({"segment_frames": 4}, "segment_frames: met 4, expected a whole number, 8 or more"),
-        ({"colours": 1}, "entry 'colours': met an unknown entry.*is 'colour' meant"),
-        ({"average": 2}, r"average: met 2, expected a number in 0 … 1"),
+        ({"colour": -1}, "colour: got -1, expected a number, 0 or more"),
+        ({"schedule": "step"}, "schedule: got 'step', expected 'cosine' or 'plateau'"),
+        ({"segment_frames": 4}, "segment_frames: got 4, expected a whole number, 8 or more"),
+        ({"colours": 1}, "entry 'colours': got an unknown entry.*is 'colour' meant"),
+        ({"average": 2}, r"average: got 2, expected a number in 0 … 1"),
     ):
         with pytest.raises(ConfigError, match=message):
             MelInversionFit.from_json(entries)

@@ -112,26 +112,26 @@ def test_windows_are_split_as_the_origin_splits_them(source: MriSource) -> None:
 
 
 def test_pictures_of_another_size(source: MriSource) -> None:
-    with pytest.raises(ConfigError, match=r"image_size: met 64, expected the 16 pixels.*--size 64"):
+    with pytest.raises(ConfigError, match=r"image_size: got 64, expected the 16 pixels.*--size 64"):
         MriData(replace(source, image_size=64))
 
 
 def test_a_scaler_of_another_mel_size(source: MriSource, prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"scaler.json: mean: met 64 numbers, expected 80"):
+    with pytest.raises(InputError, match=r"scaler.json: mean: got 64 numbers, expected 80"):
         MriData(replace(source, n_mels=80))
     folder = shutil.copytree(prepared, tmp_path / "copy")
     (folder / "scaler.json").write_text(json.dumps({"mean": [0.0] * 60, "std": [1.0] * 60}))
-    with pytest.raises(InputError, match=r"met 60 numbers, expected 64.*scaler of another mel"):
+    with pytest.raises(InputError, match=r"got 60 numbers, expected 64.*scaler of another mel"):
         MriData(replace(source, folder=folder))
-    with pytest.raises(ConfigError, match=r"c0: met mels of 64 bands, expected the 60 of the net"):
+    with pytest.raises(ConfigError, match=r"c0: got mels of 64 bands, expected the 60 of the net"):
         MriData(replace(source, folder=folder, n_mels=60))
 
 
 def test_a_folder_that_was_not_prepared(source: MriSource, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"meta.json: met no such file.*edge-export data mri"):
+    with pytest.raises(InputError, match=r"meta.json: got no such file.*edge-export data mri"):
         MriData(replace(source, folder=tmp_path))
     (tmp_path / "meta.json").write_text('{"stems": []}')
-    with pytest.raises(InputError, match=r"meta.json: met no names of clips"):
+    with pytest.raises(InputError, match=r"meta.json: got no names of clips"):
         MriData(replace(source, folder=tmp_path))
 
 
@@ -139,20 +139,20 @@ def test_samples_that_are_damaged(source: MriSource, prepared: Path, tmp_path: P
     folder = shutil.copytree(prepared, tmp_path / "copy")
     sample = folder / "samples" / "c2"
     np.save(sample / "mask.npy", np.ones(16, np.float32))
-    with pytest.raises(InputError, match=r"c2: met .*mask of shape \(16,\), expected as many frames"):
+    with pytest.raises(InputError, match=r"c2: got .*mask of shape \(16,\), expected as many frames"):
         MriData(replace(source, folder=folder))
     np.save(sample / "mask.npy", np.ones(17, np.int64))
-    with pytest.raises(InputError, match=r"mask.npy: met int64 of shape \(17,\), expected floats of 1 axes"):
+    with pytest.raises(InputError, match=r"mask.npy: got int64 of shape \(17,\), expected floats of 1 axes"):
         MriData(replace(source, folder=folder))
     (sample / "mask.npy").unlink()
-    with pytest.raises(InputError, match=r"mask.npy: met no such file"):
+    with pytest.raises(InputError, match=r"mask.npy: got no such file"):
         MriData(replace(source, folder=folder))
 
 
 def test_splits_that_leave_nothing(source: MriSource) -> None:
     with pytest.raises(InputError, match="5 clips, 5 of them for validation"):
         MriData(replace(source, validation_clips=5))
-    with pytest.raises(ConfigError, match="split: met 'window'"):
+    with pytest.raises(ConfigError, match="split: got 'window'"):
         MriData(replace(source, split="window", frames=None))
-    with pytest.raises(InputError, match="met 2 windows of 19 frames, expected at least 10"):
+    with pytest.raises(InputError, match="got 2 windows of 19 frames, expected at least 10"):
         MriData(replace(source, split="window", frames=19))

@@ -63,7 +63,7 @@ def test_bins_are_slaneys_and_on_request_the_origins(text: str, bins: range, leg
     "text", ["F1", "F1:300", "F1:900-300", "F1:300-300", ":300-900", "../F1:1-2", "F1:a-b", "F1:0-inf"]
 )
 def test_other_forms_of_a_band_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"--formant-band: met '.*', expected NAME:LOW-HIGH in Hz"):
+    with pytest.raises(ConfigError, match=r"--formant-band: got '.*', expected NAME:LOW-HIGH in Hz"):
         parse_band(text)
 
 
@@ -72,9 +72,9 @@ def test_other_forms_of_a_band_are_refused(text: str) -> None:
     [
         (
             "F5:4000-6000",
-            r"--formant-band F5: met 6000 Hz, expected at most the Nyquist frequency, 5706.5 Hz",
+            r"--formant-band F5: got 6000 Hz, expected at most the Nyquist frequency, 5706.5 Hz",
         ),
-        ("X:42-43", r"--formant-band: band 'X': met 42 … 43 Hz, expected the centre of a mel band"),
+        ("X:42-43", r"--formant-band: band 'X': got 42 … 43 Hz, expected the centre of a mel band"),
     ],
 )
 @pytest.mark.parametrize("legacy", [False, True])
@@ -211,12 +211,12 @@ def test_odd_sides_and_floats_are_shown_too(checkpoint: Path, tmp_path: Path) ->
         (
             {"bands": ["F1:300-900", "F1:1-2"]},
             ConfigError,
-            "--formant-band: met F1, F1, expected .* different",
+            "--formant-band: got F1, F1, expected .* different",
         ),
-        ({"bands": ["F9:900-7000"]}, ConfigError, "--formant-band F9: met 7000 Hz"),
-        ({"target_frames": [3, 9]}, ConfigError, "--target-frames: met 9, expected 0 to 8"),
-        ({"target_frames": [-1]}, ConfigError, "--target-frames: met -1"),
-        ({"device": "tpu"}, ConfigError, "--device: met tpu, expected cpu or cuda"),
+        ({"bands": ["F9:900-7000"]}, ConfigError, "--formant-band F9: got 7000 Hz"),
+        ({"target_frames": [3, 9]}, ConfigError, "--target-frames: got 9, expected 0 to 8"),
+        ({"target_frames": [-1]}, ConfigError, "--target-frames: got -1"),
+        ({"device": "tpu"}, ConfigError, "--device: got tpu, expected cpu or cuda"),
         ({"scaler": "none.json"}, InputError, "none.json"),
     ],
 )
@@ -236,7 +236,7 @@ def test_refusals_leave_nothing(
 def test_a_net_without_mean_and_deviation_is_refused(video: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(MRI_ACOUSTIC_PRESETS["tiny"].to_json()))
     torch.save(tiny().state_dict(), tmp_path / "best.pt")
-    with pytest.raises(ConfigError, match=r"scaler: met no mean .*expected --scaler scaler.json"):
+    with pytest.raises(ConfigError, match=r"scaler: got no mean .*expected --scaler scaler.json"):
         gradcam(video, tmp_path / "best.pt", tmp_path / "cam")
     (tmp_path / "scaler.json").write_text(json.dumps({"mean": MEAN, "std": STD}))
     gradcam(video, tmp_path / "best.pt", tmp_path / "cam", scaler=tmp_path / "scaler.json")

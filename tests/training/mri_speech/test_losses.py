@@ -131,11 +131,11 @@ def test_formant_bands_are_the_right_slaney_bins() -> None:
     [(6000, 7000, "Nyquist"), (900, 300, "swapped"), (500.0, 500.5, "narrower")],
 )
 def test_bands_that_hold_no_mel_band(low: float, high: float, cause: str) -> None:
-    with pytest.raises(ConfigError, match=f"band 'f9': met {low:g} … {high:g} Hz.*{cause}"):
+    with pytest.raises(ConfigError, match=f"band 'f9': got {low:g} … {high:g} Hz.*{cause}"):
         bins_of((Band("f9", low, high, 1.0),), MEL)
 
 
 def test_the_origins_bins_are_of_64_bands() -> None:
-    with pytest.raises(ConfigError, match=r"band 'high': met mel bands 48 … 63 of 60.*bands in Hz"):
+    with pytest.raises(ConfigError, match=r"band 'high': got mel bands 48 … 63 of 60.*bands in Hz"):
         MaskedMSEMAE(60)
     assert MaskedMSEMAE(60, bins_of((Band("all", 0, 5000, 2.0),), replace(MEL, n_mels=60))).bins

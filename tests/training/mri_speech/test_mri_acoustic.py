@@ -167,7 +167,7 @@ def test_channel_axis_may_be_absent_and_clips_do_not_mix() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 2, 1, 32, 31), (2, 1, 32), (1, 2, 3, 1, 32, 32)])
 def test_pictures_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InputError, match=r"frames: met shape .*, expected \(batch, frames, 1, 32, 32\)"):
+    with pytest.raises(InputError, match=r"frames: got shape .*, expected \(batch, frames, 1, 32, 32\)"):
         tiny()(torch.zeros(shape))
 
 
@@ -273,20 +273,20 @@ def test_mel_frames_stand_on_the_video_clock() -> None:
     ("entries", "sentence"),
     [
         ({"rnn_hiden": 8}, r"entry 'rnn_hiden': .*is 'rnn_hidden' meant\?"),
-        ({"backbone": "b3"}, "backbone: met 'b3', expected one of b2, phantom, tiny"),
-        ({"backbone": ["b2"]}, "backbone: met"),
-        ({"image_size": 8}, "image_size: met 8, expected a whole number of pixels"),
-        ({"rnn_hidden": True}, "rnn_hidden: met True"),
-        ({"dropout": 1.0}, "dropout: met 1.0"),
-        ({"frame_scaling": "z-score"}, "frame_scaling: met 'z-score', expected full-scale or min-max"),
-        ({"window": 0}, "window: met 0"),
-        ({"mel": 64}, "mel: met 64"),
-        ({"mel_mean": [0.0] * 80, "mel_std": [1.0] * 80}, "mel_mean: met .* expected 64 numbers"),
-        ({"mel_mean": [0.0] * 64}, "mel_std: met None, expected numbers above 0"),
-        ({"mel_mean": [0.0] * 64, "mel_std": [0.0] * 64}, "mel_std: met .* expected numbers above 0"),
-        ({**META, "resize_h": 128}, "resize_h, resize_w: met 128 × 256, expected a square"),
-        ({**META, "layout": "centred"}, "layout: met 'centred', expected padded or legacy"),
-        ({**META, "colour": 1}, "entry 'colour': met an unknown entry"),
+        ({"backbone": "b3"}, "backbone: got 'b3', expected one of b2, phantom, tiny"),
+        ({"backbone": ["b2"]}, "backbone: got"),
+        ({"image_size": 8}, "image_size: got 8, expected a whole number of pixels"),
+        ({"rnn_hidden": True}, "rnn_hidden: got True"),
+        ({"dropout": 1.0}, "dropout: got 1.0"),
+        ({"frame_scaling": "z-score"}, "frame_scaling: got 'z-score', expected full-scale or min-max"),
+        ({"window": 0}, "window: got 0"),
+        ({"mel": 64}, "mel: got 64"),
+        ({"mel_mean": [0.0] * 80, "mel_std": [1.0] * 80}, "mel_mean: got .* expected 64 numbers"),
+        ({"mel_mean": [0.0] * 64}, "mel_std: got None, expected numbers above 0"),
+        ({"mel_mean": [0.0] * 64, "mel_std": [0.0] * 64}, "mel_std: got .* expected numbers above 0"),
+        ({**META, "resize_h": 128}, "resize_h, resize_w: got 128 × 256, expected a square"),
+        ({**META, "layout": "centred"}, "layout: got 'centred', expected padded or legacy"),
+        ({**META, "colour": 1}, "entry 'colour': got an unknown entry"),
     ],
 )
 def test_bad_entries_are_refused(entries: dict[str, Any], sentence: str) -> None:

@@ -94,17 +94,17 @@ def test_the_configuration_may_be_the_datas(data: Path, checkpoint: Path) -> Non
 
 
 def test_refusals(data: Path, checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="mode: met 'both'"):
+    with pytest.raises(ConfigError, match="mode: got 'both'"):
         open_predictor(checkpoint, mode="both")
-    with pytest.raises(ConfigError, match="checkpoint and bundle: met neither"):
+    with pytest.raises(ConfigError, match="checkpoint and bundle: got neither"):
         open_predictor()
-    with pytest.raises(ConfigError, match="checkpoint and bundle: met both"):
+    with pytest.raises(ConfigError, match="checkpoint and bundle: got both"):
         open_predictor(checkpoint, tmp_path / "bundle")
-    with pytest.raises(ConfigError, match=r"c0: met pictures of 16 × 16 pixels, expected 32 × 32.*--size 32"):
+    with pytest.raises(ConfigError, match=r"c0: got pictures of 16 × 16 pixels, expected 32 × 32.*--size 32"):
         predicted_mels(data, constant(0, replace(TINY, image_size=32)), tmp_path / "out")
     (tmp_path / "scaler.json").write_text(json.dumps({"mean": [0.0] * 80, "std": [1.0] * 80}))
-    with pytest.raises(InputError, match=r"scaler.json: mean: met 80 numbers, expected 64"):
+    with pytest.raises(InputError, match=r"scaler.json: mean: got 80 numbers, expected 64"):
         predicted_mels(data, constant(0), tmp_path / "out", scaler=tmp_path / "scaler.json")
-    with pytest.raises(InputError, match=r"meta.json: met no such file"):
+    with pytest.raises(InputError, match=r"meta.json: got no such file"):
         predicted_mels(tmp_path, constant(0), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -213,7 +213,7 @@ def test_the_shorter_of_video_and_recording_decides(tmp_path: Path) -> None:
 @pytest.mark.parametrize("frames", [60, 2])
 def test_lengths_that_disagree_are_refused(frames: int, tmp_path: Path) -> None:
     write_clip(tmp_path, "a", frames, samples=31 * HOP)
-    lengths = f"met {frames * HOP / RATE:.2f} s, expected within 1 s of the 1.14 s of a.wav"
+    lengths = f"got {frames * HOP / RATE:.2f} s, expected within 1 s of the 1.14 s of a.wav"
     with pytest.raises(InputError, match=rf"a\.npy: {lengths}"):
         made(tmp_path)
     assert not (tmp_path / "out").exists()
@@ -236,7 +236,7 @@ def test_bad_clips_are_told_and_skipped(tmp_path: Path) -> None:
     assert prepared.clips == ("c5",)
     reasons = {
         "c0": "no readable header", "c1": "WAV file", "c2": "colour", "c3": "no frame",
-        "c4": "one video and one recording", "c6": "met 3 frames, expected at least 4",
+        "c4": "one video and one recording", "c6": "got 3 frames, expected at least 4",
     }  # fmt: skip
     assert prepared.skipped.keys() == reasons.keys()
     for name, reason in reasons.items():
@@ -286,7 +286,7 @@ def test_two_videos_of_one_name_are_no_clip(tmp_path: Path) -> None:
 def test_no_clip_at_all(tmp_path: Path) -> None:
     write_clips(tmp_path, (12,))
     (tmp_path / "wavs" / "c0.wav").rename(tmp_path / "wavs" / "d0.wav")
-    with pytest.raises(InputError, match="met 1 videos, 1 recordings, none of them of one name"):
+    with pytest.raises(InputError, match="got 1 videos, 1 recordings, none of them of one name"):
         made(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         prepare(tmp_path / "nothing", tmp_path / "wavs", tmp_path / "out")
@@ -329,7 +329,7 @@ def test_a_stopped_call_is_continued(root: Path, padded: Prepared) -> None:
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_no_worker_is_refused(root: Path, workers: int) -> None:
-    with pytest.raises(ConfigError, match=f"workers: met {workers}, expected at least 1"):
+    with pytest.raises(ConfigError, match=f"workers: got {workers}, expected at least 1"):
         made(root, out="nobody", workers=workers)
     assert not list(root.glob("*nobody*"))
 
@@ -393,7 +393,7 @@ def test_somebody_elses_folder_is_not_touched(tmp_path: Path) -> None:
     write_clips(tmp_path, (12,))
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "thesis.tex").write_text("…")
-    with pytest.raises(TargetError, match=r"out\.partial: met a folder of something else"):
+    with pytest.raises(TargetError, match=r"out\.partial: got a folder of something else"):
         made(tmp_path)
     assert (tmp_path / "out.partial" / "thesis.tex").exists()
 
@@ -413,12 +413,12 @@ def test_a_result_is_replaced_on_request_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"layout": "old"}, "layout: met 'old', expected padded or legacy"),
-        ({"frame_scaling": "z-score"}, "frame_scaling: met 'z-score'"),
-        ({"layout": "legacy", "frame_scaling": "min-max"}, "frame_scaling: met 'min-max'"),
-        ({"size": 8}, "size: met 8, expected a whole number, 16 … 1024"),
-        ({"valid_ratio": 1.0}, "valid_ratio: met 1.0"),
-        ({"n_mels": 0}, "n_mels: met 0"),
+        ({"layout": "old"}, "layout: got 'old', expected padded or legacy"),
+        ({"frame_scaling": "z-score"}, "frame_scaling: got 'z-score'"),
+        ({"layout": "legacy", "frame_scaling": "min-max"}, "frame_scaling: got 'min-max'"),
+        ({"size": 8}, "size: got 8, expected a whole number, 16 … 1024"),
+        ({"valid_ratio": 1.0}, "valid_ratio: got 1.0"),
+        ({"n_mels": 0}, "n_mels: got 0"),
     ],
 )
 def test_settings_that_cannot_be(entries: dict[str, Any], sentence: str) -> None:

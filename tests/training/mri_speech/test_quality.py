@@ -67,7 +67,7 @@ def test_a_net_that_knows_the_answer(folder: Path) -> None:
 
 def test_no_held_out_clips(folder: Path) -> None:
     data = MriData(MriSource(folder, 16, 64, validation_clips=0))
-    with pytest.raises(InputError, match="met no validation clips"):
+    with pytest.raises(InputError, match="got no validation clips"):
         judge(Predictor(MriAcousticConfig(), lambda frames: frames), data)
 
 

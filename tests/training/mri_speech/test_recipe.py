@@ -304,7 +304,7 @@ def test_moments_of_another_net_are_refused(straight: TrainResult, data: Path, t
     saved = torch.load(straight.run / "checkpoints" / ORIGIN_FILE, weights_only=True)
     saved["optimizer_state_dict"]["state"][2]["exp_avg"] = torch.zeros(3)
     torch.save(saved, tmp_path / "other.pt")
-    with pytest.raises(CheckpointError, match=r"other.pt: optimizer_state_dict: met .* another net"):
+    with pytest.raises(CheckpointError, match=r"other.pt: optimizer_state_dict: got .* another net"):
         built(data, start_from=str(tmp_path / "other.pt"))
 
 
@@ -314,15 +314,15 @@ def test_moments_of_another_net_are_refused(straight: TrainResult, data: Path, t
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"micro_batch": 3}, "micro_batch: met 3, expected a divisor of 4"),
-        ({"mode": "clip"}, "mode: met 'clip', expected 'window' or 'full'"),
-        ({"mode": "full", "split": "window"}, "split: met 'window', expected 'clip' in mode full"),
-        ({"learning_rat": 1}, "'learning_rat': met an unknown entry.*is 'learning_rate' meant"),
-        ({"bands": [["f1", 300, 900, 2]]}, "bands: met .* expected objects"),
-        ({"bands": [{"name": "f1", "low": 300, "high": 900}]}, "bands: met no weight"),
+        ({"micro_batch": 3}, "micro_batch: got 3, expected a divisor of 4"),
+        ({"mode": "clip"}, "mode: got 'clip', expected 'window' or 'full'"),
+        ({"mode": "full", "split": "window"}, "split: got 'window', expected 'clip' in mode full"),
+        ({"learning_rat": 1}, "'learning_rat': got an unknown entry.*is 'learning_rate' meant"),
+        ({"bands": [["f1", 300, 900, 2]]}, "bands: got .* expected objects"),
+        ({"bands": [{"name": "f1", "low": 300, "high": 900}]}, "bands: got no weight"),
         ({"bands": [{"name": "f1", "low": 3e4, "high": 4e4, "weight": 1}]}, "band 'f1'.*Nyquist"),
-        ({"bands": [{"name": "f1", "low": "a", "high": 9, "weight": 1}]}, "bands: low: met 'a'"),
-        ({"stop_after": 0}, "stop_after: met 0"),
+        ({"bands": [{"name": "f1", "low": "a", "high": 9, "weight": 1}]}, "bands: low: got 'a'"),
+        ({"stop_after": 0}, "stop_after: got 0"),
     ],
 )
 def test_configurations_that_cannot_be(settings: dict[str, Any], sentence: str) -> None:
@@ -331,7 +331,7 @@ def test_configurations_that_cannot_be(settings: dict[str, Any], sentence: str) 
 
 
 def test_data_of_another_size(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(EdgeError, match="image_size: met 32, expected the 16 pixels"):
+    with pytest.raises(EdgeError, match="image_size: got 32, expected the 16 pixels"):
         fit_mri(data, tmp_path / "run", steps=1, image_size=32)
     assert not (tmp_path / "run").exists()
 

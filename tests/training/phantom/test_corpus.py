@@ -167,12 +167,12 @@ def test_only_a_corpus_is_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"systems": []}, r"systems: met none, expected some of mri, sync, ecog, wavs"),
-        ({"systems": ["mri", "eeg"]}, r"systems: met 'eeg', expected some of"),
-        ({"utterances": 0}, r"utterances: met 0, expected at least 4 for mri, sync, ecog, wavs"),
-        ({"utterances": 1, "systems": ["wavs"]}, r"utterances: met 1, expected at least 2 for wavs"),
-        ({"speakers": 0}, r"speakers: met 0, expected at least 1"),
-        ({"seed": -3}, r"seed: met -3, expected a whole number"),
+        ({"systems": []}, r"systems: got none, expected some of mri, sync, ecog, wavs"),
+        ({"systems": ["mri", "eeg"]}, r"systems: got 'eeg', expected some of"),
+        ({"utterances": 0}, r"utterances: got 0, expected at least 4 for mri, sync, ecog, wavs"),
+        ({"utterances": 1, "systems": ["wavs"]}, r"utterances: got 1, expected at least 2 for wavs"),
+        ({"speakers": 0}, r"speakers: got 0, expected at least 1"),
+        ({"seed": -3}, r"seed: got -3, expected a whole number"),
     ],
 )
 def test_options_that_make_no_corpus_are_refused(

@@ -104,5 +104,5 @@ def test_speakers_look_different_and_frames_are_deterministic() -> None:
 
 
 def test_an_impossible_rate_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"rate: met 0 frames per second, expected 1 … 1000"):
+    with pytest.raises(ConfigError, match=r"rate: got 0 frames per second, expected 1 … 1000"):
         hold(Speaker.sample(0), "a").midsagittal(0.0)

@@ -55,5 +55,5 @@ def test_random_words_are_different() -> None:
 
 
 def test_more_than_a_minute_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"words: met \d+ s of speech, expected at most 60 s"):
+    with pytest.raises(ConfigError, match=r"words: got \d+ s of speech, expected at most 60 s"):
         compose(Speaker.sample(0), ["sakana"] * 150, np.random.default_rng(0))

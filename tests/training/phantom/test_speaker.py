@@ -42,14 +42,14 @@ def test_seeds_beyond_64_bits_are_seeds() -> None:
 
 @pytest.mark.parametrize("bad", [-1, 1.5, True, None])
 def test_a_bad_seed_is_refused(bad: object) -> None:
-    with pytest.raises(ConfigError, match=r"seed: met .*, expected a whole number, 0 or more"):
+    with pytest.raises(ConfigError, match=r"seed: got .*, expected a whole number, 0 or more"):
         Speaker.sample(bad)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="index: met"):
+    with pytest.raises(ConfigError, match="index: got"):
         Speaker.sample(0, bad)  # type: ignore[arg-type]
 
 
 def test_traits_outside_of_the_model_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"tract_length: met 3, expected 12 … 20"):
+    with pytest.raises(ConfigError, match=r"tract_length: got 3, expected 12 … 20"):
         replace(Speaker.sample(0), tract_length=3.0)
 
 

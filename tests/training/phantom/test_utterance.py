@@ -83,7 +83,7 @@ def test_public_names_exist() -> None:
 def test_refusals() -> None:
     with pytest.raises(InputError, match="word 'xyz'"):
         speak(Speaker.sample(0), 0, 0, ("xyz",))
-    with pytest.raises(ConfigError, match="seed: met -1"):
+    with pytest.raises(ConfigError, match="seed: got -1"):
         speak(Speaker.sample(0), -1)
     with pytest.raises(InputError, match="word 'q'"):
         hold(Speaker.sample(0), "q")

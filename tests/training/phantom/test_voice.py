@@ -185,5 +185,5 @@ def test_breath_and_pitch_are_the_speakers() -> None:
 
 @pytest.mark.parametrize("rate", [0, -1, 4000, 96000, 16000.5])
 def test_impossible_rates_are_refused(rate: float) -> None:
-    with pytest.raises(ConfigError, match=r"sample_rate: met .* Hz, expected a whole number of Hz"):
+    with pytest.raises(ConfigError, match=r"sample_rate: got .* Hz, expected a whole number of Hz"):
         hold(Speaker.sample(0), "a").audio(rate)  # type: ignore[arg-type]

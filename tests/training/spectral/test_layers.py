@@ -149,11 +149,11 @@ def test_config_round_trip() -> None:
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"window": "kaiser"}, "window: met 'kaiser', expected hann, hamming, blackman, rectangular"),
-        ({"win_length": 2048}, "win_length: met 2048 samples, expected at most n_fft = 1024"),
-        ({"padding": "same"}, "padding: met 'same', expected none, center-zero"),
-        ({"n_fft": 16384}, "n_fft: met 16384, a kernel of 268468224 numbers, expected at most 67108864"),
-        ({"hop": 3}, "entry 'hop': met an unknown entry, expected n_fft, hop_length"),
+        ({"window": "kaiser"}, "window: got 'kaiser', expected hann, hamming, blackman, rectangular"),
+        ({"win_length": 2048}, "win_length: got 2048 samples, expected at most n_fft = 1024"),
+        ({"padding": "same"}, "padding: got 'same', expected none, center-zero"),
+        ({"n_fft": 16384}, "n_fft: got 16384, a kernel of 268468224 numbers, expected at most 67108864"),
+        ({"hop": 3}, "entry 'hop': got an unknown entry, expected n_fft, hop_length"),
     ],
 )
 def test_refusals(entries: dict[str, Any], sentence: str) -> None:

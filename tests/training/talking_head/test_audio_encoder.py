@@ -91,10 +91,10 @@ def test_config_round_trip_and_front_end() -> None:
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"num_mels": 64}, "num_mels: met 64, expected 80"),
-        ({"window_frames": True}, "window_frames: met True, expected 16"),
-        ({"features": "512"}, "features: met '512', expected 512"),
-        ({"mels": 80}, "entry 'mels': met an unknown entry"),
+        ({"num_mels": 64}, "num_mels: got 64, expected 80"),
+        ({"window_frames": True}, "window_frames: got True, expected 16"),
+        ({"features": "512"}, "features: got '512', expected 512"),
+        ({"mels": 80}, "entry 'mels': got an unknown entry"),
     ],
 )
 def test_other_sizes_are_refused(entries: dict[str, object], sentence: str) -> None:

@@ -236,20 +236,20 @@ def no_video(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (no_pictures, r"clip1: met no pictures, expected \{k\}.jpg.*audio without video"),
-        (no_audio, r"clip1: met no audio.wav, expected its audio"),
-        (other_rate, r"audio.wav: met 44100 Hz, expected 16000 Hz"),
-        (short_audio, r"clip2.audio.wav: met 0.25 s, expected about 1.00 s"),
-        (four_pictures, r"clip1: met 0 windows of 5 pictures in a row.*expected at least 5; leave this clip"),
-        (strange_name, r"frame_3.jpg: met a name that is not a number"),
-        (missing_entry, r"train.txt: met 'clip7' and 1 more without a clip"),
-        (empty_list, r"train.txt: met no names"),
-        (emptied, r"clips: met no clips, expected folders with"),
-        (one_too_deep, r"clips: met no clips.*; is .*sync meant\?"),
-        (removed, r"clips: met no such folder"),
-        (silent_video, r"film.avi: met no film.wav.*a video file's sound is not read"),
-        (fast_video, r"film.avi: met 30 pictures a second, expected 25; .*ffmpeg"),
-        (no_video, r"film.mp4: met bytes that opencv cannot open"),
+        (no_pictures, r"clip1: got no pictures, expected \{k\}.jpg.*audio without video"),
+        (no_audio, r"clip1: got no audio.wav, expected its audio"),
+        (other_rate, r"audio.wav: got 44100 Hz, expected 16000 Hz"),
+        (short_audio, r"clip2.audio.wav: got 0.25 s, expected about 1.00 s"),
+        (four_pictures, r"clip1: got 0 windows of 5 pictures in a row.*expected at least 5; leave this clip"),
+        (strange_name, r"frame_3.jpg: got a name that is not a number"),
+        (missing_entry, r"train.txt: got 'clip7' and 1 more without a clip"),
+        (empty_list, r"train.txt: got no names"),
+        (emptied, r"clips: got no clips, expected folders with"),
+        (one_too_deep, r"clips: got no clips.*; is .*sync meant\?"),
+        (removed, r"clips: got no such folder"),
+        (silent_video, r"film.avi: got no film.wav.*a video file's sound is not read"),
+        (fast_video, r"film.avi: got 30 pictures a second, expected 25; .*ffmpeg"),
+        (no_video, r"film.mp4: got bytes that opencv cannot open"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -268,7 +268,7 @@ def test_a_damaged_picture_is_named(source: SyncSource) -> None:
     (source.folder / "clip0" / "7.jpg").write_bytes(b"nothing")
     (source.folder / "clip1" / "7.jpg").write_bytes(b"")
     for clip in range(2):
-        with pytest.raises(InputError, match=r"7.jpg: met bytes that opencv cannot decode"):
+        with pytest.raises(InputError, match=r"7.jpg: got bytes that opencv cannot decode"):
             SyncData(source).item(clip, np.random.default_rng(0))
 
 

@@ -111,7 +111,7 @@ def test_clips_with_missing_pictures_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("clips", "sentence"),
     [
-        ([aligned(20)], "recordings: met 1, expected at least 2"),
+        ([aligned(20)], "recordings: got 1, expected at least 2"),
         ([aligned(4)] * 2, "no windows 5 pictures apart"),
     ],
 )
@@ -166,7 +166,7 @@ def test_which_recordings(data: Path) -> None:
 
 def test_runs_that_cannot_be_judged(run: TrainResult, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"net": "hifigan", "config": {}}')
-    with pytest.raises(ConfigError, match="met a run of 'hifigan', expected one of 'audio-encoder'"):
+    with pytest.raises(ConfigError, match="got a run of 'hifigan', expected one of 'audio-encoder'"):
         load_towers(tmp_path)
     (tmp_path / "config.json").write_bytes((run.run / "config.json").read_bytes())
     with pytest.raises(InputError, match="no checkpoint"):

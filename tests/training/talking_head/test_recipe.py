@@ -164,17 +164,17 @@ def test_two_processes_average_over_batches_of_their_own(data: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("settings", "error", "sentence"),
     [
-        ({"loss": "triplet"}, ConfigError, "loss: met 'triplet', expected 'bce' or 'infonce'"),
-        ({"windows": 1}, ConfigError, "windows: met 1, expected a whole number, 2 or more"),
-        ({"windows": 5}, InputError, r"clip00: met 16 windows of 5 pictures.*expected at least 21"),
-        ({"spacing": 0}, ConfigError, "spacing: met 0"),
-        ({"temperature": 0}, ConfigError, "temperature: met 0, expected a number above 0"),
-        ({"other_clips": 2}, ConfigError, "other_clips: met 2, expected a number in 0 … 1"),
-        ({"loss": "bce", "other_clips": 0.5, "batch_size": 1}, ConfigError, "other_clips: met batch_size 1"),
-        ({"decay_steps": 0}, ConfigError, "decay_steps: met 0, expected a positive whole number, or null"),
-        ({"face": 8}, ConfigError, r"face: met 8, expected an object"),
-        ({"face": {"width": 0}}, ConfigError, "width: met 0"),
-        ({"num_mels": 40}, ConfigError, "num_mels: met 40, expected 80"),
+        ({"loss": "triplet"}, ConfigError, "loss: got 'triplet', expected 'bce' or 'infonce'"),
+        ({"windows": 1}, ConfigError, "windows: got 1, expected a whole number, 2 or more"),
+        ({"windows": 5}, InputError, r"clip00: got 16 windows of 5 pictures.*expected at least 21"),
+        ({"spacing": 0}, ConfigError, "spacing: got 0"),
+        ({"temperature": 0}, ConfigError, "temperature: got 0, expected a number above 0"),
+        ({"other_clips": 2}, ConfigError, "other_clips: got 2, expected a number in 0 … 1"),
+        ({"loss": "bce", "other_clips": 0.5, "batch_size": 1}, ConfigError, "other_clips: got batch_size 1"),
+        ({"decay_steps": 0}, ConfigError, "decay_steps: got 0, expected a positive whole number, or null"),
+        ({"face": 8}, ConfigError, r"face: got 8, expected an object"),
+        ({"face": {"width": 0}}, ConfigError, "width: got 0"),
+        ({"num_mels": 40}, ConfigError, "num_mels: got 40, expected 80"),
         ({"learning_rates": 1}, ConfigError, "is 'learning_rate' meant"),
         ({"start_from": "/nowhere/ave.pth"}, CheckpointError, "/nowhere/ave.pth"),
     ],
@@ -188,6 +188,6 @@ def test_refusals(
 
 def test_a_loss_that_is_not_finite_names_its_clips(data: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"loss: met nan at step \d on clip0\d, clip0\d, .*lower learning_rate"
+        InputError, match=r"loss: got nan at step \d on clip0\d, clip0\d, .*lower learning_rate"
     ):
         fit_sync(data, tmp_path / "run", steps=6, learning_rate=1e30)

@@ -61,10 +61,10 @@ def test_config_goes_through_json() -> None:
 
 @pytest.mark.parametrize("width", [0, 129, 2.0, True, "8"])
 def test_impossible_widths(width: object) -> None:
-    with pytest.raises(ConfigError, match=r"width: met .*, expected a whole number in 1 … 128"):
+    with pytest.raises(ConfigError, match=r"width: got .*, expected a whole number in 1 … 128"):
         SyncNetFaceConfig.from_json({"width": width})
 
 
 def test_unknown_entries() -> None:
-    with pytest.raises(ConfigError, match=r"entry 'depth': met an unknown entry, expected width"):
+    with pytest.raises(ConfigError, match=r"entry 'depth': got an unknown entry, expected width"):
         SyncNetFaceConfig.from_json({"depth": 3})

@@ -159,10 +159,10 @@ def spoil_list(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (spoil_empty, r"clips: met no recordings, expected files .wav"),
-        (spoil_nested, r"met no recordings.*is .*clips/audio meant\?"),
-        (spoil_rate, r"clip3.wav: met 16000 Hz, expected 8000 Hz; resample"),
-        (spoil_list, r"training.txt: met 'clip9' and 0 more names without a recording"),
+        (spoil_empty, r"clips: got no recordings, expected files .wav"),
+        (spoil_nested, r"got no recordings.*is .*clips/audio meant\?"),
+        (spoil_rate, r"clip3.wav: got 16000 Hz, expected 8000 Hz; resample"),
+        (spoil_list, r"training.txt: got 'clip9' and 0 more names without a recording"),
     ],
 )
 def test_refused_folders(spoil: Callable[[Path], None], sentence: str, source: VocoderSource) -> None:
@@ -172,14 +172,14 @@ def test_refused_folders(spoil: Callable[[Path], None], sentence: str, source: V
 
 
 def test_a_missing_folder_is_refused(source: VocoderSource) -> None:
-    with pytest.raises(InputError, match=r"nowhere: met no such folder"):
+    with pytest.raises(InputError, match=r"nowhere: got no such folder"):
         VocoderData(replace(source, folder=Path("nowhere")))
 
 
 def test_a_missing_mel_is_refused(source: VocoderSource, tmp_path: Path) -> None:
     mels = write_mels(source, tmp_path / "mels")
     (mels / "clip2.npy").unlink()
-    with pytest.raises(InputError, match=r"clip2.npy: met no such file, expected a mel for each"):
+    with pytest.raises(InputError, match=r"clip2.npy: got no such file, expected a mel for each"):
         VocoderData(replace(source, mels=mels))
 
 
@@ -191,10 +191,10 @@ def test_a_missing_mel_is_refused(source: VocoderSource, tmp_path: Path) -> None
             r"of shape \(25, 8\), expected floats of shape \(8, frames\); transpose",
         ),
         (np.zeros((9, 25), np.float32), r"of shape \(9, 25\).*another configuration"),
-        (np.zeros((8, 25), np.int16), "met int16"),
-        (np.full((8, 25), -80.0), "met values down to -80, expected natural logarithms.*decibels"),
-        (np.full((8, 25), np.nan), "met values down to nan"),
-        (b"no array", "met bytes that numpy cannot read"),
+        (np.zeros((8, 25), np.int16), "got int16"),
+        (np.full((8, 25), -80.0), "got values down to -80, expected natural logarithms.*decibels"),
+        (np.full((8, 25), np.nan), "got values down to nan"),
+        (b"no array", "got bytes that numpy cannot read"),
     ],
 )
 def test_refused_mels(mel: Any, sentence: str, tmp_path: Path) -> None:
@@ -212,6 +212,6 @@ def test_a_mel_of_another_hop_is_refused(source: VocoderSource, tmp_path: Path) 
     np.save(mels / "clip1.npy", np.zeros((8, 50), np.float32))
     data = VocoderData(replace(source, mels=mels))
     with pytest.raises(
-        InputError, match=r"clip1.npy: met 50 frames, expected about 25, one for each 16 samples"
+        InputError, match=r"clip1.npy: got 50 frames, expected about 25, one for each 16 samples"
     ):
         data.item(1, np.random.default_rng(0))

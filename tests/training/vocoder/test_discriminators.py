@@ -129,7 +129,7 @@ def test_stock_state_round_trip(kind: str) -> None:
 
 def test_foreign_discriminators_are_refused() -> None:
     state = stock_state(MultiPeriodDiscriminator(PeriodConfig(periods=(2, 3), channels=(4, 8, 16))))
-    sentence = r"do_1: mpd: met .*discriminators.0.conv_post.weight_v.* and \d+ more, expected the 24 tensors"
+    sentence = r"do_1: mpd: got .*discriminators.0.conv_post.weight_v.* and \d+ more, expected the 24 tensors"
     with pytest.raises(CheckpointError, match=sentence):
         load_stock_state(MultiPeriodDiscriminator(SMALL_MPD), state, name="do_1: mpd")
 
@@ -137,12 +137,12 @@ def test_foreign_discriminators_are_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: PeriodConfig(periods=()), r"periods: met \[\]"),
-        (lambda: PeriodConfig(padding=0), r"padding: met \[0\]"),
-        (lambda: PeriodConfig(channels=(4, 0)), r"channels: met \[4, 0\], expected a list of positive"),
-        (lambda: ScaleConfig(scales=0), "scales: met 0"),
-        (lambda: ScaleConfig(kernels=(15, 41)), "kernels: met 2 layers, expected 7"),
-        (lambda: ScaleConfig(groups=(1, 4, 16, 16, 16, 16, 3)), "groups: met 3 groups of 1024 → 1024"),
+        (lambda: PeriodConfig(periods=()), r"periods: got \[\]"),
+        (lambda: PeriodConfig(padding=0), r"padding: got \[0\]"),
+        (lambda: PeriodConfig(channels=(4, 0)), r"channels: got \[4, 0\], expected a list of positive"),
+        (lambda: ScaleConfig(scales=0), "scales: got 0"),
+        (lambda: ScaleConfig(kernels=(15, 41)), "kernels: got 2 layers, expected 7"),
+        (lambda: ScaleConfig(groups=(1, 4, 16, 16, 16, 16, 3)), "groups: got 3 groups of 1024 → 1024"),
     ],
 )
 def test_config_rules(make: object, sentence: str) -> None:

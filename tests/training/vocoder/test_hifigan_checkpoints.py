@@ -78,14 +78,14 @@ def test_a_generator_alone_will_do(pair: TrainResult, corpus: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda saved: {"mpd": saved["mpd"]}, "do_00000006: met no msd, expected mpd, msd, optim_g"),
+        (lambda saved: {"mpd": saved["mpd"]}, "do_00000006: got no msd, expected mpd, msd, optim_g"),
         (
             lambda saved: saved | {"mpd": saved["msd"]},
-            "do_00000006: mpd: met missing, unknown or differently",
+            "do_00000006: mpd: got missing, unknown or differently",
         ),
         (
             lambda saved: saved | {"optim_d": saved["optim_g"]},
-            r"do_00000006: optim_d: met moments of shape .*another order",
+            r"do_00000006: optim_d: got moments of shape .*another order",
         ),
     ],
 )
@@ -100,7 +100,7 @@ def test_foreign_pairs_are_refused(
 
 def test_a_generator_of_another_wiring_is_refused(pair: TrainResult, corpus: Path, tmp_path: Path) -> None:
     start = str(pair.weights.parent / "g_00000006")
-    with pytest.raises(ConfigError, match=r"wiring: met 'causal-tail', expected 'stock', as the keys"):
+    with pytest.raises(ConfigError, match=r"wiring: got 'causal-tail', expected 'stock', as the keys"):
         fit(corpus, tmp_path / "run", steps=1, wiring="causal-tail", start_from=start)
 
 

@@ -61,8 +61,8 @@ def test_comparison_of_a_trained_net(corpus: Path, tmp_path: Path) -> None:
     assert all(np.isfinite(list(quality.mean.values())).all() for quality in qualities)
     assert table(qualities).count("\n") == 4
     write_wav(tmp_path / "other.wav", wave.astype(np.float32), 16000)
-    with pytest.raises(InputError, match="met 16000 Hz, expected 8000 Hz"):
+    with pytest.raises(InputError, match="got 16000 Hz, expected 8000 Hz"):
         compare(weights, [tmp_path / "other.wav"])
     (weights.parent / "config.json").unlink()
-    with pytest.raises(ConfigError, match=r"met no config.json"):
+    with pytest.raises(ConfigError, match=r"got no config.json"):
         compare(weights, [tmp_path / "clip.wav"])

@@ -254,10 +254,10 @@ def test_half_a_weight_norm_is_refused(spelling: str) -> None:
 def test_weight_norm_of_wrong_shape_or_beside_its_folded_weight_is_refused() -> None:
     state = origin_state_dict(tiny())
     with pytest.raises(
-        CheckpointError, match=r"conv_post.weight_g: met shape \(2, 1, 1\).*one magnitude for each"
+        CheckpointError, match=r"conv_post.weight_g: got shape \(2, 1, 1\).*one magnitude for each"
     ):
         fold_weight_norm(state | {"conv_post.weight_g": torch.ones(2, 1, 1)})
-    with pytest.raises(CheckpointError, match=r"conv_post\.weight: met conv_post.weight_g as well"):
+    with pytest.raises(CheckpointError, match=r"conv_post\.weight: got conv_post.weight_g as well"):
         fold_weight_norm(state | {"conv_post.weight": torch.ones(1, 2, 7)})
 
 
@@ -314,11 +314,11 @@ def test_config_beside_the_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", r"config.json: met text that is not JSON \(Expecting value"),
-        (b"{,}", "met text that is not JSON"),
-        (b"[1]", "met a JSON list, expected a JSON object"),
-        (b"\xff\xfe\x00", "met bytes that are not text"),
-        (b"[" * 100_000, "met text that is not JSON"),
+        (b"", r"config.json: got text that is not JSON \(Expecting value"),
+        (b"{,}", "got text that is not JSON"),
+        (b"[1]", "got a JSON list, expected a JSON object"),
+        (b"\xff\xfe\x00", "got bytes that are not text"),
+        (b"[" * 100_000, "got text that is not JSON"),
     ],
 )
 def test_bad_config_files(tmp_path: Path, content: bytes, sentence: str) -> None:
@@ -329,7 +329,7 @@ def test_bad_config_files(tmp_path: Path, content: bytes, sentence: str) -> None
 
 def test_missing_config_file(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"config\.json: met no such file or directory, expected a JSON file"
+        ConfigError, match=r"config\.json: got no such file or directory, expected a JSON file"
     ):
         read_config(tmp_path / "config.json")
 
@@ -346,7 +346,7 @@ def refusal(module: nn.Module, saved: object, net: str, tmp_path: Path) -> str:
 def test_hifigan_for_an_audio_encoder(tmp_path: Path) -> None:
     sentence = refusal(AudioEncoder(), origin_state_dict(tiny()), "audio-encoder", tmp_path)
     assert sentence == (
-        f"{tmp_path}/weights.pth: met missing audio_encoder.0.conv_block.0.weight, "
+        f"{tmp_path}/weights.pth: got missing audio_encoder.0.conv_block.0.weight, "
         "audio_encoder.0.conv_block.0.bias, "
         "audio_encoder.0.conv_block.1.weight and 75 more; unexpected conv_post.bias, conv_post.weight, "
         "conv_pre.bias and 43 more, expected the 91 tensors of audio-encoder; it looks like hifigan"
@@ -444,16 +444,16 @@ def test_a_file_that_would_run_code_is_refused_and_runs_nothing(
     else:
         path.write_bytes(pickle.dumps(saved, protocol=4 if container.endswith("4") else 2))
     with pytest.raises(
-        CheckpointError, match=r"g_00000000: checkpoint: met .*expected a PyTorch checkpoint"
+        CheckpointError, match=r"g_00000000: checkpoint: got .*expected a PyTorch checkpoint"
     ) as e:
         read_checkpoint(path)
     assert not target.exists()
     if container in CONTAINERS:
-        assert "met a pickle that calls posix.mkdir" in str(e.value)
+        assert "got a pickle that calls posix.mkdir" in str(e.value)
         assert "could run any code" in str(e.value)
     else:  # the first that it calls; weights that lie before the trap begin with a plain container
         called = "posix.mkdir" if where == "weights" else "collections.OrderedDict"
-        assert f"met a plain pickle that calls {called}, " in str(e.value)
+        assert f"got a plain pickle that calls {called}, " in str(e.value)
         assert "it holds code or objects" in str(e.value)
     pickle.loads(pickle.dumps(trap))
     assert target.exists()  # so it was a trap indeed
@@ -475,7 +475,7 @@ def zipped(names: list[str]) -> bytes:
 def test_missing_safetensors_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file({"bias": torch.ones(3)}, tmp_path / "g.safetensors")
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    with pytest.raises(BackendError, match=r"met no module .*; pip install 'edge-export\[export\]'"):
+    with pytest.raises(BackendError, match=r"got no module .*; pip install 'edge-export\[export\]'"):
         read_checkpoint(tmp_path / "g.safetensors")
 
 
@@ -485,15 +485,15 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "met an empty file"),
-        (LFS, "met a Git LFS pointer, .*; run git lfs pull"),
-        (b"<!DOCTYPE html>\n<html><body>Sign in", "met a web page"),
-        (b'\n<?xml version="1.0"?><Error>', "met a web page"),
-        (b'{"resblock": "1"}', "met a text file"),
-        (b"RIFF\x24\x08\x00\x00WAVE", "met 12 bytes beginning with 52 49 46 46"),
-        (bytes(1000), "met 1000 bytes beginning with 00 00 00 00"),
-        (zipped(["g_00000000"]), "met a zip archive without torch weights, .*; unpack it"),
-        (zipped(["m/data.pkl", "m/constants.pkl", "m/code/net.py"]), "met a TorchScript archive"),
+        (b"", "got an empty file"),
+        (LFS, "got a Git LFS pointer, .*; run git lfs pull"),
+        (b"<!DOCTYPE html>\n<html><body>Sign in", "got a web page"),
+        (b'\n<?xml version="1.0"?><Error>', "got a web page"),
+        (b'{"resblock": "1"}', "got a text file"),
+        (b"RIFF\x24\x08\x00\x00WAVE", "got 12 bytes beginning with 52 49 46 46"),
+        (bytes(1000), "got 1000 bytes beginning with 00 00 00 00"),
+        (zipped(["g_00000000"]), "got a zip archive without torch weights, .*; unpack it"),
+        (zipped(["m/data.pkl", "m/constants.pkl", "m/code/net.py"]), "got a TorchScript archive"),
         (zipped(["m/data.pkl", "m/version"]), "bytes that cannot be read"),
         (pickle.dumps([1, 2], protocol=2), "bytes that cannot be read"),
         ((64).to_bytes(8, "little") + b'{"a": {"dtype"', "22 bytes that cannot be read"),
@@ -507,35 +507,35 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes, sentence: 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(
-        CheckpointError, match="g_00: checkpoint: met no such file or directory, expected a read"
+        CheckpointError, match="g_00: checkpoint: got no such file or directory, expected a read"
     ):
         read_checkpoint(tmp_path / "g_00")
-    with pytest.raises(CheckpointError, match=r"met a folder, .*; a checkpoint is one file inside"):
+    with pytest.raises(CheckpointError, match=r"got a folder, .*; a checkpoint is one file inside"):
         read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("saved", "sentence"),
     [
-        ([torch.ones(2)], "met a saved object of type list"),
-        (torch.ones(2), "met a saved object of type Tensor"),
-        ({}, "met no weights at all"),
-        ({"state_dict": {}}, "met no weights at all"),
+        ([torch.ones(2)], "got a saved object of type list"),
+        (torch.ones(2), "got a saved object of type Tensor"),
+        ({}, "got no weights at all"),
+        ({"state_dict": {}}, "got no weights at all"),
         (
             {"epoch": 3},
-            "entry 'epoch': met type int, expected tensors under names, bare or inside state_dict",
+            "entry 'epoch': got type int, expected tensors under names, bare or inside state_dict",
         ),
-        ({0: torch.ones(2)}, "entry 0: met type Tensor, expected tensors under names"),
-        ({"a.weight": torch.tensor([1.0, float("nan")])}, "a.weight: met 1 of 2 values NaN or infinite"),
-        ({"a.weight": torch.tensor([float("inf")] * 3).half()}, "a.weight: met 3 of 3 .*; training diverged"),
+        ({0: torch.ones(2)}, "entry 0: got type Tensor, expected tensors under names"),
+        ({"a.weight": torch.tensor([1.0, float("nan")])}, "a.weight: got 1 of 2 values NaN or infinite"),
+        ({"a.weight": torch.tensor([float("inf")] * 3).half()}, "a.weight: got 3 of 3 .*; training diverged"),
         (
             {"a.weight_g": torch.ones(2, 1), "a.weight_v": torch.zeros(2, 3)},
-            "a.weight: met 6 of 6 values NaN",
+            "a.weight: got 6 of 6 values NaN",
         ),
-        ({"a.weight_g": torch.ones(2, 1)}, "a.weight_g: met no a.weight_v, expected both halves"),
-        ({"a.weight": torch.ones(2, dtype=torch.int8)}, "weights: met int8 alone, .*; quantised"),
-        ({"a.weight": torch.eye(2).to_sparse()}, "a.weight: met a tensor of layout sparse_coo on cpu"),
-        ({"a.weight": torch.ones(2, device="meta")}, "a.weight: met a tensor of layout strided on meta"),
+        ({"a.weight_g": torch.ones(2, 1)}, "a.weight_g: got no a.weight_v, expected both halves"),
+        ({"a.weight": torch.ones(2, dtype=torch.int8)}, "weights: got int8 alone, .*; quantised"),
+        ({"a.weight": torch.eye(2).to_sparse()}, "a.weight: got a tensor of layout sparse_coo on cpu"),
+        ({"a.weight": torch.ones(2, device="meta")}, "a.weight: got a tensor of layout strided on meta"),
     ],
 )
 def test_contents_that_are_no_weights(tmp_path: Path, saved: object, sentence: str) -> None:
@@ -550,7 +550,7 @@ def test_a_changed_weight_in_a_torch_zip_is_refused(tmp_path: Path, place: int) 
     content = bytearray(save(tmp_path / "g", {"conv.weight": weight, "bias": torch.ones(3)}).read_bytes())
     content[content.index(weight.numpy().tobytes()) + place] ^= 1
     (tmp_path / "g").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"g: checkpoint: met \d+ bytes, damaged: entry g/data/\d"):
+    with pytest.raises(CheckpointError, match=r"g: checkpoint: got \d+ bytes, damaged: entry g/data/\d"):
         read_checkpoint(tmp_path / "g")
 
 

@@ -32,7 +32,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         for name, rule, holds in self._rules():
             if not holds:
-                raise ConfigError(name, met=repr(getattr(self, name)), expected=rule)
+                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
 
     def _rules(self) -> Iterator[tuple[str, str, bool]]:
         """(field, what it must be, whether it is); children add theirs."""
@@ -89,4 +89,4 @@ def refuse_unknown(entries: Mapping[str, Any], known: set[str]) -> None:
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
             cause = f"is {near[0]!r} meant?" if near else ""
-            raise ConfigError(f"entry {key!r}", met="an unknown entry", expected="a known one", cause=cause)
+            raise ConfigError(f"entry {key!r}", got="an unknown entry", expected="a known one", cause=cause)

@@ -100,7 +100,7 @@ def tensorboard(run: Path, step: int) -> TensorBoardLogger:
     except ModuleNotFoundError as error:
         raise BackendError(
             "TensorBoard log",
-            met="no module named tensorboard",
+            got="no module named tensorboard",
             expected="tensorboard",
             cause="pip install 'edge-export[train]'",
         ) from error

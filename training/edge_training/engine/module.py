@@ -86,7 +86,7 @@ class FitModule(lightning.LightningModule, Generic[Config]):
             return loss
         raise InputError(
             what,
-            met=f"{float(loss.detach())} at step {self.step + 1} on {', '.join(batch['name'])}",
+            got=f"{float(loss.detach())} at step {self.step + 1} on {', '.join(batch['name'])}",
             expected="a finite loss",
             cause="lower learning_rate, or listen to these clips; the last good checkpoint is kept, "
             "and training goes on from it with --resume",
@@ -124,7 +124,7 @@ class Recipe:
 def find_recipe(net: str) -> Recipe:
     """The recipe of a net; raises ConfigError for a net that is not trained here."""
     if net not in RECIPES:
-        raise ConfigError("net", met=repr(net), expected=" or ".join(RECIPES))
+        raise ConfigError("net", got=repr(net), expected=" or ".join(RECIPES))
     recipe = import_module(RECIPES[net]).RECIPE
     assert isinstance(recipe, Recipe)
     return recipe

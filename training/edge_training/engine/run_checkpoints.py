@@ -59,7 +59,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         except Exception as error:  # damaged files make torch raise nearly anything
             raise CheckpointError(
                 str(path),
-                met=f"bytes that cannot be read ({type(error).__name__})",
+                got=f"bytes that cannot be read ({type(error).__name__})",
                 expected="a checkpoint of this run",
                 cause="delete it to go on from the one before",
             ) from error
@@ -161,7 +161,7 @@ def _check_weights(module: FitModule[Any]) -> None:
         if not torch.isfinite(parameter).all():
             raise InputError(
                 name,
-                met=f"values that are not finite after step {module.step}",
+                got=f"values that are not finite after step {module.step}",
                 expected="finite weights",
                 cause="lower learning_rate; the last good checkpoint is kept, go on from it with --resume",
             )

@@ -66,10 +66,10 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise ConfigError("precision", met=repr(self.precision), expected=" or ".join(PRECISIONS))
+            raise ConfigError("precision", got=repr(self.precision), expected=" or ".join(PRECISIONS))
         if not (self.devices == "auto" or str(self.devices).isdecimal()) or self.processes < 1:
-            met = f"{self.devices} and {self.nodes}"
-            raise ConfigError("devices and nodes", met=met, expected="numbers, at least 1, or auto devices")
+            got = f"{self.devices} and {self.nodes}"
+            raise ConfigError("devices and nodes", got=got, expected="numbers, at least 1, or auto devices")
 
     @property
     def processes(self) -> int:
@@ -137,13 +137,13 @@ def train(
     chosen = _configure(recipe, config, preset, settings, before)
     if chosen.batch_size % machine.processes:
         expected = f"a multiple of the {machine.processes} processes"
-        raise ConfigError("batch_size", met=str(chosen.batch_size), expected=expected)
+        raise ConfigError("batch_size", got=str(chosen.batch_size), expected=expected)
     loaded = recipe.open_data(chosen, Path(data))
     _check_clips(loaded, before)
     saved = checkpoint_steps(run)
     started = max(saved, default=0)
     if started > chosen.steps:
-        raise ConfigError("steps", met=str(chosen.steps), expected=f"at least the {started} done already")
+        raise ConfigError("steps", got=str(chosen.steps), expected=f"at least the {started} done already")
     if _first_process():
         write_json(run / "config.json", _record(recipe, chosen, loaded, Path(data), machine))
     with quiet():
@@ -166,25 +166,25 @@ def _earlier(run: Path, net: str, *, resume: bool) -> dict[str, Any] | None:
     if not (_first_process() or resume):
         return None  # the first process judges the folder; it may have begun to write
     if run.exists() and not run.is_dir():
-        raise TargetError(str(run), met="a file", expected="a folder, or a path that does not exist yet")
+        raise TargetError(str(run), got="a file", expected="a folder, or a path that does not exist yet")
     if not resume:
         if run.is_dir() and any(run.iterdir()):
             raise TargetError(
                 str(run),
-                met="a folder that is not empty",
+                got="a folder that is not empty",
                 expected="an empty one, or a path that does not exist yet",
                 cause="go on with an earlier run by resuming it (--resume)" if record.is_file() else "",
             )
         return None
     if not record.is_file():
         raise ConfigError(
-            str(run), met="no config.json", expected="a run to resume", cause="start it without --resume"
+            str(run), got="no config.json", expected="a run to resume", cause="start it without --resume"
         )
     found = read_config(record)
     if found.get("net") != net or not isinstance(found.get("config"), dict):
         raise ConfigError(
             str(record),
-            met=f"a run of {found.get('net')!r}",
+            got=f"a run of {found.get('net')!r}",
             expected=f"a run of {net!r}",
             cause="is another folder meant?",
         )
@@ -200,7 +200,7 @@ def _configure(
 ) -> FitConfig:
     """The configuration: of the earlier run, of `config`, or of a preset, with `settings` on top."""
     if config is not None and preset is not None:
-        raise ConfigError("config and preset", met="both", expected="one of them")
+        raise ConfigError("config and preset", got="both", expected="one of them")
     entries = _entries(recipe, config, preset)
     if before is None:
         base = entries if entries is not None else recipe.presets[recipe.default_preset].to_json()
@@ -213,7 +213,7 @@ def _configure(
         if name not in _FREE_ON_RESUME and value != earlier[name]:
             raise ConfigError(
                 name,
-                met=repr(value),
+                got=repr(value),
                 expected=f"{earlier[name]!r}, as the run began",
                 cause="a resumed run keeps its configuration; start another with start_from to change it",
             )
@@ -225,7 +225,7 @@ def _entries(
 ) -> Mapping[str, Any] | None:
     if preset is not None:
         if preset not in recipe.presets:
-            raise ConfigError("preset", met=repr(preset), expected=" or ".join(recipe.presets))
+            raise ConfigError("preset", got=repr(preset), expected=" or ".join(recipe.presets))
         return recipe.presets[preset].to_json()
     if config is None:
         return None
@@ -233,7 +233,7 @@ def _entries(
     if isinstance(entries.get("config"), Mapping) and "net" in entries:  # config.json of a run
         if entries["net"] != recipe.net:
             raise ConfigError(
-                "config", met=f"a run of {entries['net']!r}", expected=f"a configuration of {recipe.net!r}"
+                "config", got=f"a run of {entries['net']!r}", expected=f"a configuration of {recipe.net!r}"
             )
         return dict(entries["config"])
     return entries
@@ -244,7 +244,7 @@ def _check_clips(data: TrainingData, before: Mapping[str, Any] | None) -> None:
     if before is not None and before.get("clips") != list(data.names):
         raise ConfigError(
             "data",
-            met=f"{len(data.names)} clips to train on",
+            got=f"{len(data.names)} clips to train on",
             expected=f"the {len(before.get('clips', []))} that the run began with",
             cause="files were added, removed or renamed; a resumed run needs the same ones",
         )
@@ -347,7 +347,7 @@ def _trainer(
         )
     except (MisconfigurationException, ValueError) as error:
         raise ConfigError(
-            "devices, nodes or precision", met=str(error), expected="what this machine has"
+            "devices, nodes or precision", got=str(error), expected="what this machine has"
         ) from error
 
 

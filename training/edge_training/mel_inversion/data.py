@@ -93,7 +93,7 @@ def _read(path: Path, source: InversionSource) -> Samples:
     if audio.sample_rate < source.sample_rate:
         raise InputError(
             str(path),
-            met=f"{audio.sample_rate} Hz",
+            got=f"{audio.sample_rate} Hz",
             expected=f"at least {source.sample_rate} Hz",
             cause="its upper bins would be empty; choose a configuration of its rate",
         )
@@ -101,7 +101,7 @@ def _read(path: Path, source: InversionSource) -> Samples:
     if len(samples) < source.shortest:
         raise InputError(
             str(path),
-            met=f"{len(samples)} samples at {source.sample_rate} Hz",
+            got=f"{len(samples)} samples at {source.sample_rate} Hz",
             expected=f"at least {source.shortest}, one frame",
         )
     return samples

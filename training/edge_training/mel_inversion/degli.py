@@ -75,7 +75,7 @@ class DegliConfig:
             ("graph", " or ".join(get_args(Graph)), self.graph in get_args(Graph)),
         ):
             if not holds:
-                raise ConfigError(name, met=repr(getattr(self, name)), expected=rule)
+                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
         _ = self.spectral  # checks the framing
 
     @property
@@ -104,7 +104,7 @@ class DegliConfig:
         known = [field.name for field in fields(cls)]
         for key in entries:
             if key not in known:
-                raise ConfigError(f"entry {key!r}", met="an unknown entry", expected=", ".join(known))
+                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
         return cls(**values)
 

@@ -70,7 +70,7 @@ class DegliFit(FitConfig):
         if self.noise_low_db > self.noise_high_db:
             raise ConfigError(
                 "noise_low_db",
-                met=f"{self.noise_low_db:g}",
+                got=f"{self.noise_low_db:g}",
                 expected=f"at most noise_high_db, {self.noise_high_db:g}",
             )
 

@@ -97,12 +97,12 @@ class MelInversionConfig:
             ("channels", f"{LEVELS} whole numbers up to {MOST_CHANNELS}", _are_channels(self.channels)),
         ):
             if not holds:
-                raise ConfigError(name, met=repr(getattr(self, name)), expected=rule)
+                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
         _check_mel(self)
         if self.domain == "log" and self.normalization == "min-max":
             raise ConfigError(
                 "normalization",
-                met="'min-max' with domain 'log'",
+                got="'min-max' with domain 'log'",
                 expected="'fixed'",
                 cause="the level would be lost; only the origin's dB-domain checkpoints need it",
             )
@@ -111,11 +111,11 @@ class MelInversionConfig:
 
     def _check_light(self) -> None:
         if self.domain != "log":
-            raise ConfigError("variant", met="'light' with domain 'db'", expected="domain 'log'")
+            raise ConfigError("variant", got="'light' with domain 'db'", expected="domain 'log'")
         if (self.bins - 1) % mel_inversion_light.GROUP:
             raise ConfigError(
                 "mel",
-                met=f"n_fft {self.mel.n_fft} with variant 'light'",
+                got=f"n_fft {self.mel.n_fft} with variant 'light'",
                 expected=f"a multiple of {2 * mel_inversion_light.GROUP}",
             )
 
@@ -147,11 +147,11 @@ class MelInversionConfig:
         known = [field.name for field in fields(cls)]
         for key in entries:
             if key not in known:
-                raise ConfigError(f"entry {key!r}", met="an unknown entry", expected=", ".join(known))
+                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
         if "mel" in values:
             if not isinstance(values["mel"], Mapping):
-                raise ConfigError("mel", met=repr(values["mel"]), expected="the entries of a mel front end")
+                raise ConfigError("mel", got=repr(values["mel"]), expected="the entries of a mel front end")
             values["mel"] = MelConfig.from_json(values["mel"])
         elif values.get("domain") == "db":
             values["mel"] = PRESETS["mel-inversion-db"]
@@ -170,7 +170,7 @@ def _check_mel(config: MelInversionConfig) -> None:
     """The front end must be one whose linear mel the net can find again."""
     mel = config.mel
     if mel.n_mels is None:
-        raise ConfigError("mel", met="no mel bands", expected="a front end with a filter bank")
+        raise ConfigError("mel", got="no mel bands", expected="a front end with a filter bank")
     if config.domain == "db":
         fits = mel.spectrum_range_db is not None and mel.log == "none" and mel.scale_from is None
         expected = "the bank on a normalised dB magnitude, as in the preset mel-inversion-db"
@@ -179,8 +179,8 @@ def _check_mel(config: MelInversionConfig) -> None:
         fits = natural and (mel.spectrum_range_db, mel.top_db, mel.scale_from) == (None, None, None)
         expected = "the natural logarithm of a magnitude mel, as in mel-inversion and hifigan-22k"
     if not fits:
-        met = f"another mel (log {mel.log!r}, power {mel.power})"
-        raise ConfigError("mel", met=met, expected=expected, cause=f"the domain is {config.domain!r}")
+        got = f"another mel (log {mel.log!r}, power {mel.power})"
+        raise ConfigError("mel", got=got, expected=expected, cause=f"the domain is {config.domain!r}")
 
 
 # ---- the estimate -----------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def load_net(weights: Path) -> tuple[nn.Module, MelConfig]:
     if config.domain != "log":
         raise ConfigError(
             str(weights),
-            met=f"a net of the domain {config.domain!r}",
+            got=f"a net of the domain {config.domain!r}",
             expected="'log'",
             cause="the dB domain's mel is another one, so its figures cannot stand beside these",
         )
@@ -160,7 +160,7 @@ def load_degli(weights: Path, mel: MelConfig) -> Degli:
     if (config.n_fft, config.hop_length, config.win_length) != (mel.n_fft, mel.hop_length, mel.win_length):
         raise ConfigError(
             str(weights),
-            met=f"n_fft {config.n_fft}, hop {config.hop_length}, window {config.win_length}",
+            got=f"n_fft {config.n_fft}, hop {config.hop_length}, window {config.win_length}",
             expected=f"{mel.n_fft}, {mel.hop_length}, {mel.win_length}, those of the mel",
         )
     net = Degli(replace(config, padding=mel.padding, graph="block"))
@@ -171,17 +171,17 @@ def load_degli(weights: Path, mel: MelConfig) -> Degli:
 def _config_beside(weights: Path) -> dict[str, Any]:
     found = find_config(weights)
     if found is None:
-        raise ConfigError(str(weights.parent), met="no config.json", expected="the net's configuration")
+        raise ConfigError(str(weights.parent), got="no config.json", expected="the net's configuration")
     return read_config(found)
 
 
 def _common_mel(nets: Mapping[str, tuple[nn.Module, MelConfig]]) -> MelConfig:
     if not nets:
-        raise ConfigError("nets", met="none", expected="at least one, which says the mel")
+        raise ConfigError("nets", got="none", expected="at least one, which says the mel")
     (first, (_, mel)), *others = nets.items()
     for name, (_, other) in others:
         if other != mel:
-            raise ConfigError(name, met="a mel of its own", expected=f"that of {first}")
+            raise ConfigError(name, got="a mel of its own", expected=f"that of {first}")
     return mel
 
 
@@ -230,7 +230,7 @@ def deep_griffin_lim(net: Degli, blocks: int) -> Synthesis:
 def _record(path: Path, mel: MelConfig) -> Recording:
     audio = read_audio(path)
     if audio.sample_rate != mel.sample_rate:
-        raise InputError(str(path), met=f"{audio.sample_rate} Hz", expected=f"{mel.sample_rate} Hz")
+        raise InputError(str(path), got=f"{audio.sample_rate} Hz", expected=f"{mel.sample_rate} Hz")
     samples = audio.samples[: len(audio.samples) // mel.hop_length * mel.hop_length]
     spectrum = Stft(mel.stft, "float64").forward(samples.astype(np.float64))
     magnitude = np.sqrt(np.abs(spectrum) ** 2 + mel.epsilon).astype(np.float32)

@@ -115,7 +115,7 @@ class MriData:
         if len({shape[0] for shape in shapes.values()}) != 1:
             raise InputError(
                 str(self.source.folder / "samples" / name),
-                met=", ".join(f"{kind} of shape {shape}" for kind, shape in shapes.items()),
+                got=", ".join(f"{kind} of shape {shape}" for kind, shape in shapes.items()),
                 expected="as many frames in all three",
             )
         return int(shapes["mri"][0])
@@ -128,13 +128,13 @@ class MriData:
         if size != (source.image_size, source.image_size):
             raise ConfigError(
                 "image_size",
-                met=f"{source.image_size}",
+                got=f"{source.image_size}",
                 expected=f"the {size[0]} pixels of {folder}",
                 cause=f"prepare the data with --size {source.image_size}, or set image_size={size[0]}",
             )
         if bands != source.n_mels:
             raise ConfigError(
-                f"{folder}: {first}", met=f"mels of {bands} bands", expected=f"the {source.n_mels} of the net"
+                f"{folder}: {first}", got=f"mels of {bands} bands", expected=f"the {source.n_mels} of the net"
             )
 
     def _split(self) -> tuple[list[Piece], list[Piece]]:
@@ -146,7 +146,7 @@ class MriData:
         if not train:
             raise InputError(
                 str(self.source.folder),
-                met=f"{len(names)} clips, {len(held)} of them for validation",
+                got=f"{len(names)} clips, {len(held)} of them for validation",
                 expected="at least one to train on",
             )
         return train, [Piece(name) for name in names if name in held]
@@ -163,7 +163,7 @@ class MriData:
     def _split_windows(self) -> tuple[list[Piece], list[Piece]]:
         wanted = self.source.frames
         if wanted is None:
-            raise ConfigError("split", met="'window'", expected="'clip' where clips are trained on whole")
+            raise ConfigError("split", got="'window'", expected="'clip' where clips are trained on whole")
         windows = [
             Piece(name, start, start + wanted)
             for name, length in self._lengths.items()
@@ -175,7 +175,7 @@ class MriData:
         if not held:
             raise InputError(
                 str(self.source.folder),
-                met=f"{len(windows)} windows of {wanted} frames",
+                got=f"{len(windows)} windows of {wanted} frames",
                 expected="at least 10: a tenth of them is kept for validation",
             )
         return [windows[index] for index in order[:first]], [windows[index] for index in held]
@@ -187,7 +187,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     stems = meta.get("stems")
     if not isinstance(stems, list) or not stems or not all(isinstance(stem, str) for stem in stems):
         raise InputError(
-            str(folder / "meta.json"), met="no names of clips", expected='an entry "stems": ["ID", …]'
+            str(folder / "meta.json"), got="no names of clips", expected='an entry "stems": ["ID", …]'
         )
     return meta
 
@@ -196,11 +196,11 @@ def _read_json(path: Path, expected: str) -> dict[str, Any]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(str(path), met="no such file", expected=expected) from error
+        raise InputError(str(path), got="no such file", expected=expected) from error
     except ValueError as error:
-        raise InputError(str(path), met="text that is not JSON", expected=expected) from error
+        raise InputError(str(path), got="text that is not JSON", expected=expected) from error
     if not isinstance(entries, Mapping):
-        raise InputError(str(path), met="no JSON object", expected=expected)
+        raise InputError(str(path), got="no JSON object", expected=expected)
     return dict(entries)
 
 
@@ -213,10 +213,10 @@ def load_sample(folder: Path, clip: str, kind: str) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        met = "bytes that numpy cannot read" if path.is_file() else "no such file"
-        raise InputError(str(path), met=met, expected="an array of a prepared clip") from error
+        got = "bytes that numpy cannot read" if path.is_file() else "no such file"
+        raise InputError(str(path), got=got, expected="an array of a prepared clip") from error
     if array.ndim != _AXES[kind] or 0 in array.shape or array.dtype.kind != "f":
         raise InputError(
-            str(path), met=f"{array.dtype} of shape {array.shape}", expected=f"floats of {_AXES[kind]} axes"
+            str(path), got=f"{array.dtype} of shape {array.shape}", expected=f"floats of {_AXES[kind]} axes"
         )
     return array

@@ -69,7 +69,7 @@ def parse_band(text: str) -> Band:
         band = Band("", 0.0, 0.0, 1.0)
     if not (band.name and band.name.replace("_", "").isalnum() and 0 <= band.low < band.high < float("inf")):
         raise ConfigError(
-            "--formant-band", met=repr(text), expected="NAME:LOW-HIGH in Hz, LOW below HIGH, as F1:300-900"
+            "--formant-band", got=repr(text), expected="NAME:LOW-HIGH in Hz, LOW below HIGH, as F1:300-900"
         )
     return band
 
@@ -83,7 +83,7 @@ def formant_bins(band: Band, mel: MelConfig, *, legacy_bins: bool = False) -> ra
     if band.high > mel.nyquist:
         raise ConfigError(
             f"--formant-band {band.name}",
-            met=f"{band.high:g} Hz",
+            got=f"{band.high:g} Hz",
             expected=f"at most the Nyquist frequency, {mel.nyquist:g} Hz",
         )
     if legacy_bins:
@@ -248,9 +248,9 @@ def read_clip(video: AnyPath, net: MriAcoustic) -> Clip:
 
 def _check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
-        raise ConfigError("--device", met=device, expected="cpu or cuda")
+        raise ConfigError("--device", got=device, expected="cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise BackendError("--device cuda", met="no GPU that torch can use", expected="one, or --device cpu")
+        raise BackendError("--device cuda", got="no GPU that torch can use", expected="one, or --device cpu")
 
 
 def _parsed(bands: Sequence[str]) -> list[Band]:
@@ -258,7 +258,7 @@ def _parsed(bands: Sequence[str]) -> list[Band]:
     names = [band.name for band in parsed]
     if not names or len(set(names)) < len(names):
         raise ConfigError(
-            "--formant-band", met=", ".join(names) or "none", expected="bands of different names"
+            "--formant-band", got=", ".join(names) or "none", expected="bands of different names"
         )
     return parsed
 
@@ -271,7 +271,7 @@ def net_statistics(net: MriAcoustic, scaler: AnyPath | None) -> Statistics:
     if config.mel_mean is None or config.mel_std is None:
         raise ConfigError(
             "scaler",
-            met="no mean and deviation of the mel bands in the configuration",
+            got="no mean and deviation of the mel bands in the configuration",
             expected="--scaler scaler.json of the data set",
             cause="the net's mels are standardised, and a band's power is not to be told without",
         )
@@ -282,7 +282,7 @@ def _check_targets(targets: Sequence[int], frames: int) -> None:
     for target in targets:
         if not 0 <= target < frames:
             raise ConfigError(
-                "--target-frames", met=str(target), expected=f"0 to {frames - 1}, as the video has"
+                "--target-frames", got=str(target), expected=f"0 to {frames - 1}, as the video has"
             )
 
 

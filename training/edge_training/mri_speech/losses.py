@@ -74,7 +74,7 @@ def bins_of(bands: Sequence[Band], mel: MelConfig) -> tuple[Bins, ...]:
         if start >= stop:
             raise ConfigError(
                 f"band {band.name!r}",
-                met=f"{band.low:g} … {band.high:g} Hz",
+                got=f"{band.low:g} … {band.high:g} Hz",
                 expected=f"the centre of a mel band, {centres[0]:.0f} … {centres[-1]:.0f} Hz",
                 cause="the band lies above the Nyquist frequency"
                 if band.low >= mel.nyquist
@@ -118,7 +118,7 @@ class MaskedMSEMAE(nn.Module):
             if not 0 <= band.start < band.stop <= n_mels:
                 raise ConfigError(
                     f"band {band.name!r}",
-                    met=f"mel bands {band.start} … {band.stop - 1} of {n_mels}",
+                    got=f"mel bands {band.start} … {band.stop - 1} of {n_mels}",
                     expected="bands that the mel has",
                     cause="the origin's bins are of 64 bands; give bands in Hz for another number",
                 )

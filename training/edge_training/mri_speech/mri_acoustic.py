@@ -113,7 +113,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
 class MriAcousticConfig:
     """Sizes of the net, and what has to be known to feed it and to read its answer.
 
-    Raises ConfigError that names the entry, the value met and the rule.
+    Raises ConfigError that names the entry, the value got and the rule.
     """
 
     image_size: int = 256  # pixels, of the square picture
@@ -129,7 +129,7 @@ class MriAcousticConfig:
     def __post_init__(self) -> None:
         for name, rule, holds in self._rules():
             if not holds:
-                raise ConfigError(name, met=f"{_listed(getattr(self, name))!r:.60}", expected=rule)
+                raise ConfigError(name, got=f"{_listed(getattr(self, name))!r:.60}", expected=rule)
 
     def _rules(self) -> Iterator[tuple[str, str, bool]]:
         """(field, what it must be, whether it is)."""
@@ -209,10 +209,10 @@ def _from_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
             raise _unknown_entry(key, (*_META_ENTRIES, *_NET_ENTRIES))
     layout = meta.get("layout", "legacy")
     if layout not in LAYOUTS:
-        raise ConfigError("layout", met=repr(layout), expected=" or ".join(LAYOUTS))
+        raise ConfigError("layout", got=repr(layout), expected=" or ".join(LAYOUTS))
     height, width = meta.get("resize_h", 256), meta.get("resize_w", 256)
     if height != width:
-        raise ConfigError("resize_h, resize_w", met=f"{height} × {width}", expected="a square")
+        raise ConfigError("resize_h, resize_w", got=f"{height} × {width}", expected="a square")
     mel = replace(
         LAYOUTS[layout],
         sample_rate=meta["sr"],
@@ -231,7 +231,7 @@ def _from_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
 def _unknown_entry(key: str, known: Sequence[str]) -> ConfigError:
     near = difflib.get_close_matches(key, known, n=1)
     cause = f"is {near[0]!r} meant?" if near else ""
-    return ConfigError(f"entry {key!r}", met="an unknown entry", expected=", ".join(known), cause=cause)
+    return ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known), cause=cause)
 
 
 def _whole(value: object, low: int, high: int) -> bool:
@@ -498,7 +498,7 @@ class MriAcoustic(nn.Module):
         wrong = any(isinstance(side, int) and side != size for side in frames.shape[-2:])
         if frames.ndim not in (4, 5) or wrong:
             raise InputError(
-                "frames", met=f"shape {tuple(frames.shape)}", expected=f"(batch, frames, 1, {size}, {size})"
+                "frames", got=f"shape {tuple(frames.shape)}", expected=f"(batch, frames, 1, {size}, {size})"
             )
         recompute = self.recompute and self.training and torch.is_grad_enabled()
         maps: Tensor = self.cnn.backbone(frames.reshape(-1, 1, size, size), recompute)

@@ -69,13 +69,13 @@ def open_predictor(
         CheckpointError, BundleError, BackendError: weights or a bundle of another net, or damaged.
     """
     if mode not in MODES:
-        raise ConfigError("mode", met=repr(mode), expected=" or ".join(MODES))
+        raise ConfigError("mode", got=repr(mode), expected=" or ".join(MODES))
     if bundle is not None and checkpoint is None and config is None:
         return _of_bundle(bundle, mode, backend)
     if checkpoint is None or bundle is not None:
         raise ConfigError(
             "checkpoint and bundle",
-            met="neither" if checkpoint is bundle else "both, or a configuration beside a bundle",
+            got="neither" if checkpoint is bundle else "both, or a configuration beside a bundle",
             expected="a checkpoint and its configuration, or a bundle",
         )
     return _of_checkpoint(checkpoint, config, mode)
@@ -121,7 +121,7 @@ def _of_bundle(bundle: AnyPath, mode: str, backend: str | Backend) -> Predictor:
         if frames_at_once.only or length > (frames_at_once.high or length):
             raise InputError(
                 str(bundle),
-                met=f"{length} pictures in one pass",
+                got=f"{length} pictures in one pass",
                 expected="a number that its artifact takes",
                 cause="choose --mode window, or a bundle with a free time axis",
             )
@@ -172,7 +172,7 @@ def predicted_mels(
             if frames.shape[1:] != (size, size):
                 raise ConfigError(
                     f"{folder}: {name}",
-                    met=f"pictures of {frames.shape[2]} × {frames.shape[1]} pixels",
+                    got=f"pictures of {frames.shape[2]} × {frames.shape[1]} pixels",
                     expected=f"{size} × {size}, as the net takes them",
                     cause=f"prepare the data with --size {size}",
                 )

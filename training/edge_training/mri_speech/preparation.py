@@ -89,15 +89,15 @@ class Preparation:
     def __post_init__(self) -> None:
         for name, choices in (("layout", get_args(Layout)), ("frame_scaling", get_args(FrameScaling))):
             if getattr(self, name) not in choices:
-                raise ConfigError(name, met=repr(getattr(self, name)), expected=" or ".join(choices))
+                raise ConfigError(name, got=repr(getattr(self, name)), expected=" or ".join(choices))
         if self.layout == "legacy" and self.frame_scaling != "full-scale":
-            raise ConfigError("frame_scaling", met="'min-max'", expected="'full-scale' in layout legacy")
+            raise ConfigError("frame_scaling", got="'min-max'", expected="'full-scale' in layout legacy")
         for name, low, high in (("size", 16, 1024), ("ref_frames", 1, 1024), ("seed", 0, 2**32)):
             if not low <= getattr(self, name) <= high:
                 expected = f"a whole number, {low} … {high}"
-                raise ConfigError(name, met=str(getattr(self, name)), expected=expected)
+                raise ConfigError(name, got=str(getattr(self, name)), expected=expected)
         if not 0 <= self.valid_ratio < 1:
-            raise ConfigError("valid_ratio", met=f"{self.valid_ratio}", expected="a number in 0 … 1")
+            raise ConfigError("valid_ratio", got=f"{self.valid_ratio}", expected="a number in 0 … 1")
         mel = replace(
             PRESETS["rtmri"],
             sample_rate=self.sample_rate,
@@ -167,7 +167,7 @@ def prepare(
         BackendError: a video needs opencv and this machine lacks it.
     """
     if workers is not None and workers < 1:
-        raise ConfigError("workers", met=f"{workers}", expected="at least 1")
+        raise ConfigError("workers", got=f"{workers}", expected="at least 1")
     chosen, target = preparation or Preparation(), Path(out)
     clips, skipped = find_clips(Path(videos), Path(wavs))
     with replace_directory(target, overwrite, ours=_is_prepared) as fresh:
@@ -199,7 +199,7 @@ def _nothing_left(skipped: Mapping[str, InputError]) -> InputError:
     first = next(iter(skipped.values()))
     others = f"and none of the other {len(skipped) - 1} clips can be used" if len(skipped) > 1 else ""
     cause = "; ".join(text for text in (first.cause, others) if text)
-    return InputError(first.what, met=first.met, expected=first.expected, cause=cause)
+    return InputError(first.what, got=first.got, expected=first.expected, cause=cause)
 
 
 def _partial(target: Path) -> Path:
@@ -232,12 +232,12 @@ def find_clips(videos: Path, wavs: Path) -> tuple[list[Clip], dict[str, InputErr
             continue
         found = ", ".join(str(path) for path in ours + theirs)
         skipped[name] = InputError(
-            f"clip {name}", met=found, expected=f"one video and one recording named {name}"
+            f"clip {name}", got=found, expected=f"one video and one recording named {name}"
         )
     if not clips:
         raise InputError(
             f"{videos} and {wavs}",
-            met=f"{len(pictures)} videos, {len(sounds)} recordings, none of them of one name",
+            got=f"{len(pictures)} videos, {len(sounds)} recordings, none of them of one name",
             expected="ID.mp4 and ID.wav",
             cause="names are compared without folder and suffix",
         )
@@ -246,8 +246,8 @@ def find_clips(videos: Path, wavs: Path) -> tuple[list[Clip], dict[str, InputErr
 
 def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     if not folder.is_dir():
-        met = "a file" if folder.exists() else "no such folder"
-        raise InputError(str(folder), met=met, expected=f"a folder of {', '.join(suffixes)}")
+        got = "a file" if folder.exists() else "no such folder"
+        raise InputError(str(folder), got=got, expected=f"a folder of {', '.join(suffixes)}")
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in suffixes and path.is_file():
@@ -282,7 +282,7 @@ class _Run:
         if not earlier and self.place.exists() and any(self.place.iterdir()):
             raise TargetError(
                 str(self.place),
-                met="a folder of something else",
+                got="a folder of something else",
                 expected="a name that is free while the data are prepared",
                 cause="choose another --out, or move the folder away",
             )
@@ -338,7 +338,7 @@ class _Run:
             except BrokenProcessPool as error:
                 raise InputError(
                     "a worker process",
-                    met="its sudden end",
+                    got="its sudden end",
                     expected="one that lives as long as its work",
                     cause="the machine may be short of memory; the same command with --workers 1 goes on",
                 ) from error
@@ -383,7 +383,7 @@ def _write_sample(clip: Clip, preparation: Preparation, peak: float, place: Path
     if length < preparation.ref_frames:
         raise InputError(
             str(clip.video),
-            met=f"{length} frames",
+            got=f"{length} frames",
             expected=f"at least {preparation.ref_frames}, one training window",
         )
     if preparation.layout == "padded":
@@ -431,7 +431,7 @@ def _check_lengths(clip: Clip, video: float, audio: float) -> None:
     if abs(video - audio) > APART:
         raise InputError(
             str(clip.video),
-            met=f"{video:.2f} s",
+            got=f"{video:.2f} s",
             expected=f"within {APART:g} s of the {audio:.2f} s of {clip.audio.name}",
             cause="they are of different takes, or the video says a wrong frame rate",
         )

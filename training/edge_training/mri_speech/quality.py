@@ -74,7 +74,7 @@ def judge(predictor: Predictor, data: MriData) -> MriQuality:
     Raises InputError where there are none.
     """
     if not data.validation_names:
-        raise InputError(str(data.source.folder), met="no validation clips", expected="at least one")
+        raise InputError(str(data.source.folder), got="no validation clips", expected="at least one")
     found = {}
     for index, name in enumerate(data.validation_names):
         item = data.validation_item(index)

@@ -78,10 +78,10 @@ class MriAcousticFit(FitConfig):
         super().__post_init__()
         if self.batch_size % self.micro_batch:
             raise ConfigError(
-                "micro_batch", met=f"{self.micro_batch}", expected=f"a divisor of {self.batch_size}"
+                "micro_batch", got=f"{self.micro_batch}", expected=f"a divisor of {self.batch_size}"
             )
         if self.mode == "full" and self.split == "window":
-            raise ConfigError("split", met="'window'", expected="'clip' in mode full")
+            raise ConfigError("split", got="'window'", expected="'clip' in mode full")
         _ = self.bins  # checks them
 
     def _rules(self) -> Iterator[tuple[str, str, bool]]:
@@ -144,14 +144,14 @@ class MriAcousticFit(FitConfig):
 
 def _band(entry: Any) -> Band:
     if not isinstance(entry, Mapping):
-        raise ConfigError("bands", met=repr(entry), expected="objects of name, low, high (Hz) and weight")
+        raise ConfigError("bands", got=repr(entry), expected="objects of name, low, high (Hz) and weight")
     names = {f.name for f in fields(Band)}
     refuse_unknown(entry, names)
     if lacking := sorted(names - entry.keys()):
-        raise ConfigError("bands", met=f"no {', '.join(lacking)}", expected="name, low, high and weight")
+        raise ConfigError("bands", got=f"no {', '.join(lacking)}", expected="name, low, high and weight")
     for name in ("low", "high", "weight"):
         if not is_number(entry[name], least=0):
-            raise ConfigError(f"bands: {name}", met=repr(entry[name]), expected="a number, 0 or more")
+            raise ConfigError(f"bands: {name}", got=repr(entry[name]), expected="a number, 0 or more")
     return Band(**entry)
 
 
@@ -393,7 +393,7 @@ def _moments(path: Path, parameters: list[Tensor]) -> Mapping[int, Any]:
     if len(state) != len(parameters) or shapes != [parameter.shape for parameter in parameters]:
         raise CheckpointError(
             f"{path}: optimizer_state_dict",
-            met=f"{len(state)} states of other shapes",
+            got=f"{len(state)} states of other shapes",
             expected=f"{len(parameters)}, one for each parameter of mri-acoustic, in its order",
             cause="the optimiser belongs to another net",
         )

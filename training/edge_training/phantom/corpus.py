@@ -83,17 +83,17 @@ def _checked(systems: Sequence[str], utterances: int, speakers: int | None) -> l
     unknown = [name for name in systems if name not in SYSTEMS]
     if unknown or not systems:
         raise ConfigError(
-            "systems", met=", ".join(map(repr, unknown)) or "none", expected=f"some of {', '.join(SYSTEMS)}"
+            "systems", got=", ".join(map(repr, unknown)) or "none", expected=f"some of {', '.join(SYSTEMS)}"
         )
     chosen = [system for system in SYSTEMS if system in systems]
     fewest = max(FEWEST[system] for system in chosen)
     if utterances < fewest:
         raise ConfigError(
-            "utterances", met=str(utterances), expected=f"at least {fewest} for {', '.join(chosen)}",
+            "utterances", got=str(utterances), expected=f"at least {fewest} for {', '.join(chosen)}",
             cause="some are kept apart for validation",
         )  # fmt: skip
     if speakers is not None and speakers < 1:
-        raise ConfigError("speakers", met=str(speakers), expected="at least 1")
+        raise ConfigError("speakers", got=str(speakers), expected="at least 1")
     return chosen
 
 

@@ -56,7 +56,7 @@ def _load(module: str, what: str, library: str, cure: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise BackendError(what, met=f"no module named {module}", expected=library, cause=cure) from error
+        raise BackendError(what, got=f"no module named {module}", expected=library, cause=cure) from error
 
 
 def write_json(path: Path, value: object) -> None:
@@ -119,7 +119,7 @@ def _write_mp4(cv2: Any, path: Path, video: NDArray[np.uint8]) -> None:
     writer = cv2.VideoWriter(str(path), codec, MRI_RATE, (width, height), isColor=False)
     if not writer.isOpened():
         raise TargetError(
-            str(path), met="a video writer that does not open", expected="an opencv with an MPEG-4 encoder"
+            str(path), got="a video writer that does not open", expected="an opencv with an MPEG-4 encoder"
         )
     for frame in video:
         writer.write(frame)

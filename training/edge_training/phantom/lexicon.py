@@ -160,7 +160,7 @@ def syllables(word: str) -> tuple[Syllable, ...]:
         match = _SYLLABLE.match(word, place)
         if match is None:
             raise InputError(
-                f"word {word!r}", met=f"{word[place:]!r}", expected="syllables such as ka, shi, o or pan",
+                f"word {word!r}", got=f"{word[place:]!r}", expected="syllables such as ka, shi, o or pan",
                 cause=f"consonants are {' '.join(CONSONANTS)}, vowels {' '.join(VOWELS)}",
             )  # fmt: skip
         onset, vowel, coda = match.groups()
@@ -174,5 +174,5 @@ def syllables(word: str) -> tuple[Syllable, ...]:
         )
         place = match.end()
     if not found:
-        raise InputError("word", met="no letters", expected="syllables such as ka, shi, o or pan")
+        raise InputError("word", got="no letters", expected="syllables such as ka, shi, o or pan")
     return tuple(found)

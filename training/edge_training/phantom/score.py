@@ -148,7 +148,7 @@ def _lay_out(
     duration = float(np.ceil(ends[-1] / QUANTUM - 1e-6) * QUANTUM)
     if duration > MAX_SECONDS:
         raise ConfigError(
-            "words", met=f"{duration:.0f} s of speech", expected=f"at most {MAX_SECONDS:.0f} s an utterance"
+            "words", got=f"{duration:.0f} s of speech", expected=f"at most {MAX_SECONDS:.0f} s an utterance"
         )
     ends[-1] = duration
     edges = np.concatenate([[0.0], ends])

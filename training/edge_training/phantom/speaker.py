@@ -28,7 +28,7 @@ def generator(seed: int, owner: Owner, index: int, purpose: str) -> np.random.Ge
     """
     for name, value in (("seed", seed), ("index", index)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-            raise ConfigError(name, met=repr(value), expected="a whole number, 0 or more")
+            raise ConfigError(name, got=repr(value), expected="a whole number, 0 or more")
     key = (OWNERS.index(owner), int(index), PURPOSES.index(purpose))
     return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=key))
 
@@ -51,7 +51,7 @@ class Speaker:
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
             if not low <= getattr(self, name) <= high:
-                raise ConfigError(name, met=f"{getattr(self, name):g}", expected=f"{low:g} … {high:g}")
+                raise ConfigError(name, got=f"{getattr(self, name):g}", expected=f"{low:g} … {high:g}")
 
     @classmethod
     def sample(cls, seed: int, index: int = 0) -> Self:

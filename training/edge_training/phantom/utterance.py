@@ -111,7 +111,7 @@ class Utterance:
 
     def _frames(self, rate: float) -> int:
         if not 1.0 <= rate <= 1000.0:
-            raise ConfigError("rate", met=f"{rate:g} frames per second", expected="1 … 1000")
+            raise ConfigError("rate", got=f"{rate:g} frames per second", expected="1 … 1000")
         return int(self.duration * rate + 1e-6)
 
     def _generator(self, purpose: str) -> np.random.Generator:

@@ -92,7 +92,7 @@ def synthesize(
     """
     if not RATES[0] <= sample_rate <= RATES[1] or sample_rate % 1:
         raise ConfigError(
-            "sample_rate", met=f"{sample_rate} Hz", expected=f"a whole number of Hz, {RATES[0]} … {RATES[1]}"
+            "sample_rate", got=f"{sample_rate} Hz", expected=f"a whole number of Hz, {RATES[0]} … {RATES[1]}"
         )
     times = np.arange(samples) / sample_rate
     # the same power per Hz at every rate

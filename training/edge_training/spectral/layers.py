@@ -62,12 +62,12 @@ class SpectralConfig:
 
     def __post_init__(self) -> None:
         if self.window not in get_args(Window):
-            raise ConfigError("window", met=repr(self.window), expected=", ".join(get_args(Window)))
+            raise ConfigError("window", got=repr(self.window), expected=", ".join(get_args(Window)))
         weights = 2 * self.stft.bins * self.n_fft
         if weights > MOST_WEIGHTS:
             raise ConfigError(
                 "n_fft",
-                met=f"{self.n_fft}, a kernel of {weights} numbers",
+                got=f"{self.n_fft}, a kernel of {weights} numbers",
                 expected=f"at most {MOST_WEIGHTS} numbers",
                 cause="a transform this long belongs into an FFT on the host",
             )
@@ -87,7 +87,7 @@ class SpectralConfig:
         known = [field.name for field in fields(cls)]
         for key in entries:
             if key not in known:
-                raise ConfigError(f"entry {key!r}", met="an unknown entry", expected=", ".join(known))
+                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
         return cls(**entries)
 
 

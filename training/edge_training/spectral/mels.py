@@ -36,7 +36,7 @@ class TorchMel(nn.Module):
             _check_supported(config)
             if _transform(config) != _transform(configs[0]):
                 raise ConfigError(
-                    "mel configurations", met="different transforms", expected="one for all, banks apart"
+                    "mel configurations", got="different transforms", expected="one for all, banks apart"
                 )
         first = configs[0]
         window = torch.hann_window(first.win_length, periodic=True, dtype=torch.float64).float()
@@ -96,7 +96,7 @@ def _check_supported(config: MelConfig) -> None:
     if changed:
         raise ConfigError(
             "mel configuration",
-            met=", ".join(f"{name} {getattr(config, name)!r}" for name in changed),
+            got=", ".join(f"{name} {getattr(config, name)!r}" for name in changed),
             expected="a spectrum, a bank and a natural logarithm, nothing more",
             cause="this front end is not computed on the fly; make its files with edge_runtime",
         )

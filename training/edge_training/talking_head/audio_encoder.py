@@ -38,7 +38,7 @@ class AudioEncoderConfig:
             if isinstance(value, bool) or value != field.default:
                 raise ConfigError(
                     field.name,
-                    met=repr(value),
+                    got=repr(value),
                     expected=str(field.default),
                     cause="the strides of its blocks reduce 80 mels × 16 frames to one vector of 512",
                 )
@@ -57,7 +57,7 @@ class AudioEncoderConfig:
         known = [field.name for field in fields(cls)]
         for key in entries:
             if key not in known:
-                raise ConfigError(f"entry {key!r}", met="an unknown entry", expected=", ".join(known))
+                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
         return cls(**cast("dict[str, int]", dict(entries)))
 
 

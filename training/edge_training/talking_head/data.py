@@ -187,7 +187,7 @@ def split(source: SyncSource) -> tuple[list[Clip], list[Clip]]:
     """Clips for training and for validation: by the lists, else by name."""
     folder = source.folder
     if not folder.is_dir():
-        raise InputError(str(folder), met="no such folder", expected="a folder of clips")
+        raise InputError(str(folder), got="no such folder", expected="a folder of clips")
     lists = folder / "filelists"
     if (lists / "train.txt").is_file():
         return _listed(folder, lists / "train.txt"), _listed(folder, lists / "val.txt")
@@ -196,7 +196,7 @@ def split(source: SyncSource) -> tuple[list[Clip], list[Clip]]:
     if held >= len(clips):
         raise InputError(
             str(folder),
-            met=f"{len(clips)} clips, {held} of them for validation",
+            got=f"{len(clips)} clips, {held} of them for validation",
             expected="at least one to train on",
             cause="add clips, or lower validation_clips",
         )
@@ -213,7 +213,7 @@ def find_clips(folder: Path) -> list[Clip]:
         inside = next((path for path in entries if path.is_dir()), None)
         raise InputError(
             str(place),
-            met="no clips",
+            got="no clips",
             expected=f"folders with {{k}}.jpg and {AUDIO}, or video files with a .wav beside each",
             cause=f"is {inside} meant?" if inside else "",
         )
@@ -234,14 +234,14 @@ def _listed(folder: Path, file: Path) -> list[Clip]:
         return []
     names = [words[0] for line in file.read_text(encoding="utf-8").splitlines() if (words := line.split())]
     if not names and file.name == "train.txt":
-        raise InputError(str(file), met="no names", expected="one clip a line")
+        raise InputError(str(file), got="no names", expected="one clip a line")
     places = [(name, _place(folder, name)) for name in names]
     missing = [name for name, place in places if place is None]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(
             str(file),
-            met=f"{missing[0]!r}{more} without a clip",
+            got=f"{missing[0]!r}{more} without a clip",
             expected=f"names of folders or video files below {folder} or its folder videos",
         )
     return [_clip(name, place) for name, place in places if place is not None]
@@ -260,14 +260,14 @@ def check_clip(clip: Clip, least: int) -> None:
     if not clip.audio.is_file():
         cause = "a video file's sound is not read: write it beside as 16 kHz WAV" if _is_video(clip) else ""
         raise InputError(
-            str(clip.pictures), met=f"no {clip.audio.name}", expected="its audio as WAV", cause=cause
+            str(clip.pictures), got=f"no {clip.audio.name}", expected="its audio as WAV", cause=cause
         )
     places = _video_places(clip) if _is_video(clip) else picture_places(clip)
     seconds = _seconds(clip.audio)
     if len(places) and seconds < (places[-1] + 1) / FPS - SHORT_BY:
         raise InputError(
             str(clip.audio),
-            met=f"{seconds:.2f} s",
+            got=f"{seconds:.2f} s",
             expected=f"about {(places[-1] + 1) / FPS:.2f} s, as its pictures at {FPS} a second last",
             cause="the audio is of another clip, or the pictures were taken at another rate",
         )
@@ -280,7 +280,7 @@ def check_clip(clip: Clip, least: int) -> None:
 def _too_short(name: str, windows: int, least: int) -> InputError:
     return InputError(
         name,
-        met=f"{windows} windows of {PICTURES} pictures in a row with their audio",
+        got=f"{windows} windows of {PICTURES} pictures in a row with their audio",
         expected=f"at least {least}",
         cause="leave this clip out, or take fewer windows of a clip",
     )
@@ -307,7 +307,7 @@ def _seconds(path: Path) -> float:
         rate, samples = audio.sample_rate, len(audio.samples)
     if rate != RATE:
         raise InputError(
-            str(path), met=f"{rate} Hz", expected=f"{RATE} Hz", cause="resample the audio to 16 kHz"
+            str(path), got=f"{rate} Hz", expected=f"{RATE} Hz", cause="resample the audio to 16 kHz"
         )
     return samples / rate
 
@@ -328,7 +328,7 @@ def picture_places(clip: Clip) -> NDArray[np.int64]:
     if not stems:
         raise InputError(
             str(clip.pictures),
-            met="no pictures",
+            got="no pictures",
             expected="{k}.jpg, one for each picture of the video",
             cause="audio without video cannot teach synchrony",
         )
@@ -336,7 +336,7 @@ def picture_places(clip: Clip) -> NDArray[np.int64]:
     if wrong:
         raise InputError(
             str(clip.pictures / f"{wrong[0]}.jpg"),
-            met="a name that is not a number",
+            got="a name that is not a number",
             expected="the picture's place in the video, counted from 0",
         )
     return np.array(sorted({int(stem) for stem in stems}), np.int64)
@@ -353,7 +353,7 @@ def _read_pictures(clip: Clip) -> tuple[NDArray[np.int64], Pictures]:
             picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             if picture is None:
                 path = str(names[int(place)])
-                raise InputError(path, met="bytes that opencv cannot decode", expected="a picture")
+                raise InputError(path, got="bytes that opencv cannot decode", expected="a picture")
             yield picture
 
     return places, _lower_halves(cv2, decoded())
@@ -396,7 +396,7 @@ def _video_places(clip: Clip) -> NDArray[np.int64]:
     if abs(rate - FPS) > 0.01:
         raise InputError(
             str(clip.pictures),
-            met=f"{rate:g} pictures a second",
+            got=f"{rate:g} pictures a second",
             expected=str(FPS),
             cause=f"convert it: ffmpeg -i {clip.pictures.name} -r {FPS} …",
         )
@@ -406,7 +406,7 @@ def _video_places(clip: Clip) -> NDArray[np.int64]:
 def _capture(cv2: Any, clip: Clip) -> Any:
     capture = cv2.VideoCapture(str(clip.pictures))
     if not capture.isOpened():
-        raise InputError(str(clip.pictures), met="bytes that opencv cannot open", expected="a video file")
+        raise InputError(str(clip.pictures), got="bytes that opencv cannot open", expected="a video file")
     return capture
 
 
@@ -420,7 +420,7 @@ def _opencv() -> Any:
     except ImportError as error:
         raise BackendError(
             "reading pictures",
-            met="no module named cv2",
+            got="no module named cv2",
             expected="opencv",
             cause="pip install 'edge-export[video]'",
         ) from error

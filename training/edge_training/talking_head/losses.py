@@ -50,7 +50,7 @@ def bce_loss(similarity: Tensor, clips: Tensor, other_clips: float = 0.0) -> Ten
     ):
         if share > 0:
             if not wrong.any():
-                raise InputError("batch", met="no wrong pairs", expected=f"some windows of the {where}")
+                raise InputError("batch", got="no wrong pairs", expected=f"some windows of the {where}")
             loss = loss - 0.5 * share * (1 - s[wrong]).log().mean()
     return loss
 

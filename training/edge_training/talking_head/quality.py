@@ -101,11 +101,11 @@ def judge(recordings: Sequence[Embedded]) -> SyncQuality:
     """All figures; InputError for fewer than two recordings, or without windows far enough apart."""
     if len(recordings) < 2:
         raise InputError(
-            "recordings", met=str(len(recordings)), expected="at least 2, for wrong audio of another one"
+            "recordings", got=str(len(recordings)), expected="at least 2, for wrong audio of another one"
         )
     same = [verdict for one in recordings for verdict in same_clip(one)]
     if not same:
-        raise InputError("recordings", met="no windows 5 pictures apart", expected="longer recordings")
+        raise InputError("recordings", got="no windows 5 pictures apart", expected="longer recordings")
     other = [verdict for index in range(len(recordings)) for verdict in _other_clips(recordings, index)]
     found = np.array([offset for one in recordings for offset in offsets(one)])
     accuracy = float(np.mean(same)), float(np.mean(other))
@@ -165,10 +165,10 @@ def load_towers(run: Path, *, best: bool = True, encoder: Path | None = None) ->
     """
     record = read_config(run / "config.json")
     if record.get("net") != "audio-encoder":
-        raise ConfigError(str(run), met=f"a run of {record.get('net')!r}", expected="one of 'audio-encoder'")
+        raise ConfigError(str(run), got=f"a run of {record.get('net')!r}", expected="one of 'audio-encoder'")
     places = sorted((run / FOLDER).glob("best.ckpt" if best else "step-*.ckpt"))
     if not places:
-        raise InputError(str(run), met="no checkpoint", expected="a run that has written one")
+        raise InputError(str(run), got="no checkpoint", expected="a run that has written one")
     state = WholeCheckpoints().load_checkpoint(places[-1])["state_dict"]
     face, audio = SyncNetFace(SyncNetFaceConfig.from_json(record["config"]["face"])), AudioEncoder()
     for net, prefix in ((face, "face."), (audio, "audio.")):

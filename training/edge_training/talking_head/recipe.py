@@ -65,7 +65,7 @@ class AudioEncoderFit(FitConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.loss == "bce" and self.other_clips > 0 and self.batch_size < 2:
-            raise ConfigError("other_clips", met="batch_size 1", expected="2 or more clips in a step")
+            raise ConfigError("other_clips", got="batch_size 1", expected="2 or more clips in a step")
 
     def _rules(self) -> Iterator[tuple[str, str, bool]]:
         yield from super()._rules()
@@ -95,7 +95,7 @@ class AudioEncoderFit(FitConfig):
         values = {name: value for name, value in entries.items() if name in ours - {"face"}}
         if "face" in entries:
             if not isinstance(entries["face"], Mapping):
-                raise ConfigError("face", met=repr(entries["face"]), expected="an object { … }")
+                raise ConfigError("face", got=repr(entries["face"]), expected="an object { … }")
             values["face"] = SyncNetFaceConfig.from_json(entries["face"])
         net = AudioEncoderConfig.from_json({k: v for k, v in entries.items() if k in theirs})
         return cls(net=net, **values)

@@ -35,7 +35,7 @@ class SyncNetFaceConfig:
 
     def __post_init__(self) -> None:
         if isinstance(self.width, bool) or not isinstance(self.width, int) or not 1 <= self.width <= 128:
-            raise ConfigError("width", met=repr(self.width), expected="a whole number in 1 … 128")
+            raise ConfigError("width", got=repr(self.width), expected="a whole number in 1 … 128")
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)
@@ -46,7 +46,7 @@ class SyncNetFaceConfig:
         known = [field.name for field in fields(cls)]
         for key in entries:
             if key not in known:
-                raise ConfigError(f"entry {key!r}", met="an unknown entry", expected=", ".join(known))
+                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
         return cls(**cast("dict[str, int]", dict(entries)))
 
 

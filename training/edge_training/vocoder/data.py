@@ -118,13 +118,13 @@ def split_recordings(folder: Path, validation_clips: int | None) -> tuple[list[P
     Raises InputError for a folder without recordings, or with none left to train on.
     """
     if not folder.is_dir():
-        met = "a file" if folder.exists() else "no such folder"
-        raise InputError(str(folder), met=met, expected="a folder of recordings")
+        got = "a file" if folder.exists() else "no such folder"
+        raise InputError(str(folder), got=got, expected="a folder of recordings")
     place = folder / "wavs" if (folder / "wavs").is_dir() else folder
     found = {path.stem: path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES}
     if not found:
         raise InputError(
-            str(place), met="no recordings", expected=f"files {', '.join(SUFFIXES)}", cause=_guess(folder)
+            str(place), got="no recordings", expected=f"files {', '.join(SUFFIXES)}", cause=_guess(folder)
         )
     if (folder / "training.txt").is_file():
         return _listed(folder, "training.txt", found), _listed(folder, "validation.txt", found)
@@ -133,7 +133,7 @@ def split_recordings(folder: Path, validation_clips: int | None) -> tuple[list[P
     if held >= len(paths):
         raise InputError(
             str(place),
-            met=f"{len(paths)} recordings, {held} of them for validation",
+            got=f"{len(paths)} recordings, {held} of them for validation",
             expected="at least one to train on",
             cause="add recordings, or lower validation_clips",
         )
@@ -158,11 +158,11 @@ def _listed(folder: Path, name: str, found: dict[str, Path]) -> list[Path]:
     if missing:
         raise InputError(
             str(file),
-            met=f"{missing[0]!r} and {len(missing) - 1} more names without a recording",
+            got=f"{missing[0]!r} and {len(missing) - 1} more names without a recording",
             expected="names of recordings in this folder",
         )
     if not stems and name == "training.txt":
-        raise InputError(str(file), met="no names", expected="one recording a line")
+        raise InputError(str(file), got="no names", expected="one recording a line")
     return [found[stem] for stem in stems]
 
 
@@ -171,13 +171,13 @@ def _check_rate(path: Path, rate: int) -> None:
     try:
         import soundfile
 
-        met = int(soundfile.info(path).samplerate)
+        got = int(soundfile.info(path).samplerate)
     except (ImportError, OSError, RuntimeError):
-        met = read_audio(path).sample_rate
-    if met != rate:
+        got = read_audio(path).sample_rate
+    if got != rate:
         raise InputError(
             str(path),
-            met=f"{met} Hz",
+            got=f"{got} Hz",
             expected=f"{rate} Hz",
             cause="resample the recordings, or choose a configuration of their rate",
         )
@@ -188,7 +188,7 @@ def _read(path: Path, source: VocoderSource) -> Samples:
     least = source.mel.min_samples
     if len(audio.samples) < least:
         raise InputError(
-            str(path), met=f"{len(audio.samples)} samples", expected=f"at least {least}, one frame"
+            str(path), got=f"{len(audio.samples)} samples", expected=f"at least {least}, one frame"
         )
     samples = audio.samples
     largest = float(np.abs(samples).max())
@@ -204,14 +204,14 @@ def _mel_folders(source: VocoderSource) -> Iterator[Path]:
     for folder in (source.mels, source.extra_mels):
         if folder is not None:
             if not folder.is_dir():
-                raise InputError(str(folder), met="no such folder", expected="a folder of mels, NAME.npy")
+                raise InputError(str(folder), got="no such folder", expected="a folder of mels, NAME.npy")
             yield folder
 
 
 def _mel_file(folder: Path, name: str) -> Path:
     file = folder / f"{name}.npy"
     if not file.is_file():
-        raise InputError(str(file), met="no such file", expected="a mel for each recording")
+        raise InputError(str(file), got="no such file", expected="a mel for each recording")
     return file
 
 
@@ -223,14 +223,14 @@ def read_mel(path: str | os.PathLike[str], config: MelConfig) -> Samples:
     try:
         mel = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError(str(path), met="bytes that numpy cannot read", expected="a .npy array") from error
+        raise InputError(str(path), got="bytes that numpy cannot read", expected="a .npy array") from error
     if mel.ndim == 3 and len(mel) == 1:
         mel = mel[0]
     if mel.ndim != 2 or len(mel) != config.bands or not np.issubdtype(mel.dtype, np.floating):
         turned = mel.ndim == 2 and mel.shape[-1] == config.bands
         raise InputError(
             str(path),
-            met=f"{mel.dtype} of shape {mel.shape}",
+            got=f"{mel.dtype} of shape {mel.shape}",
             expected=f"floats of shape ({config.bands}, frames)",
             cause="transpose it" if turned else "the mel is of another configuration",
         )
@@ -238,7 +238,7 @@ def read_mel(path: str | os.PathLike[str], config: MelConfig) -> Samples:
     if not np.isfinite(mel).all() or (mel.size and mel.min() < lowest - 0.1):
         raise InputError(
             str(path),
-            met=f"values down to {mel.min():.4g}",
+            got=f"values down to {mel.min():.4g}",
             expected=f"natural logarithms, finite, at least {lowest:.4g}",
             cause="mels in decibels, or standardised ones, must be converted first",
         )
@@ -250,7 +250,7 @@ def _check_lengths(path: Path, frames: int, samples: int, config: MelConfig) -> 
     if abs(frames - whole) > FRAMES_APART or frames == 0:
         raise InputError(
             f"{path.stem}.npy",
-            met=f"{frames} frames",
+            got=f"{frames} frames",
             expected=f"about {whole}, one for each {config.hop_length} samples of {path.name}",
             cause="the mel was made from another recording, or with another hop or rate",
         )

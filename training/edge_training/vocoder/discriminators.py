@@ -71,25 +71,25 @@ class ScaleConfig:
 
     def __post_init__(self) -> None:
         if self.scales < 1:
-            raise ConfigError("scales", met=str(self.scales), expected="at least 1")
+            raise ConfigError("scales", got=str(self.scales), expected="at least 1")
         for name in ("channels", "kernels", "strides", "groups"):
             _check_wholes(name, getattr(self, name))
             if len(getattr(self, name)) != len(self.channels):
                 raise ConfigError(
-                    name, met=f"{len(getattr(self, name))} layers", expected=f"{len(self.channels)}"
+                    name, got=f"{len(getattr(self, name))} layers", expected=f"{len(self.channels)}"
                 )
         for before, after, groups in zip((1, *self.channels), self.channels, self.groups, strict=False):
             if before % groups or after % groups:
                 raise ConfigError(
                     "groups",
-                    met=f"{groups} groups of {before} → {after} channels",
+                    got=f"{groups} groups of {before} → {after} channels",
                     expected="divisors of both",
                 )
 
 
 def _check_wholes(name: str, values: tuple[int, ...]) -> None:
     if not values or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
-        raise ConfigError(name, met=repr(list(values)), expected="a list of positive whole numbers")
+        raise ConfigError(name, got=repr(list(values)), expected="a list of positive whole numbers")
 
 
 class PeriodDiscriminator(nn.Module):
@@ -201,7 +201,7 @@ def load_stock_state(module: nn.Module, state: Mapping[str, Tensor], *, name: st
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise CheckpointError(
             name,
-            met=f"missing, unknown or differently shaped {', '.join(differing[:3])}{more}",
+            got=f"missing, unknown or differently shaped {', '.join(differing[:3])}{more}",
             expected=f"the {len(shapes)} tensors of this discriminator",
             cause="its periods, channels or scales are others than the configuration's",
         )

@@ -73,7 +73,7 @@ TRAINING_ENTRIES = frozenset(
 class HifiGanConfig:
     """A stock `config.json`, entry for entry, less what training alone reads; checked as a whole.
 
-    Raises ConfigError that names the entry, the value met, the rule, and what would go wrong.
+    Raises ConfigError that names the entry, the value got, the rule, and what would go wrong.
     """
 
     resblock: int  # type of residual block, 1 or 2
@@ -153,7 +153,7 @@ class HifiGanConfig:
                 raise _unknown_entry(key, (*known, *TRAINING_ENTRIES))
         for name, field in known.items():
             if name not in entries and field.default is MISSING:
-                raise ConfigError(name, met="no such entry", expected="an entry as in HiFi-GAN's config.json")
+                raise ConfigError(name, got="no such entry", expected="an entry as in HiFi-GAN's config.json")
         values = {name: _tupled(entries[name]) for name in known if name in entries}
         if values["resblock"] in ("1", "2"):  # stock configs spell it as a string
             values["resblock"] = int(values["resblock"])
@@ -173,7 +173,7 @@ def _unknown_entry(key: str, known: tuple[str, ...]) -> ConfigError:
         if near
         else "the net may be another than HiFi-GAN; delete the entry if training alone reads it"
     )
-    return ConfigError(f"entry {key!r}", met="an unknown entry", expected="HiFi-GAN's entries", cause=cause)
+    return ConfigError(f"entry {key!r}", got="an unknown entry", expected="HiFi-GAN's entries", cause=cause)
 
 
 def _tupled(value: Any) -> Any:
@@ -230,7 +230,7 @@ def _check_types(config: HifiGanConfig) -> None:
     for name, (holds, expected) in _TYPES.items():
         value = getattr(config, name)
         if not holds(value):
-            raise ConfigError(name, met=repr(_listed(value)), expected=expected)
+            raise ConfigError(name, got=repr(_listed(value)), expected=expected)
 
 
 def _check_sizes(config: HifiGanConfig) -> None:
@@ -238,11 +238,11 @@ def _check_sizes(config: HifiGanConfig) -> None:
         value = getattr(config, name)
         rows = value if isinstance(value, tuple) else (value,)
         if len(rows) > MOST_ENTRIES:
-            raise ConfigError(name, met=f"{len(rows)} entries", expected=f"at most {MOST_ENTRIES}")
-        met = max(max(row) if isinstance(row, tuple) else row for row in rows)
-        if met > largest:
+            raise ConfigError(name, got=f"{len(rows)} entries", expected=f"at most {MOST_ENTRIES}")
+        got = max(max(row) if isinstance(row, tuple) else row for row in rows)
+        if got > largest:
             raise ConfigError(
-                name, met=str(met), expected=f"at most {largest}", cause="no such net fits into memory"
+                name, got=str(got), expected=f"at most {largest}", cause="no such net fits into memory"
             )
 
 
@@ -252,13 +252,13 @@ def _check_stages(config: HifiGanConfig) -> None:
     if len(rates) != len(kernels):
         raise ConfigError(
             "upsample_kernel_sizes",
-            met=f"{len(kernels)} kernels",
+            got=f"{len(kernels)} kernels",
             expected=f"{len(rates)}, one for each rate",
         )
     if prod(rates) != config.hop_size:
         raise ConfigError(
             "upsample_rates",
-            met=f"{_times(rates)} = {prod(rates)}",
+            got=f"{_times(rates)} = {prod(rates)}",
             expected=f"a product equal to hop_size, {config.hop_size}",
             cause="each mel frame must give one hop of samples",
         )
@@ -268,29 +268,29 @@ def _check_stages(config: HifiGanConfig) -> None:
     if channels % halvings:
         raise ConfigError(
             "upsample_initial_channel",
-            met=str(channels),
+            got=str(channels),
             expected=f"a multiple of {halvings}",
             cause=f"each of the {len(rates)} stages halves the channels",
         )
 
 
 def _check_kernel(stage: int, rate: int, kernel: int, odd_kernels: OddKernels) -> None:
-    what, met = f"upsample_kernel_sizes[{stage}]", f"kernel {kernel} with rate {rate}"
+    what, got = f"upsample_kernel_sizes[{stage}]", f"kernel {kernel} with rate {rate}"
     if kernel < rate:
-        raise ConfigError(what, met=met, expected="a kernel not smaller than its rate")
+        raise ConfigError(what, got=got, expected="a kernel not smaller than its rate")
     if (kernel - rate) % 2 == 0:
         return
     if odd_kernels == "refuse":
         raise ConfigError(
             what,
-            met=f"{met}: k − u = {kernel - rate}, odd",
+            got=f"{got}: k − u = {kernel - rate}, odd",
             expected="an even difference",
             cause="stock code emits one extra sample in this stage, so the output exceeds frames × hop; "
             'checkpoints of Auffusion, which pads such kernels exactly, need "odd_kernels": "output-padding"',
         )
     if rate == 1:
         raise ConfigError(
-            what, met=met, expected="an odd kernel", cause="output padding needs a rate above 1"
+            what, got=got, expected="an odd kernel", cause="output padding needs a rate above 1"
         )
 
 
@@ -299,14 +299,14 @@ def _check_blocks(config: HifiGanConfig) -> None:
     if len(kernels) != len(dilations):
         raise ConfigError(
             "resblock_dilation_sizes",
-            met=f"{len(dilations)} lists",
+            got=f"{len(dilations)} lists",
             expected=f"{len(kernels)}, one for each of resblock_kernel_sizes",
         )
     for kernel in kernels:
         if kernel % 2 == 0:
             raise ConfigError(
                 "resblock_kernel_sizes",
-                met=str(kernel),
+                got=str(kernel),
                 expected="odd kernels",
                 cause="an even kernel has no centre, so the block could not add its input",
             )
@@ -315,7 +315,7 @@ def _check_blocks(config: HifiGanConfig) -> None:
         if len(row) != needed:
             raise ConfigError(
                 "resblock_dilation_sizes",
-                met=str(list(row)),
+                got=str(list(row)),
                 expected=f"{needed} dilations in each list",
                 cause=f"residual block {config.resblock} has {needed} of them; stock code ignores any more",
             )
@@ -335,7 +335,7 @@ def _check_weights(config: HifiGanConfig) -> None:
     if weights > MOST_WEIGHTS:
         raise ConfigError(
             "upsample_initial_channel",
-            met=f"{config.upsample_initial_channel}, with these kernels {weights} weights",
+            got=f"{config.upsample_initial_channel}, with these kernels {weights} weights",
             expected=f"at most {MOST_WEIGHTS} weights",
             cause="no such net fits into memory",
         )
@@ -345,29 +345,29 @@ def _check_mel(config: HifiGanConfig) -> None:
     nyquist = config.sampling_rate / 2
     if config.n_fft < config.win_size:
         raise ConfigError(
-            "n_fft", met=str(config.n_fft), expected=f"at least win_size, {config.win_size} samples"
+            "n_fft", got=str(config.n_fft), expected=f"at least win_size, {config.win_size} samples"
         )
     if config.n_fft < config.hop_size:
         raise ConfigError(
-            "n_fft", met=str(config.n_fft), expected=f"at least hop_size, {config.hop_size} samples"
+            "n_fft", got=str(config.n_fft), expected=f"at least hop_size, {config.hop_size} samples"
         )
     for name in ("fmax", "fmax_for_loss"):
         top: float | None = getattr(config, name)
         if top is not None and top > nyquist and not config.fmax_above_nyquist:
             raise ConfigError(
                 name,
-                met=f"{top:g} Hz",
+                got=f"{top:g} Hz",
                 expected=f"at most half of sampling_rate, {nyquist:g} Hz, or null for just that",
                 cause="mel bands above it are always empty; a checkpoint that was trained so (the rtMRI "
                 'system\'s) needs "fmax_above_nyquist": true',
             )
     top = nyquist if config.fmax is None else config.fmax
     if config.fmin >= top:
-        raise ConfigError("fmin", met=f"{config.fmin:g} Hz", expected=f"less than fmax, {top:g} Hz")
+        raise ConfigError("fmin", got=f"{config.fmin:g} Hz", expected=f"less than fmax, {top:g} Hz")
     if config.segment_size is not None and config.segment_size % config.hop_size:
         raise ConfigError(
             "segment_size",
-            met=str(config.segment_size),
+            got=str(config.segment_size),
             expected=f"a multiple of hop_size, {config.hop_size}",
             cause="a training crop is a whole number of mel frames",
         )

@@ -90,7 +90,7 @@ def _check_wiring(path: Path, told: str | None, configured: str | None) -> None:
     if told is not None and told != configured:
         raise ConfigError(
             "wiring",
-            met=repr(configured),
+            got=repr(configured),
             expected=f"{told!r}, as the keys of {path} say",
             cause=f'add "wiring": "{told}" to the configuration',
         )
@@ -102,7 +102,7 @@ def _load(path: Path) -> dict[str, Any]:
     except Exception as error:  # damaged files make torch raise nearly anything
         raise CheckpointError(
             str(path),
-            met=f"bytes that cannot be read ({type(error).__name__})",
+            got=f"bytes that cannot be read ({type(error).__name__})",
             expected="a do_ file of tensors and plain containers",
             cause="it is damaged, or it would run code",
         ) from error
@@ -110,7 +110,7 @@ def _load(path: Path) -> dict[str, Any]:
     if lacking:
         raise CheckpointError(
             str(path),
-            met=f"no {' and no '.join(lacking)}",
+            got=f"no {' and no '.join(lacking)}",
             expected="mpd, msd, optim_g, optim_d, steps, epoch",
         )
     return saved
@@ -130,11 +130,11 @@ def _check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], what: str) 
         if moment is not None and moment.shape != parameter.shape:
             raise CheckpointError(
                 what,
-                met=f"moments of shape {tuple(moment.shape)} for parameter {index}",
+                got=f"moments of shape {tuple(moment.shape)} for parameter {index}",
                 expected=str(tuple(parameter.shape)),
                 cause="the optimiser belongs to other nets or another order of them",
             )
     if len(state) not in (0, len(parameters)):
         raise CheckpointError(
-            what, met=f"{len(state)} states", expected=f"{len(parameters)}, one a parameter"
+            what, got=f"{len(state)} states", expected=f"{len(parameters)}, one a parameter"
         )

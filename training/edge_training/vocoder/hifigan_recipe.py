@@ -110,12 +110,12 @@ class HifiGanFit(FitConfig):
         if self.segment_size % self.net.hop_length:
             raise ConfigError(
                 "segment_size",
-                met=str(self.segment_size),
+                got=str(self.segment_size),
                 expected=f"a multiple of hop_size, {self.net.hop_length}",
                 cause="a training crop is a whole number of mel frames",
             )
         if self.extra_mels_dir is not None and self.mels_dir is None:
-            raise ConfigError("extra_mels_dir", met="no mels_dir", expected="a folder of mels to mix with")
+            raise ConfigError("extra_mels_dir", got="no mels_dir", expected="a folder of mels to mix with")
 
     def _rules(self) -> Iterator[tuple[str, str, bool]]:
         yield from super()._rules()
@@ -183,7 +183,7 @@ def _listed_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nested(name: str, kind: type[Any], entries: Any) -> Any:
     if not isinstance(entries, Mapping):
-        raise ConfigError(name, met=repr(entries), expected="an object { … }")
+        raise ConfigError(name, got=repr(entries), expected="an object { … }")
     refuse_unknown(entries, {f.name for f in fields(kind)})
     return kind(**{key: tupled(value) for key, value in entries.items()})
 

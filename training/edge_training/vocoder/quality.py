@@ -77,7 +77,7 @@ def load_generator(weights: Path) -> HifiGan:
     """The generator of a weights file and the `config.json` beside it, for inference."""
     found = find_config(weights)
     if found is None:
-        raise ConfigError(str(weights.parent), met="no config.json", expected="the net's configuration")
+        raise ConfigError(str(weights.parent), got="no config.json", expected="the net's configuration")
     generator = HifiGan(HifiGanConfig.from_json(read_config(found)))
     load_checkpoint(generator, read_checkpoint(weights), net="hifigan")
     return generator.eval()
@@ -162,7 +162,7 @@ def _aligned(recording: Samples, made: Samples, reach: int) -> Samples:
 def _recording(path: Path, config: MelConfig) -> Samples:
     audio = read_audio(path)
     if audio.sample_rate != config.sample_rate:
-        raise InputError(str(path), met=f"{audio.sample_rate} Hz", expected=f"{config.sample_rate} Hz")
+        raise InputError(str(path), got=f"{audio.sample_rate} Hz", expected=f"{config.sample_rate} Hz")
     samples = audio.samples[: len(audio.samples) // config.hop_length * config.hop_length]
     return np.asarray(samples * np.float32(PEAK / max(1e-9, float(np.abs(samples).max()))))
 
@@ -173,7 +173,7 @@ def _library(name: str) -> Any:
     except ImportError as error:
         raise BackendError(
             "judging audio",
-            met=f"no module named {name}",
+            got=f"no module named {name}",
             expected=name,
             cause=f"pip install {name}",
         ) from error

@@ -110,7 +110,7 @@ def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, *, net: str) -> N
     if differences:
         raise CheckpointError(
             checkpoint.path or checkpoint.file,
-            met="; ".join(differences),
+            got="; ".join(differences),
             expected=f"the {len(wanted)} tensors of {net}",
             cause=resemblance(checkpoint.state, net),
         )
@@ -166,15 +166,15 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(str(path), met=_reason(error), expected="a JSON file") from error
+        raise ConfigError(str(path), got=_reason(error), expected="a JSON file") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(str(path), met="bytes that are not text", expected="a JSON file") from error
+        raise ConfigError(str(path), got="bytes that are not text", expected="a JSON file") from error
     except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(
-            str(path), met=f"text that is not JSON ({error})", expected="a JSON object"
+            str(path), got=f"text that is not JSON ({error})", expected="a JSON object"
         ) from error
     if not isinstance(entries, dict):
-        raise ConfigError(str(path), met=f"a JSON {type(entries).__name__}", expected="a JSON object { … }")
+        raise ConfigError(str(path), got=f"a JSON {type(entries).__name__}", expected="a JSON object { … }")
     return entries
 
 
@@ -190,7 +190,7 @@ def _open(path: Path) -> tuple[str, object]:
     except OSError as error:
         cause = "a checkpoint is one file inside that folder" if isinstance(error, IsADirectoryError) else ""
         raise CheckpointError(
-            "checkpoint", met=_reason(error), expected="a readable file", cause=cause
+            "checkpoint", got=_reason(error), expected="a readable file", cause=cause
         ) from error
     if size == 0:
         raise _refusal("an empty file", "the download or the disk gave out; fetch it again")
@@ -218,7 +218,7 @@ def _load_safetensors(path: Path) -> object:
     except ImportError as error:
         raise BackendError(
             "reading safetensors",
-            met="no module named safetensors",
+            got="no module named safetensors",
             expected="safetensors",
             cause="pip install 'edge-export[export]'",
         ) from error
@@ -313,9 +313,9 @@ def _foreign(head: bytes, size: int) -> CheckpointError:
     return _refusal(f"{size} bytes beginning with {head[:4].hex(' ')}", "it is damaged or of another program")
 
 
-def _refusal(met: str, cause: str = "") -> CheckpointError:
+def _refusal(got: str, cause: str = "") -> CheckpointError:
     expected = "a PyTorch checkpoint of tensors and plain containers, or safetensors"
-    return CheckpointError("checkpoint", met=met, expected=expected, cause=cause)
+    return CheckpointError("checkpoint", got=got, expected=expected, cause=cause)
 
 
 def _reason(error: OSError) -> str:
@@ -343,7 +343,7 @@ def _unwrap(saved: object, notes: list[str]) -> State:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(
                 f"entry {key!r}",
-                met=f"type {type(value).__name__}",
+                got=f"type {type(value).__name__}",
                 expected=f"tensors under names, bare or inside {', '.join(LEVELS)}",
             )
     return dict(saved)
@@ -378,16 +378,16 @@ def _part(state: State, prefix: str) -> State:
 
 
 def _checked_dtypes(state: State) -> list[str]:
-    """Names of the floating types met; refuses tensors without plain values on the CPU."""
+    """Names of the floating types got; refuses tensors without plain values on the CPU."""
     for key, tensor in state.items():
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-            raise CheckpointError(key, met=_kind(tensor), expected="a plain dense tensor")
+            raise CheckpointError(key, got=_kind(tensor), expected="a plain dense tensor")
     dtypes = sorted({_name(tensor.dtype) for tensor in state.values() if tensor.is_floating_point()})
     if not dtypes:
         found = ", ".join(sorted({_name(tensor.dtype) for tensor in state.values()}))
         raise CheckpointError(
             "weights",
-            met=f"{found} alone",
+            got=f"{found} alone",
             expected="floating-point weights",
             cause="quantised checkpoints cannot be read back; give the one they were made from",
         )
@@ -415,7 +415,7 @@ def _check_finite(state: State) -> None:
         if wrong:
             raise CheckpointError(
                 key,
-                met=f"{wrong} of {tensor.numel()} values NaN or infinite",
+                got=f"{wrong} of {tensor.numel()} values NaN or infinite",
                 expected="finite weights",
                 cause="training diverged, or half precision overflowed when it was saved",
             )
@@ -440,14 +440,14 @@ def _folded(state: State, plain: str, pair: tuple[str, str]) -> Tensor:
     """One weight in float64, so that its float32 rounding does not depend on the order of summation."""
     for key, other in (pair, pair[::-1]):
         if key not in state:
-            raise CheckpointError(other, met=f"no {key}", expected="both halves of the weight norm")
+            raise CheckpointError(other, got=f"no {key}", expected="both halves of the weight norm")
     if plain in state:
-        raise CheckpointError(plain, met=f"{pair[0]} as well", expected="a weight folded or normed, not both")
+        raise CheckpointError(plain, got=f"{pair[0]} as well", expected="a weight folded or normed, not both")
     magnitude, direction = (state[key].detach().double() for key in pair)
     if magnitude.numel() != len(direction) or direction.ndim < 2:
         raise CheckpointError(
             pair[0],
-            met=f"shape {tuple(magnitude.shape)} for a direction of {tuple(direction.shape)}",
+            got=f"shape {tuple(magnitude.shape)} for a direction of {tuple(direction.shape)}",
             expected="one magnitude for each row",
         )
     return direction * (magnitude.reshape(_rows(direction)) / _lengths(direction))

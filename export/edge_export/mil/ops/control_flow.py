@@ -101,7 +101,7 @@ class StateCell:
 @operation("read_state")
 def read_state(input: StateCell) -> Array:
     if input.name not in input.values:
-        raise InputError(f"state {input.name}", met="no value", expected="a state from Program.new_state()")
+        raise InputError(f"state {input.name}", got="no value", expected="a state from Program.new_state()")
     return input.values[input.name]
 
 

@@ -82,4 +82,4 @@ def as_list(value: Any) -> list[Any]:
 
 def unknown(what: str, place: str, known: Iterable[str] = ()) -> UnknownOperationError:
     expected = ", ".join(sorted(known)) or f"one of the {len(_KERNELS)} operations that the executor knows"
-    return UnknownOperationError(f"{place}", met=what, expected=expected)
+    return UnknownOperationError(f"{place}", got=what, expected=expected)

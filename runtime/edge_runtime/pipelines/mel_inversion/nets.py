@@ -35,7 +35,7 @@ class MagnitudeNet:
         front_end = self.net.manifest.front_end
         if front_end is None:
             raise BundleError(
-                str(self.net.bundle.path), met="no front_end", expected="the mel of the net's training"
+                str(self.net.bundle.path), got="no front_end", expected="the mel of the net's training"
             )
         self.front_end: MelConfig = front_end
         self.domain = self._check_domain()
@@ -60,7 +60,7 @@ class MagnitudeNet:
         if domain not in ("log", "db") or (domain == "db") != relative:
             raise BundleError(
                 f"{self.net.bundle.path}: config",
-                met=f"domain {domain!r}, front end with spectrum_range_db {self.front_end.spectrum_range_db}",
+                got=f"domain {domain!r}, front end with spectrum_range_db {self.front_end.spectrum_range_db}",
                 expected="'db' where the front end normalises decibels, else 'log'",
             )
         return str(domain)
@@ -124,18 +124,18 @@ def _degli_config(bundle: Bundle) -> Mapping[str, Any]:
     if bundle.manifest.net != PHASE_NET:
         raise BundleError(
             f"{bundle.path}: net",
-            met=bundle.manifest.net,
+            got=bundle.manifest.net,
             expected=PHASE_NET,
             cause="is it the right bundle?",
         )
     if missing := sorted(_DEGLI_ENTRIES - config.keys()):
         raise BundleError(
             f"{bundle.path}: config",
-            met=f"no {', '.join(missing)}",
+            got=f"no {', '.join(missing)}",
             expected=", ".join(sorted(_DEGLI_ENTRIES)),
         )
     if config["graph"] not in ("block", "net"):
-        raise BundleError(f"{bundle.path}: config", met=f"graph {config['graph']!r}", expected="block or net")
+        raise BundleError(f"{bundle.path}: config", got=f"graph {config['graph']!r}", expected="block or net")
     return config
 
 
@@ -151,7 +151,7 @@ def _degli_framing(config: Mapping[str, Any], front_end: MelConfig, bundle: Bund
     if not wanted or config["sample_rate"] != front_end.sample_rate:
         raise ConfigError(
             str(bundle.path),
-            met=f"DeGLI with {framing_text(framing)} at {config['sample_rate']} Hz",
+            got=f"DeGLI with {framing_text(framing)} at {config['sample_rate']} Hz",
             expected=f"{framing_text(front_end.stft)} at {front_end.sample_rate} Hz, as the front end has it",
             cause="choose another front end, or a DeGLI that was trained on this framing",
         )
@@ -192,7 +192,7 @@ class Chunks:
         self._longest = min(chunk_frames, admitted.high or chunk_frames)
         if not self._only and self._context is not None and self._longest <= 2 * self._context:
             raise ConfigError(
-                "chunk_frames", met=str(chunk_frames), expected=f"more than {2 * self._context}"
+                "chunk_frames", got=str(chunk_frames), expected=f"more than {2 * self._context}"
             )
 
     def plan(self, frames: int) -> Iterator[Piece]:
@@ -207,7 +207,7 @@ class Chunks:
         if self._high is not None and frames > self._high:
             raise InputError(
                 "mel",
-                met=f"{frames} frames",
+                got=f"{frames} frames",
                 expected=f"at most {self._high} for {self._net.artifact.path}",
                 cause="its frames depend on the whole recording, so it cannot run in chunks",
             )

@@ -198,7 +198,7 @@ class MelInversion:
         if not self.front_end_is_given:
             raise ConfigError(
                 "--preset",
-                met="none for a mel in a file",
+                got="none for a mel in a file",
                 expected=f"the front end that made it, one of {', '.join(PRESETS)}",
                 cause="or a bundle of the net mel-inversion, which says it",
             )
@@ -273,7 +273,7 @@ class MelInversion:
         if mel.ndim == 2 and len(mel) == self.front_end.bands and _is_logarithmic(mel):
             raise InputError(
                 "mel",
-                met=f"negative values, {mel.min():.4g} … {mel.max():.4g}",
+                got=f"negative values, {mel.min():.4g} … {mel.max():.4g}",
                 expected="linear values, at least 0",
                 cause="these look like logarithms: leave out linear (--linear)",
             )
@@ -348,7 +348,7 @@ class FrameLayout:
         config = self._config
         covered = config.n_fft + (frames - 1) * self._hop - 2 * config.pad
         if covered < 1:
-            raise InputError("mel", met=f"{frames} frame", expected="at least 2, which enclose samples")
+            raise InputError("mel", got=f"{frames} frame", expected="at least 2, which enclose samples")
         return covered
 
     def lay_out(self, magnitude: Array, length: int) -> Array:
@@ -387,18 +387,18 @@ def _check_phase(phase: str | None, has_degli: bool) -> Algorithm | Literal["deg
     known: tuple[Algorithm | Literal["degli"], ...] = (*get_args(Algorithm), "degli")
     found = next((name for name in known if name == (phase or ("degli" if has_degli else "fgla"))), None)
     if found is None:
-        raise ConfigError("phase", met=repr(phase), expected=f"one of {', '.join(known)}")
+        raise ConfigError("phase", got=repr(phase), expected=f"one of {', '.join(known)}")
     if has_degli and found != "degli":
         raise ConfigError(
             "phase",
-            met=f"{phase} with a bundle of the net degli",
+            got=f"{phase} with a bundle of the net degli",
             expected="degli",
             cause="leave one of them out",
         )
     if not has_degli and found == "degli":
         raise ConfigError(
             "phase",
-            met="degli without a bundle of that net",
+            got="degli without a bundle of that net",
             expected="its bundle (--bundle), or fgla, gla, agla, admm, which need none",
         )
     return found
@@ -408,25 +408,25 @@ def _count(name: str, value: int | None, default: int) -> int:
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(name, met=repr(value), expected="a whole number, at least 0")
+        raise ConfigError(name, got=repr(value), expected="a whole number, at least 0")
     return value
 
 
 def _check_momentum(momentum: float) -> float:
     if not isinstance(momentum, (int, float)) or not 0 <= momentum < 2:
-        raise ConfigError("momentum", met=repr(momentum), expected="a number from 0 to below 2")
+        raise ConfigError("momentum", got=repr(momentum), expected="a number from 0 to below 2")
     return momentum
 
 
 def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -> MelConfig:
     """The front end of the net, of the option, or the default one, if it can be inverted."""
     if preset is not None and not isinstance(preset, MelConfig) and preset not in PRESETS:
-        raise ConfigError("preset", met=repr(preset), expected=f"one of {', '.join(PRESETS)}")
+        raise ConfigError("preset", got=repr(preset), expected=f"one of {', '.join(PRESETS)}")
     asked = PRESETS[preset] if isinstance(preset, str) else preset
     if of_net is not None and asked is not None and asked != of_net:
         raise ConfigError(
             "preset",
-            met=f"{preset if isinstance(preset, str) else 'another one'} with a bundle of the net {NET}",
+            got=f"{preset if isinstance(preset, str) else 'another one'} with a bundle of the net {NET}",
             expected="none",
             cause="the bundle says which mel its net was trained on",
         )
@@ -434,7 +434,7 @@ def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -
     if not Stft(config.stft).covers_every_sample:
         raise ConfigError(
             "hop_length",
-            met=f"{config.hop_length} samples with a window of {config.win_length}",
+            got=f"{config.hop_length} samples with a window of {config.win_length}",
             expected="less than the window",
             cause="frames leave gaps (no overlap-add gives every sample), so this front end has no inverse",
         )
@@ -453,7 +453,7 @@ def _check_is_compressed(mel: Array, config: MelConfig) -> None:
     if lowest >= 0 and highest > 0 and float(np.median(mel)) < 0.2 * highest:
         raise InputError(
             "mel",
-            met=f"values from {lowest:.4g} to {highest:.4g}, none negative and most near 0",
+            got=f"values from {lowest:.4g} to {highest:.4g}, none negative and most near 0",
             expected="the logarithm of the front end",
             cause="these look like a linear mel: pass linear (--linear)",
         )

@@ -112,11 +112,11 @@ class MriSpeech:
         progress: Callable[[str], None] = _silent,
     ) -> None:
         if mode not in get_args(Mode):
-            raise ConfigError("--mode", met=repr(mode), expected=" or ".join(get_args(Mode)))
+            raise ConfigError("--mode", got=repr(mode), expected=" or ".join(get_args(Mode)))
         self.mode = mode
         self.max_frames = _count("--max-frames", max_frames)
         if alpha is not None and mask is None:
-            raise ConfigError("--alpha", met=f"{alpha} without --mask", expected="both, or neither")
+            raise ConfigError("--alpha", got=f"{alpha} without --mask", expected="both, or neither")
         self.mask, self.alpha = mask, check_alpha(DEFAULT_ALPHA if alpha is None else alpha)
         self.polygon = parse_mask(mask) if mask is not None else None
         self._weights: tuple[tuple[int, int], Rows] | None = None  # of the last size asked for
@@ -172,7 +172,7 @@ class MriSpeech:
         """
         values = np.asarray(frames)
         if values.ndim != 3:
-            raise InputError("frames", met=f"shape {values.shape}", expected="(T, H, W)")
+            raise InputError("frames", got=f"shape {values.shape}", expected="(T, H, W)")
         return self._process(self._on_clock(values, fps))
 
     def process_file(self, path: str | os.PathLike[str]) -> MriSpeechResult:
@@ -255,7 +255,7 @@ class MriSpeech:
     def _process(self, frames: Iterable[Frame]) -> MriSpeechResult:
         prepared = [*self._prepared(frames)]
         if not prepared:
-            raise InputError("frames", met="none", expected="at least one")
+            raise InputError("frames", got="none", expected="at least one")
         standardised = np.concatenate([*self._acoustic(prepared)])
         mel, mel_log = self._scaled(standardised)
         samples = self.vocoder.synthesize(mel_log.T)  # (T, n_mels) → (n_mels, T)
@@ -293,7 +293,7 @@ class MriSpeech:
         if not highest <= LOUDEST:
             raise InputError(
                 "mel",
-                met=f"up to {highest:.4g} dB",
+                got=f"up to {highest:.4g} dB",
                 expected=f"at most {LOUDEST:.4g}, what sound within ±1 has",
                 cause="the acoustic net has no training, or mean and std of another one",
             )
@@ -310,7 +310,7 @@ class MriSpeech:
         if config.get("mel_mean") is None or config.get("mel_std") is None:
             raise ConfigError(
                 "--scaler",
-                met=f"none, and no mel_mean and mel_std in {self.net.bundle.path}",
+                got=f"none, and no mel_mean and mel_std in {self.net.bundle.path}",
                 expected="the scaler.json of the training data",
             )
         return statistics(config, "mel_mean", "mel_std", self.n_mels, f"{self.net.bundle.path}: config")
@@ -318,11 +318,11 @@ class MriSpeech:
     def _windows(self, window: int | None, step: int | None) -> tuple[int, int]:
         for option, value in (("--window", window), ("--step", step)):
             if value is not None and self.mode != "window":
-                raise ConfigError(option, met=f"{value} in mode {self.mode}", expected="it in mode window")
+                raise ConfigError(option, got=f"{value} in mode {self.mode}", expected="it in mode window")
         length = _count("--window", window) or int(self.net.manifest.config.get("window", 4))
         apart = _count("--step", step) or 1
         if apart > length:
-            raise ConfigError("--step", met=f"{apart}", expected=f"at most the window's {length} frames")
+            raise ConfigError("--step", got=f"{apart}", expected=f"at most the window's {length} frames")
         return length, apart
 
     def _largest_batch(self) -> int:
@@ -336,7 +336,7 @@ class MriSpeech:
             numbers = ", ".join(map(str, admitted.only)) or f"{admitted.low} to {admitted.high}"
             raise InputError(
                 "frames",
-                met=f"{frames} in one run",
+                got=f"{frames} in one run",
                 expected=f"{numbers}, which the artifact takes",
                 cause="--mode window runs videos of any length" if self.mode == "full" else "",
             )
@@ -376,14 +376,14 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def _count(option: str, value: int | None) -> int | None:
     if value is not None and value < 1:
-        raise ConfigError(option, met=f"{value}", expected="at least 1")
+        raise ConfigError(option, got=f"{value}", expected="at least 1")
     return value
 
 
 def _front_end(net: BundleNet) -> MelConfig:
     config = net.manifest.front_end
     if config is None:
-        raise BundleError(str(net.bundle.path), met="no front_end", expected="the mel of the net's training")
+        raise BundleError(str(net.bundle.path), got="no front_end", expected="the mel of the net's training")
     return config
 
 
@@ -394,7 +394,7 @@ def _sizes(net: BundleNet) -> tuple[int, int]:
     if not isinstance(height, int) or height != width or not isinstance(bands, int):
         raise BundleError(
             f"{net.bundle.path}: shapes",
-            met=f"pictures of {height} by {width}, {bands} bands",
+            got=f"pictures of {height} by {width}, {bands} bands",
             expected="square pictures of a fixed size, a fixed number of bands",
         )
     return height, bands
@@ -410,7 +410,7 @@ def _check_pair(front_end: MelConfig, n_mels: int, vocoder: Vocoder) -> None:
         if acoustic != other:
             raise BundleError(
                 f"{vocoder.net.bundle.path}: {what}",
-                met=f"{other}",
+                got=f"{other}",
                 expected=f"{acoustic}, as in the {NET} bundle",
                 cause="the vocoder was trained for another mel",
             )

@@ -103,7 +103,7 @@ class TalkingHead:
         self.mode = windows.get_mode(mode).name
         self.fps = windows.check_fps(fps)
         if batch_size < 1:
-            raise ConfigError("batch_size", met=str(batch_size), expected="at least 1")
+            raise ConfigError("batch_size", got=str(batch_size), expected="at least 1")
         self.batch_size = batch_size
         self.legacy_padding = legacy_padding and mode != "ave"
         self.threads = threads
@@ -114,7 +114,7 @@ class TalkingHead:
             self.net = _open(bundle, backend, device, threads, precision)
             self.front_end = _front_end(self.net)
         elif mode == "ave" or legacy_padding:
-            raise ConfigError("bundle", met="none", expected=f"a bundle of the {NET} net for mode {mode}")
+            raise ConfigError("bundle", got="none", expected=f"a bundle of the {NET} net for mode {mode}")
 
     def process(self, audio: ArrayLike) -> TalkingHeadResult:
         """Features of a recording.
@@ -150,7 +150,7 @@ class TalkingHead:
     def frame_features(self, i: int, reshape: bool = True) -> NDArray[np.float32]:
         """`TalkingHeadResult.frame_features` of the last recording; InputError where there was none."""
         if self.last is None:
-            raise InputError("frame features", met="no recording", expected="process one first")
+            raise InputError("frame features", got="no recording", expected="process one first")
         return self.last.frame_features(i, reshape)
 
     def save_reference(
@@ -180,7 +180,7 @@ class TalkingHead:
         if self.mode != "ave" and not self.legacy_padding:
             raise ConfigError(
                 f"mode {self.mode}",
-                met="audio",
+                got="audio",
                 expected=f"{self.mode} features, for process_features",
                 cause="the audio-encoder gives AVE features; legacy_padding=True fills them up with zeros, "
                 "which gives the shape and no meaning",
@@ -188,7 +188,7 @@ class TalkingHead:
         if audio.ndim == 1 and len(audio) < windows.MIN_SAMPLES:
             raise InputError(
                 "audio",
-                met=f"{len(audio)} samples",
+                got=f"{len(audio)} samples",
                 expected=f"at least {windows.MIN_SAMPLES} (one window of {windows.WINDOW_FRAMES} mel frames)",
                 cause="the recording is too short" if len(audio) else "the recording is empty",
             )
@@ -236,12 +236,12 @@ def _front_end(net: BundleNet) -> MelConfig:
     config = net.manifest.front_end
     if config is None:
         return PRESETS["talking-head"]
-    met = (config.sample_rate, config.hop_length, config.bands)
+    got = (config.sample_rate, config.hop_length, config.bands)
     expected = (SAMPLE_RATE, windows.MEL_HOP, windows.MEL_BINS)
-    if met != expected:
+    if got != expected:
         raise BundleError(
             f"{net.bundle.path}: front_end",
-            met="{} Hz, hop {}, {} bands".format(*met),
+            got="{} Hz, hop {}, {} bands".format(*got),
             expected="{} Hz, hop {}, {} bands".format(*expected),
         )
     return config

@@ -67,7 +67,7 @@ def plan_chunks(frames: int, context: int, sizes: Sequence[int]) -> Iterator[Chu
     if longest <= 2 * context:
         raise ConfigError(
             "frames per run",
-            met=f"{longest}",
+            got=f"{longest}",
             expected=f"more than {2 * context} (context of {context} to each side)",
             cause="export the net with a longer frame bucket",
         )
@@ -126,7 +126,7 @@ class Vocoder:
         self.sizes: Sequence[int] = admitted.only or range(1, longest + 1)
         if not admitted.only and longest <= 2 * self.context_frames:
             raise ConfigError(
-                "chunk_frames", met=str(chunk_frames), expected=f"more than {2 * self.context_frames}"
+                "chunk_frames", got=str(chunk_frames), expected=f"more than {2 * self.context_frames}"
             )
 
     @property
@@ -135,7 +135,7 @@ class Vocoder:
         config = self.net.manifest.front_end
         if config is None:
             raise BundleError(
-                str(self.net.bundle.path), met="no front_end", expected="the mel of the net's training"
+                str(self.net.bundle.path), got="no front_end", expected="the mel of the net's training"
             )
         return config
 
@@ -258,7 +258,7 @@ class Vocoder:
         if len(audio) != length * self.hop_length:
             raise BundleError(
                 str(self.net.bundle.path),
-                met=f"{len(audio)} samples for {length} frames",
+                got=f"{len(audio)} samples for {length} frames",
                 expected=f"{length * self.hop_length} (hop {self.hop_length})",
                 cause="the manifest's hop_length is not the net's",
             )
@@ -273,20 +273,20 @@ class Vocoder:
         if mel.ndim != 2 or mel.shape[0] != self.n_mels or mel.shape[1] == 0:
             raise InputError(
                 "mel",
-                met=f"shape {mel.shape}",
+                got=f"shape {mel.shape}",
                 expected=f"({self.n_mels}, frames), at least one frame",
                 cause=_guess_shape(mel.shape, self.n_mels),
             )
         if mel.dtype.kind != "f":
-            raise InputError("mel", met=f"{mel.dtype}", expected="floats")
+            raise InputError("mel", got=f"{mel.dtype}", expected="floats")
         lowest, highest = float(mel.min()), float(mel.max())
         if not (np.isfinite(lowest) and np.isfinite(highest)):
-            raise InputError("mel", met="NaN or infinity", expected="finite values")
+            raise InputError("mel", got="NaN or infinity", expected="finite values")
         config = self.net.manifest.front_end
         if (config is None or config.log == "ln") and (lowest < LOWEST or highest > HIGHEST):
             raise InputError(
                 "mel",
-                met=f"values from {lowest:.4g} to {highest:.4g}",
+                got=f"values from {lowest:.4g} to {highest:.4g}",
                 expected="natural logarithms of magnitudes, about -11.5 to 2",
                 cause=_guess_unit(lowest),
             )
@@ -315,7 +315,7 @@ def _geometry(net: BundleNet) -> tuple[int, int]:
     if geometry.hop_length is None or geometry.context_frames is None:
         raise BundleError(
             f"{net.bundle.path}: geometry",
-            met=f"hop_length {geometry.hop_length}, context_frames {geometry.context_frames}",
+            got=f"hop_length {geometry.hop_length}, context_frames {geometry.context_frames}",
             expected="both",
         )
     return geometry.hop_length, geometry.context_frames
@@ -325,7 +325,7 @@ def _n_mels(net: BundleNet) -> int:
     axis = net.manifest.inputs[0].shape[1]
     if not isinstance(axis, int):
         raise BundleError(
-            f"{net.bundle.path}: inputs", met=f"an axis {axis}", expected="a fixed number of mels"
+            f"{net.bundle.path}: inputs", got=f"an axis {axis}", expected="a fixed number of mels"
         )
     return axis
 

@@ -109,7 +109,7 @@ class Harness:
             try:
                 return program.run(feeds, rounding=harness.rounding, state=state)
             except UnknownOperationError as error:
-                harness.unknown = error.met
+                harness.unknown = error.got
                 raise
 
         # each conversion collects garbage, which takes longer than the test with 20,000 others in memory

@@ -59,5 +59,5 @@ def test_a_state_is_read_and_written() -> None:
 
 
 def test_a_stateful_program_without_its_state_is_refused() -> None:
-    with pytest.raises(InputError, match="state s: met no value, expected a state from"):
+    with pytest.raises(InputError, match="state s: got no value, expected a state from"):
         c.read_state(c.StateCell({}, "s"))

@@ -113,7 +113,7 @@ def test_any_length_comes_back(preset: str, samples: int) -> None:
     pipeline = MelInversion(preset=preset, iterations=1, updates=0)
     audio = speech_like(samples, pipeline.sample_rate)
     if samples < pipeline.front_end.min_samples:
-        with pytest.raises(InputError, match=f"met {samples} samples, expected at least"):
+        with pytest.raises(InputError, match=f"got {samples} samples, expected at least"):
             pipeline.process(audio)
         return
     assert pipeline.process(audio).samples.shape == (samples,)
@@ -277,7 +277,7 @@ def test_without_a_context_the_net_runs_once(tmp_path: Path) -> None:
     assert pipeline.net is not None
     chunks = Chunks(pipeline.net.net, 2, 10)
     assert [(p.chunk.start, p.chunk.stop) for p in chunks.plan(41)] == [(0, 80)]
-    with pytest.raises(InputError, match=r"met 81 frames, expected at most 80 for model\.onnx; .*chunks"):
+    with pytest.raises(InputError, match=r"got 81 frames, expected at most 80 for model\.onnx; .*chunks"):
         pipeline.invert(np.full((MEL.bands, 81), -3, np.float32))
 
 
@@ -402,7 +402,7 @@ def test_mels_in_files_are_log_or_linear(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mel", "linear", "sentence"),
     [
-        (np.zeros((64, 9)), False, r"mel\.npy: mel: met shape \(64, 9\), expected \(80, frames\)"),
+        (np.zeros((64, 9)), False, r"mel\.npy: mel: got shape \(64, 9\), expected \(80, frames\)"),
         (np.zeros((9, 80)), False, "transposed"),
         (np.zeros((1, 80, 9)), False, "batch axis"),
         (np.zeros((80, 0)), False, "at least one frame"),
@@ -430,7 +430,7 @@ def test_wrong_mels_are_refused_with_a_guess(
 
 def test_a_mel_of_an_unnamed_front_end_is_refused(tmp_path: Path, inversion: Path) -> None:
     np.save(tmp_path / "mel.npy", np.full((MEL.bands, 9), -3.0))
-    with pytest.raises(ConfigError, match="--preset: met none for a mel in a file, expected the front end"):
+    with pytest.raises(ConfigError, match="--preset: got none for a mel in a file, expected the front end"):
         MelInversion().process_file(tmp_path / "mel.npy")
     MelInversion(inversion, iterations=0).process_file(tmp_path / "mel.npy")
 
@@ -443,7 +443,7 @@ def test_one_frame_is_enough_where_it_covers_samples() -> None:
 
 
 def test_one_frame_between_no_samples_is_refused() -> None:
-    with pytest.raises(InputError, match="mel: met 1 frame, expected at least 2"):
+    with pytest.raises(InputError, match="mel: got 1 frame, expected at least 2"):
         MelInversion(preset=MEL).invert(np.full((MEL.bands, 1), -3.0))
 
 
@@ -453,15 +453,15 @@ def test_one_frame_between_no_samples_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"preset": "hifigan"}, "preset: met 'hifigan', expected one of talking-head"),
-        ({"preset": 22050}, "preset: met 22050, expected one of talking-head"),
-        ({"phase": "pghi"}, "phase: met 'pghi', expected one of gla, fgla, agla, admm, degli"),
-        ({"phase": "degli"}, "phase: met degli without a bundle of that net, expected its bundle"),
-        ({"iterations": -1}, "iterations: met -1, expected a whole number, at least 0"),
-        ({"updates": -1}, "updates: met -1, expected a whole number, at least 0"),
-        ({"momentum": 2.0}, "momentum: met 2.0, expected a number from 0 to below 2"),
-        ({"momentum": -0.1}, "momentum: met -0.1"),
-        ({"momentum": float("nan")}, "momentum: met nan"),
+        ({"preset": "hifigan"}, "preset: got 'hifigan', expected one of talking-head"),
+        ({"preset": 22050}, "preset: got 22050, expected one of talking-head"),
+        ({"phase": "pghi"}, "phase: got 'pghi', expected one of gla, fgla, agla, admm, degli"),
+        ({"phase": "degli"}, "phase: got degli without a bundle of that net, expected its bundle"),
+        ({"iterations": -1}, "iterations: got -1, expected a whole number, at least 0"),
+        ({"updates": -1}, "updates: got -1, expected a whole number, at least 0"),
+        ({"momentum": 2.0}, "momentum: got 2.0, expected a number from 0 to below 2"),
+        ({"momentum": -0.1}, "momentum: got -0.1"),
+        ({"momentum": float("nan")}, "momentum: got nan"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], sentence: str) -> None:
@@ -471,41 +471,41 @@ def test_impossible_options_are_refused(options: dict[str, Any], sentence: str) 
 
 def test_front_ends_that_leave_gaps_are_refused() -> None:
     for hop in (128, 200):
-        with pytest.raises(ConfigError, match=f"hop_length: met {hop}"):
+        with pytest.raises(ConfigError, match=f"hop_length: got {hop}"):
             MelInversion(preset=replace(MEL, hop_length=hop, padding="center-zero"))
 
 
 def test_options_that_contradict_a_bundle_are_refused(tmp_path: Path, inversion: Path) -> None:
     degli = small_inversions.write_degli(tmp_path / "degli", (0, 0, 0))
-    with pytest.raises(ConfigError, match="phase: met fgla with a bundle of the net degli, expected degli"):
+    with pytest.raises(ConfigError, match="phase: got fgla with a bundle of the net degli, expected degli"):
         MelInversion(degli=degli, preset=MEL, phase="fgla")
-    with pytest.raises(ConfigError, match="preset: met hifigan-22k with a bundle of the net mel-inversion"):
+    with pytest.raises(ConfigError, match="preset: got hifigan-22k with a bundle of the net mel-inversion"):
         MelInversion(inversion, preset="hifigan-22k")
     with pytest.raises(
         ConfigError,
-        match="degli: met DeGLI with n_fft 128, hop 32, window 128 at 8000 Hz, expected n_fft 1024",
+        match="degli: got DeGLI with n_fft 128, hop 32, window 128 at 8000 Hz, expected n_fft 1024",
     ):
         MelInversion(degli=degli, preset="hifigan-22k")
     with pytest.raises(ConfigError, match=r"window 128 at 8000 Hz, expected .* window 128 at 16000 Hz"):
         MelInversion(degli=degli, preset=replace(MEL, sample_rate=16000))
-    with pytest.raises(ConfigError, match="chunk_frames: met 2, expected more than 2"):
+    with pytest.raises(ConfigError, match="chunk_frames: got 2, expected more than 2"):
         MelInversion(inversion, chunk_frames=2)
     assert MelInversion(inversion, preset=MEL).front_end == MEL
 
 
 def test_bundles_of_other_nets_are_refused(tmp_path: Path, inversion: Path) -> None:
     degli = small_inversions.write_degli(tmp_path / "degli", (0, 0, 0))
-    with pytest.raises(BundleError, match="degli: net: met degli, expected mel-inversion"):
+    with pytest.raises(BundleError, match="degli: net: got degli, expected mel-inversion"):
         MelInversion(degli)
-    with pytest.raises(BundleError, match="net: met mel-inversion, expected degli"):
+    with pytest.raises(BundleError, match="net: got mel-inversion, expected degli"):
         MelInversion(degli=inversion)
     silent = small_inversions.write_inversion(tmp_path / "silent", front_end=MEL, config={"domain": "power"})
-    with pytest.raises(BundleError, match="silent: config: met domain 'power'"):
+    with pytest.raises(BundleError, match="silent: config: got domain 'power'"):
         MelInversion(silent)
-    with pytest.raises(BundleError, match=r"net: artifacts: met onnx fp32, expected onnx fp16"):
+    with pytest.raises(BundleError, match=r"net: artifacts: got onnx fp32, expected onnx fp16"):
         MelInversion(inversion, precision="fp16")
     bare = small_inversions.write_degli(tmp_path / "bare", (0, 0, 0), config={"graph": "net"})
-    with pytest.raises(BundleError, match="bare: config: met no hop_length, magnitude_rms, n_fft"):
+    with pytest.raises(BundleError, match="bare: config: got no hop_length, magnitude_rms, n_fft"):
         MelInversion(degli=bare, preset=MEL)
 
 
@@ -587,6 +587,6 @@ def test_the_pack_of_a_mel_holds_no_audio(tmp_path: Path) -> None:
     assert (out / "conditioned_wav_001.npy").exists()
     provenance = json.loads((out / "VALIDATION_INSTRUCTIONS.json").read_text())["provenance"]
     assert [net["net"] for net in provenance["nets"]] == ["degli"]
-    with pytest.raises(TargetError, match="met an existing folder"):
+    with pytest.raises(TargetError, match="got an existing folder"):
         pipeline.save_reference(tmp_path / "mel.npy", out)
     pipeline.save_reference(tmp_path / "mel.npy", out, overwrite=True)

@@ -113,11 +113,11 @@ def test_silence_has_figures_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"phase": "degli"}, "phase: met degli without a bundle"),
-        ({"iterations": -3}, "iterations: met -3"),
-        ({"momentum": 2.5}, "momentum: met 2.5, expected a number from 0 to below 2"),
-        ({"preset": "hifigan"}, "preset: met 'hifigan'"),
-        ({"fps": 30}, "--fps: met 30 for mel-inversion"),
+        ({"phase": "degli"}, "phase: got degli without a bundle"),
+        ({"iterations": -3}, "iterations: got -3"),
+        ({"momentum": 2.5}, "momentum: got 2.5, expected a number from 0 to below 2"),
+        ({"preset": "hifigan"}, "preset: got 'hifigan'"),
+        ({"fps": 30}, "--fps: got 30 for mel-inversion"),
     ],
 )
 def test_refused_options_leave_nothing(tmp_path: Path, options: dict[str, Any], sentence: str) -> None:
@@ -131,10 +131,10 @@ def test_refused_files_leave_nothing(tmp_path: Path, net: Path) -> None:
     np.save(tmp_path / "wide.npy", np.zeros((80, 30)))
     np.save(tmp_path / "nan.npy", np.full((MEL.bands, 30), np.nan))
     for name, sentence in (
-        ("wide.npy", r"wide\.npy: mel: met shape \(80, 30\), expected \(24, frames\)"),
-        ("nan.npy", r"nan\.npy: mel: met a value that is NaN"),
-        ("gone.npy", r"gone\.npy: met no such file"),
-        ("gone.wav", r"gone\.wav: audio file: met no such file"),
+        ("wide.npy", r"wide\.npy: mel: got shape \(80, 30\), expected \(24, frames\)"),
+        ("nan.npy", r"nan\.npy: mel: got a value that is NaN"),
+        ("gone.npy", r"gone\.npy: got no such file"),
+        ("gone.wav", r"gone\.wav: audio file: got no such file"),
     ):
         with pytest.raises(InputError, match=sentence) as refusal:
             run("mel-inversion", tmp_path / name, [net], tmp_path / "out")
@@ -143,7 +143,7 @@ def test_refused_files_leave_nothing(tmp_path: Path, net: Path) -> None:
     (tmp_path / "damaged" / "model.onnx").write_bytes(b"")
     with pytest.raises(BundleError, match=r"damaged/model\.onnx"):
         run("mel-inversion", SENTENCE, [tmp_path / "damaged"], tmp_path / "out")
-    with pytest.raises(ConfigError, match="bundles of mel-inversion: met two of mel-inversion"):
+    with pytest.raises(ConfigError, match="bundles of mel-inversion: got two of mel-inversion"):
         run("mel-inversion", SENTENCE, [net, net], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -98,10 +98,10 @@ def test_windows_keep_to_what_an_artifact_takes(tmp_path: Path, vocoder: Path) -
     short = small_mri.write_acoustic(tmp_path / "short", longest=8)
     result = MriSpeech(short, vocoder, mode="window", window=2).process(video(30))
     np.testing.assert_allclose(result.standardised, windowed(result.frames, 2), atol=SAME)
-    with pytest.raises(InputError, match=r"frames: met 30 in one run, expected 1 to 8, .*--mode window runs"):
+    with pytest.raises(InputError, match=r"frames: got 30 in one run, expected 1 to 8, .*--mode window runs"):
         MriSpeech(short, vocoder).process(video(30))
     with pytest.raises(
-        InputError, match=r"frames: met 9 in one run, expected 1 to 8, which the artifact takes$"
+        InputError, match=r"frames: got 9 in one run, expected 1 to 8, which the artifact takes$"
     ):
         MriSpeech(short, vocoder, mode="window", window=9).process(video(30))
 
@@ -150,12 +150,12 @@ def test_a_scaler_takes_the_place_of_the_bundles(acoustic: Path, vocoder: Path, 
 def test_a_bundle_without_statistics_needs_a_scaler(vocoder: Path, tmp_path: Path) -> None:
     bare = small_mri.write_acoustic(tmp_path / "bare", config={"mel_mean": None, "mel_std": None})
     with pytest.raises(
-        ConfigError, match=r"--scaler: met none, and no mel_mean .* in .*bare, expected the sc"
+        ConfigError, match=r"--scaler: got none, and no mel_mean .* in .*bare, expected the sc"
     ):
         MriSpeech(bare, vocoder)
     path = tmp_path / "scaler.json"
     path.write_text(json.dumps({"mean": [0.0] * 7, "std": [1.0] * 7}))
-    with pytest.raises(InputError, match=r"scaler\.json: mean: met 7 numbers, expected 5, one a mel band"):
+    with pytest.raises(InputError, match=r"scaler\.json: mean: got 7 numbers, expected 5, one a mel band"):
         MriSpeech(bare, vocoder, scaler=path)
 
 
@@ -297,7 +297,7 @@ def test_the_pack_holds_every_stage(acoustic: Path, vocoder: Path, tmp_path: Pat
     facts = json.loads((folder / "metadata.json").read_text())
     assert facts["mel_mean"] == list(MEAN)
     assert (facts["mode"], facts["mask"], facts["alpha"]) == (mode, "lip", 0.2)
-    with pytest.raises(TargetError, match="met an existing folder"):
+    with pytest.raises(TargetError, match="got an existing folder"):
         pipeline.save_reference(tmp_path / "a.npy", tmp_path / "pack")
     pipeline.save_reference(tmp_path / "a.npy", tmp_path / "pack", overwrite=True)
 
@@ -308,11 +308,11 @@ def test_the_pack_holds_every_stage(acoustic: Path, vocoder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("frames", "sentence"),
     [
-        (video(0), "met no frame, expected a video of at least one"),
-        (np.zeros((3, 20, 30), np.uint8), r"frames: met 30x20 pixels, expected square ones"),
-        (np.zeros((3, 8, 8), np.uint8), r"frames: met 8x8 pixels"),
+        (video(0), "got no frame, expected a video of at least one"),
+        (np.zeros((3, 20, 30), np.uint8), r"frames: got 30x20 pixels, expected square ones"),
+        (np.zeros((3, 8, 8), np.uint8), r"frames: got 8x8 pixels"),
         (np.zeros((3, 20, 20, 3), np.uint8), "a colour video: make it grey"),
-        (np.full((3, 20, 20), 200.0), r"frames: met floats from 200 to 200.*divide by 255"),
+        (np.full((3, 20, 20), 200.0), r"frames: got floats from 200 to 200.*divide by 255"),
     ],
 )
 @pytest.mark.parametrize("mode", ["full", "window"])
@@ -332,9 +332,9 @@ def test_videos_that_are_refused_are_named_once(
 
 def test_frames_in_memory_that_are_refused(acoustic: Path, vocoder: Path) -> None:
     pipeline = MriSpeech(acoustic, vocoder)
-    with pytest.raises(InputError, match="frames: met none, expected at least one"):
+    with pytest.raises(InputError, match="frames: got none, expected at least one"):
         pipeline.process(video(0))
-    with pytest.raises(InputError, match=r"frames: met shape \(20, 20\), expected \(T, H, W\)"):
+    with pytest.raises(InputError, match=r"frames: got shape \(20, 20\), expected \(T, H, W\)"):
         pipeline.process(video(1)[0])
 
 
@@ -342,7 +342,7 @@ def test_levels_that_no_sound_has_are_refused(acoustic: Path, vocoder: Path, tmp
     path = tmp_path / "scaler.json"
     path.write_text(json.dumps({"mean": [80.0] * BANDS, "std": [1.0] * BANDS}))
     with pytest.raises(
-        InputError, match=r"mel: met up to 8\d.* dB, expected at most 52.12, .* has no training"
+        InputError, match=r"mel: got up to 8\d.* dB, expected at most 52.12, .* has no training"
     ):
         MriSpeech(acoustic, vocoder, scaler=path).process(video(3))
 
@@ -350,17 +350,17 @@ def test_levels_that_no_sound_has_are_refused(acoustic: Path, vocoder: Path, tmp
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"mode": "ave"}, "--mode: met 'ave', expected full or window"),
-        ({"window": 8}, "--window: met 8 in mode full, expected it in mode window"),
-        ({"step": 2}, "--step: met 2 in mode full"),
-        ({"mode": "window", "window": 0}, "--window: met 0, expected at least 1"),
-        ({"mode": "window", "step": 5}, "--step: met 5, expected at most the window's 4 frames"),
-        ({"max_frames": 0}, "--max-frames: met 0, expected at least 1"),
-        ({"alpha": 0.3}, "--alpha: met 0.3 without --mask"),
-        ({"mask": "lip", "alpha": 1.5}, "--alpha: met 1.5, expected 0"),
-        ({"mask": "nose"}, "--mask: met «nose»"),
-        ({"mask": "1,1 300,1 1,90"}, "mask polygon: met a point at 300,1, expected points within 0 … 256"),
-        ({"mask": "1,1 30,1"}, "mask polygon: met 2 different points, expected at least 3"),
+        ({"mode": "ave"}, "--mode: got 'ave', expected full or window"),
+        ({"window": 8}, "--window: got 8 in mode full, expected it in mode window"),
+        ({"step": 2}, "--step: got 2 in mode full"),
+        ({"mode": "window", "window": 0}, "--window: got 0, expected at least 1"),
+        ({"mode": "window", "step": 5}, "--step: got 5, expected at most the window's 4 frames"),
+        ({"max_frames": 0}, "--max-frames: got 0, expected at least 1"),
+        ({"alpha": 0.3}, "--alpha: got 0.3 without --mask"),
+        ({"mask": "lip", "alpha": 1.5}, "--alpha: got 1.5, expected 0"),
+        ({"mask": "nose"}, "--mask: got «nose»"),
+        ({"mask": "1,1 300,1 1,90"}, "mask polygon: got a point at 300,1, expected points within 0 … 256"),
+        ({"mask": "1,1 30,1"}, "mask polygon: got 2 different points, expected at least 3"),
     ],
 )
 def test_options_that_are_refused(
@@ -375,7 +375,7 @@ def test_options_that_are_refused(
     [
         (
             {"sample_rate": 8000},
-            "sample rate: met 8000, expected 1000, as in the mri-acoustic bundle; the vocoder",
+            "sample rate: got 8000, expected 1000, as in the mri-acoustic bundle; the vocoder",
         ),
         ({"n_mels": 6}, None),
     ],
@@ -393,15 +393,15 @@ def test_a_vocoder_of_another_mel_is_refused(
 
 def test_nets_of_other_hops_or_bands_are_refused(vocoder: Path, tmp_path: Path) -> None:
     slow = small_mri.write_acoustic(tmp_path / "a", front_end=replace(small_mri.FRONT_END, hop_length=8))
-    with pytest.raises(BundleError, match="hop length: met 4, expected 8, as in the mri-acoustic bundle"):
+    with pytest.raises(BundleError, match="hop length: got 4, expected 8, as in the mri-acoustic bundle"):
         MriSpeech(slow, vocoder)
     none = small_mri.write_acoustic(tmp_path / "b", front_end=None)
-    with pytest.raises(BundleError, match="met no front_end, expected the mel of the net's training"):
+    with pytest.raises(BundleError, match="got no front_end, expected the mel of the net's training"):
         MriSpeech(none, vocoder)
 
 
 def test_a_bundle_of_another_net_is_refused(acoustic: Path, vocoder: Path) -> None:
-    with pytest.raises(BundleError, match="net: met hifigan, expected mri-acoustic"):
+    with pytest.raises(BundleError, match="net: got hifigan, expected mri-acoustic"):
         MriSpeech(vocoder, vocoder)
-    with pytest.raises(BundleError, match="net: met mri-acoustic, expected hifigan"):
+    with pytest.raises(BundleError, match="net: got mri-acoustic, expected hifigan"):
         MriSpeech(acoustic, acoustic)

@@ -78,7 +78,7 @@ def test_frames_carry_their_context(bundle: Path) -> None:
     np.testing.assert_array_equal(first[:8], 0)
     np.testing.assert_array_equal(first[8:], padded[:8])
     head.frame_features(48)  # the origin's renderer runs over all n + 2 rows
-    with pytest.raises(InputError, match="frame: met 49, expected 0 … 48"):
+    with pytest.raises(InputError, match="frame: got 49, expected 0 … 48"):
         head.frame_features(49)
 
 
@@ -129,7 +129,7 @@ def test_external_features_pass_through(mode: str, size: int, shape: tuple[int, 
 
 
 def test_external_features_of_another_size_are_refused() -> None:
-    with pytest.raises(InputError, match=r"hubert features: met shape \(30, 512\).*these are ave features"):
+    with pytest.raises(InputError, match=r"hubert features: got shape \(30, 512\).*these are ave features"):
         TalkingHead(None, "hubert").process_features(np.zeros((30, 512)))
 
 
@@ -146,7 +146,7 @@ def test_legacy_padding_is_shape_without_meaning(bundle: Path, mode: str, size: 
 
 def test_audio_for_a_mode_of_external_features_is_refused(bundle: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"mode hubert: met audio, expected hubert features.*legacy_padding"
+        ConfigError, match=r"mode hubert: got audio, expected hubert features.*legacy_padding"
     ):
         TalkingHead(bundle, "hubert").process(SPEECH)
 
@@ -156,7 +156,7 @@ def test_audio_for_a_mode_of_external_features_is_refused(bundle: Path) -> None:
 
 @pytest.mark.parametrize("samples", [0, 1, 399, 2999])
 def test_short_audio_says_how_much_is_needed(bundle: Path, samples: int) -> None:
-    with pytest.raises(InputError, match=f"audio: met {samples} samples, expected at least 3000"):
+    with pytest.raises(InputError, match=f"audio: got {samples} samples, expected at least 3000"):
         TalkingHead(bundle).process(SPEECH[:samples])
 
 
@@ -171,7 +171,7 @@ def test_refusals_name_the_file(bundle: Path, tmp_path: Path) -> None:
         TalkingHead(bundle).process_file,
         lambda p: TalkingHead(bundle).save_reference(p, tmp_path / "out"),
     ):
-        with pytest.raises(InputError, match=r"short\.wav: audio: met 1000 samples"):
+        with pytest.raises(InputError, match=r"short\.wav: audio: got 1000 samples"):
             work(path)
     assert not (tmp_path / "out").exists()
 
@@ -188,20 +188,20 @@ def test_bad_samples_are_refused(bundle: Path) -> None:
 
 
 def test_impossible_options_are_refused(bundle: Path) -> None:
-    with pytest.raises(ConfigError, match="mode: met 'deepspeech'"):
+    with pytest.raises(ConfigError, match="mode: got 'deepspeech'"):
         TalkingHead(bundle, "deepspeech")
-    with pytest.raises(ConfigError, match="fps: met 0"):
+    with pytest.raises(ConfigError, match="fps: got 0"):
         TalkingHead(bundle, fps=0)
-    with pytest.raises(ConfigError, match="batch_size: met 0"):
+    with pytest.raises(ConfigError, match="batch_size: got 0"):
         TalkingHead(bundle, batch_size=0)
-    with pytest.raises(ConfigError, match="bundle: met none, expected a bundle of the audio-encoder net"):
+    with pytest.raises(ConfigError, match="bundle: got none, expected a bundle of the audio-encoder net"):
         TalkingHead(None)
-    with pytest.raises(InputError, match="met no recording"):
+    with pytest.raises(InputError, match="got no recording"):
         TalkingHead(bundle).frame_features(0)
 
 
 def test_bundles_of_other_nets_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="net: met hifigan, expected audio-encoder"):
+    with pytest.raises(BundleError, match="net: got hifigan, expected audio-encoder"):
         TalkingHead(small_bundles.write_vocoder(tmp_path / "vocoder"))
     with pytest.raises(BundleError, match="expected a bundle"):
         TalkingHead(tmp_path / "gone")
@@ -212,7 +212,7 @@ def test_bundles_of_other_shapes_are_refused(tmp_path: Path) -> None:
     wide = type(mel)(mel.name, mel.dtype, ("batch", 1, 64, 16), mel.meaning, mel.unit)
     path = small_bundles.write_encoder(tmp_path / "b", inputs=(wide,))
     with pytest.raises(
-        BundleError, match=r"b: inputs: met mel \('batch', 1, 64, 16\), expected one of shape"
+        BundleError, match=r"b: inputs: got mel \('batch', 1, 64, 16\), expected one of shape"
     ):
         TalkingHead(path)
 
@@ -221,7 +221,7 @@ def test_bundles_of_another_mel_are_refused(tmp_path: Path) -> None:
     path = small_bundles.write_encoder(
         tmp_path / "b", front_end=PRESETS["hifigan-22k"], geometry=Geometry(None, None, None)
     )
-    with pytest.raises(BundleError, match="front_end: met 22050 Hz, hop 256, 80 bands, expected 16000 Hz"):
+    with pytest.raises(BundleError, match="front_end: got 22050 Hz, hop 256, 80 bands, expected 16000 Hz"):
         TalkingHead(path)
 
 
@@ -357,7 +357,7 @@ def test_the_same_recording_gives_the_same_bytes(bundle: Path, speech: Path, tmp
 def test_packs_replace_packs_only(bundle: Path, speech: Path, tmp_path: Path) -> None:
     head, out = TalkingHead(bundle), tmp_path / "pack"
     head.save_reference(speech, out)
-    with pytest.raises(TargetError, match="met an existing folder"):
+    with pytest.raises(TargetError, match="got an existing folder"):
         head.save_reference(speech, out)
     head.save_reference(speech, out, overwrite=True)
     (out / "thesis.tex").write_text("precious")

@@ -78,7 +78,7 @@ def test_plans_use_the_admitted_lengths_alone(frames: int, context: int, admitte
 
 def test_lengths_that_leave_no_room_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"frames per run: met 8, expected more than 8 .*longer frame bucket"
+        ConfigError, match=r"frames per run: got 8, expected more than 8 .*longer frame bucket"
     ):
         list(plan_chunks(50, 4, [8]))
 
@@ -162,12 +162,12 @@ def test_audio_comes_before_the_mel_ends(bundle: Path) -> None:
 
 
 def test_a_mel_in_pieces_is_refused_as_a_whole_one_is(bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"mel: met shape \(5, 0\), expected .* at least one frame"):
+    with pytest.raises(InputError, match=r"mel: got shape \(5, 0\), expected .* at least one frame"):
         list(Vocoder(bundle).stream([]))
-    with pytest.raises(InputError, match="mel: met NaN or infinity"):
+    with pytest.raises(InputError, match="mel: got NaN or infinity"):
         list(Vocoder(bundle).stream([random_mel(5), np.full((5, 1), np.nan)]))
     narrow = small_bundles.write_vocoder(tmp_path / "narrow", only=(2 * CONTEXT,))
-    with pytest.raises(ConfigError, match="frames per run: met 8, expected more than 8"):
+    with pytest.raises(ConfigError, match="frames per run: got 8, expected more than 8"):
         list(Vocoder(narrow).stream([random_mel(50)]))
 
 
@@ -214,13 +214,13 @@ def test_mels_of_another_kind_are_refused(bundle: Path, mel: NDArray[np.float32]
 
 
 def test_bundles_that_are_no_vocoder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="net: met audio-encoder, expected hifigan"):
+    with pytest.raises(BundleError, match="net: got audio-encoder, expected hifigan"):
         Vocoder(small_bundles.write_encoder(tmp_path / "encoder"))
     path = small_bundles.write_vocoder(tmp_path / "no geometry", geometry=Geometry(None, None, None))
-    with pytest.raises(BundleError, match="geometry: met hop_length None, context_frames None"):
+    with pytest.raises(BundleError, match="geometry: got hop_length None, context_frames None"):
         Vocoder(path)
     path = small_bundles.write_vocoder(tmp_path / "wrong hop", geometry=Geometry(8, 9, 4))
-    with pytest.raises(BundleError, match=r"met 40 samples for 10 frames, expected 80 \(hop 8\)"):
+    with pytest.raises(BundleError, match=r"got 40 samples for 10 frames, expected 80 \(hop 8\)"):
         Vocoder(path).synthesize(random_mel(10))
 
 
@@ -228,12 +228,12 @@ def test_without_a_front_end_mels_still_run(tmp_path: Path, bundle: Path) -> Non
     vocoder = Vocoder(small_bundles.write_vocoder(tmp_path / "bare", front_end=None))
     mel = random_mel(10)
     np.testing.assert_array_equal(vocoder.synthesize(mel), Vocoder(bundle).synthesize(mel))
-    with pytest.raises(BundleError, match="met no front_end"):
+    with pytest.raises(BundleError, match="got no front_end"):
         vocoder.copy_synthesis(np.zeros(4000, np.float32))
 
 
 def test_chunks_within_the_context_are_refused(bundle: Path) -> None:
-    with pytest.raises(ConfigError, match="chunk_frames: met 8, expected more than 8"):
+    with pytest.raises(ConfigError, match="chunk_frames: got 8, expected more than 8"):
         Vocoder(bundle, chunk_frames=8)
 
 
@@ -266,17 +266,17 @@ def test_the_pack_of_a_mel_holds_no_audio(bundle: Path, tmp_path: Path) -> None:
     out = Vocoder(bundle).save_reference(tmp_path / "mel.npy", tmp_path / "pack")
     assert not (out / "reference_audio.wav").exists()
     np.testing.assert_array_equal(load_array(out / "mel.npy"), random_mel(30))
-    with pytest.raises(TargetError, match="met an existing folder"):
+    with pytest.raises(TargetError, match="got an existing folder"):
         Vocoder(bundle).save_reference(tmp_path / "mel.npy", out)
     Vocoder(bundle).save_reference(tmp_path / "mel.npy", out, overwrite=True)
 
 
 def test_refusals_name_the_file_once(bundle: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mel.npy", np.zeros((80, 30)))
-    with pytest.raises(InputError, match=r"mel\.npy: mel: met shape \(80, 30\)"):
+    with pytest.raises(InputError, match=r"mel\.npy: mel: got shape \(80, 30\)"):
         Vocoder(bundle).save_reference(tmp_path / "mel.npy", tmp_path / "out")
     (tmp_path / "cut.npy").write_bytes((tmp_path / "mel.npy").read_bytes()[:200])
-    with pytest.raises(InputError, match=r"cut\.npy: met «.*truncated") as refusal:
+    with pytest.raises(InputError, match=r"cut\.npy: got «.*truncated") as refusal:
         Vocoder(bundle).save_reference(tmp_path / "cut.npy", tmp_path / "out")
     assert str(refusal.value).count("cut.npy") == 1
     assert not (tmp_path / "out").exists()
