@@ -10,12 +10,39 @@
 
 A refusal says four things: what (the file, option or array), the value got, what was expected, and the
 likely cause with its cure. Whoever knows a better name for the «what» adds it once, with `within`.
+
+Names and values come from files and command lines, so they may hold anything. The sentence stays on one line:
+`shown` escapes line breaks, terminal codes and bytes that are no text, as Python writes them in its strings,
+and leaves out the middle of what is longer than a sentence bears.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from functools import partial
 from typing import Any, Self
+
+LONGEST_NAME = 4096  # characters shown of a «what»: paths have no more
+LONGEST_VALUE = 600  # of everything else
+# controls (line breaks, ESC), marks that turn the direction of writing, separators of lines and paragraphs,
+# and the halves of characters that stand for bytes which are no UTF-8
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def shown(text: str, longest: int = LONGEST_VALUE) -> str:
+    """Text of any origin as a part of one line: the unprintable escaped, a long middle left out."""
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} … ({len(text)} characters) … {text[-longest // 8 :]}"
+    if text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # how Python holds a byte of a name that is no UTF-8
+        return f"\\x{number - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 class EdgeError(ValueError):
@@ -36,8 +63,9 @@ class EdgeError(ValueError):
         self.cause = cause
 
     def __str__(self) -> str:
-        sentence = f"{self.what}: got {self.got}, expected {self.expected}"
-        return f"{sentence}; {self.cause}" if self.cause else sentence
+        what = shown(self.what, LONGEST_NAME)
+        sentence = f"{what}: got {shown(self.got)}, expected {shown(self.expected)}"
+        return f"{sentence}; {shown(self.cause)}" if self.cause else sentence
 
     def __reduce__(self) -> tuple[Any, ...]:
         # names are lost on the way out of a worker process otherwise, and its whole pool breaks on them

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from edge_runtime.errors import EdgeError, InputError, TargetError
+from edge_runtime.errors import EdgeError, InputError, TargetError, shown
 
 
 @pytest.mark.parametrize("kind", [EdgeError, InputError, TargetError])
@@ -16,3 +16,22 @@ def test_a_refusal_survives_pickling(kind: type[EdgeError]) -> None:
     assert type(again) is kind
     assert str(again) == str(refusal) == "clip: a.npy: got noise, expected frames; it is damaged"
     assert vars(again) == vars(refusal)
+
+
+def test_the_sentence_stays_on_one_line() -> None:
+    name = "a\nb\x1b[31m\r\u2028\u202e\udcff.wav"
+    sentence = str(EdgeError(name, got=name, expected=name, cause=name))
+    assert sentence.count(r"a\nb\x1b[31m\r\u2028\u202e\xff.wav") == 4
+    assert sentence.isprintable()
+
+
+def test_names_of_other_scripts_stay_as_they_are() -> None:
+    assert shown("输出 œ é ʃ 🙂.wav") == "输出 œ é ʃ 🙂.wav"
+
+
+def test_the_middle_of_long_values_is_left_out() -> None:
+    sentence = str(EdgeError("x", got="k" * 100_000, expected="a name"))
+    assert len(sentence) < 500
+    assert "… (100000 characters) …" in sentence
+    long_path = "/".join(["folder"] * 500)
+    assert str(EdgeError(long_path, got="a", expected="b")).startswith(long_path)

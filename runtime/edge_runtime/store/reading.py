@@ -1,0 +1,351 @@
+"""Files from outside, read with care: the one door for plain files, text, JSON and .npy arrays.
+
+Nobody who reads a file of a user does so otherwise. What holds for all of it:
+
+* Only regular files are opened (links to them count): a pipe would wait for ever, a device never ends.
+* Nothing is allocated for what a header only claims: sizes are compared with the file's own first.
+* Whatever damaged bytes make a library raise is a refusal that names the file.
+
+Each function takes the kind of refusal (`InputError` unless told otherwise) and what was expected.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import stat
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import EdgeError, InputError, shown
+
+AnyPath = str | os.PathLike[str]
+
+LARGEST_TEXT = 1 << 24  # bytes; JSON takes up to sixty times as much as objects
+DEEPEST_JSON = 64  # brackets inside of brackets
+LARGEST_INTEGER = (1 << 64) - 1  # what JSON of other programs may hold: seeds, sizes, hashes
+# what a header that is no literal of Python, or too deep a one, makes numpy raise
+DAMAGED = (ValueError, TypeError, KeyError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
+
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+# plain files -----------------------------------------------------------------------------------------------
+
+
+def regular_file(
+    path: AnyPath, expected: str = "a file", refusal: type[EdgeError] = InputError, what: str | None = None
+) -> Path:
+    """The path itself, if it is a regular file or a link to one; for libraries that open files themselves.
+
+    Args:
+        path: of the file.
+        expected: what a refusal asks for, as "a WAV, FLAC, MP3 or Ogg file".
+        refusal: its kind.
+        what: what it names, the path unless told otherwise.
+
+    Raises:
+        EdgeError: a `refusal`: no such file, a folder, pipe, device or socket, an impossible name.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise refusal(what or str(path), got=_reason(error), expected=expected) from error
+    if not stat.S_ISREG(mode):
+        raise refusal(what or str(path), got=_kind(mode), expected=expected)
+    return Path(path)
+
+
+def open_regular(
+    path: AnyPath, expected: str = "a file", refusal: type[EdgeError] = InputError, what: str | None = None
+) -> BinaryIO:
+    """The opened file, for reading bytes; never waits, not even where the path is a pipe.
+
+    Raises:
+        EdgeError: as `regular_file`; a file that may not be read.
+    """
+    flags = (
+        os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    )
+    try:
+        handle = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        # Windows opens no folders, sockets open nowhere: the kind is the better reason
+        regular_file(path, expected, refusal, what)
+        raise refusal(what or str(path), got=_reason(error), expected=expected) from error
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise refusal(what or str(path), got=_kind(mode), expected=expected)
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(
+    path: AnyPath,
+    expected: str = "a file",
+    refusal: type[EdgeError] = InputError,
+    *,
+    largest: int = LARGEST_TEXT,
+) -> bytes:
+    """All bytes of a file of at most `largest`.
+
+    Raises:
+        EdgeError: as `open_regular`; a larger file, or one that the disk does not give.
+    """
+    with open_regular(path, expected, refusal) as file:
+        try:
+            content = file.read(largest + 1)
+        except OSError as error:
+            raise refusal(str(path), got=_reason(error), expected=expected) from error
+    if len(content) > largest:
+        raise refusal(str(path), got=f"more than {largest} bytes", expected=expected)
+    return content
+
+
+def _kind(mode: int) -> str:
+    return next((words for test, words in _KINDS if test(mode)), "something that is not a plain file")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return {
+            errno.ENOENT: "no such file",
+            errno.ENOTDIR: "no such file",
+            errno.ELOOP: "links that lead in a circle",
+        }.get(error.errno or 0) or f"«{error.strerror or error}»"
+    return f"«{error}»"  # a NUL in the name
+
+
+# text and JSON ---------------------------------------------------------------------------------------------
+
+
+def read_text(path: AnyPath, expected: str = "a text", refusal: type[EdgeError] = InputError) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark, of at most `LARGEST_TEXT` bytes.
+
+    Raises:
+        EdgeError: as `read_bytes`; bytes that are not UTF-8.
+    """
+    content = read_bytes(path, expected, refusal)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        raise refusal(
+            str(path),
+            got="text in UTF-16" if wide else f"bytes that are not UTF-8 text (at {error.start})",
+            expected=expected,
+            cause="save it as UTF-8" if wide else "the file is damaged, or in another encoding",
+        ) from error
+
+
+def read_json(path: AnyPath, expected: str = "a JSON file", refusal: type[EdgeError] = InputError) -> Any:
+    """The value of a JSON file; see `parse_json`.
+
+    Raises:
+        EdgeError: as `read_text` and `parse_json`.
+    """
+    return parse_json(read_text(path, expected, refusal), str(path), expected, refusal)
+
+
+def read_object(
+    path: AnyPath, expected: str = "a JSON object { … }", refusal: type[EdgeError] = InputError
+) -> dict[str, Any]:
+    """The entries of a JSON file that holds an object.
+
+    Raises:
+        EdgeError: as `read_json`; JSON of another kind.
+    """
+    entries = read_json(path, expected, refusal)
+    if not isinstance(entries, dict):
+        raise refusal(str(path), got=f"a JSON {type(entries).__name__}", expected=expected)
+    return entries
+
+
+def find_object(path: AnyPath) -> dict[str, Any]:
+    """As `read_object`, empty where there is none: for asking whether a folder is one of ours."""
+    try:
+        return read_object(path)
+    except EdgeError:
+        return {}
+
+
+def parse_json(text: str, what: str, expected: str = "JSON", refusal: type[EdgeError] = InputError) -> Any:
+    """The value of a JSON text: at most `DEEPEST_JSON` levels, integers of 64 bits, finite numbers.
+
+    Raises:
+        EdgeError: text that is no JSON or beyond these bounds; names `what`.
+    """
+    try:
+        value = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_no_number)
+    except RecursionError as error:
+        raise _too_deep(what, expected, refusal) from error
+    except ValueError as error:
+        raise refusal(what, got=f"text that is not JSON ({error})", expected=expected) from error
+    level = [value]
+    for _ in range(DEEPEST_JSON):
+        level = [item for box in level if isinstance(box, (dict, list)) for item in _items(box)]
+        if not level:
+            return value
+    raise _too_deep(what, expected, refusal)
+
+
+def _items(box: dict[str, Any] | list[Any]) -> list[Any]:
+    return list(box.values()) if isinstance(box, dict) else box
+
+
+def _too_deep(what: str, expected: str, refusal: type[EdgeError]) -> EdgeError:
+    return refusal(what, got=f"brackets more than {DEEPEST_JSON} levels deep", expected=expected)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or abs(int(digits)) > LARGEST_INTEGER:
+        raise ValueError(f"the integer {shown(digits, 40)} needs more than 64 bits")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {shown(digits, 40)} is too large")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+# arrays ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What the header of a .npy file says, as far as the file bears it out."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]  # of numbers or booleans
+    by_columns: bool  # Fortran's order
+    offset: int  # of the first value, bytes
+
+
+def read_array_header(
+    path: AnyPath,
+    file: BinaryIO,
+    expected: str = "an array of numbers in numpy's .npy format",
+    refusal: type[EdgeError] = InputError,
+    *,
+    truncated: bool = False,
+) -> ArrayHeader:
+    """Shape and type of a .npy file, opened at its begin; the file then stands at the first value.
+
+    Args:
+        path: what a refusal names.
+        file: of `open_regular`.
+        expected, refusal: see there.
+        truncated: accept a file that ends before its last value.
+
+    Raises:
+        EdgeError: another format, a damaged header, objects or text, fewer values than the shape says.
+    """
+    shape, by_columns, dtype = _parse_header(path, file, expected, refusal)
+    offset = file.tell()
+    whole = all(type(length) is int and 0 <= length < 1 << 48 for length in shape)
+    if not whole or len(shape) > 32:  # what old numpy takes
+        raise refusal(
+            str(path), got=f"an array of shape {shape}", expected=expected, cause="its header is damaged"
+        )
+    if dtype.kind not in "biufc":
+        raise refusal(str(path), got=f"values of type {dtype}", expected=expected)
+    claimed = math.prod(shape) * dtype.itemsize
+    there = os.fstat(file.fileno()).st_size - offset
+    if claimed > there and not truncated:
+        raise refusal(
+            str(path),
+            got=f"{there} bytes of values",
+            expected=f"{claimed}, as its shape {shape} of {dtype} says",
+            cause="the file is truncated, or its header is damaged",
+        )
+    return ArrayHeader(shape, dtype, by_columns, offset)
+
+
+def read_array(
+    path: AnyPath,
+    expected: str = "an array of numbers in numpy's .npy format",
+    refusal: type[EdgeError] = InputError,
+    *,
+    mapped: bool = False,
+) -> NDArray[Any]:
+    """One array of numbers or booleans from a .npy file; pickles are never opened.
+
+    Args:
+        path: of the file.
+        expected, refusal: see `regular_file`.
+        mapped: leave the values on the disk, read-only, instead of reading them all.
+
+    Raises:
+        EdgeError: as `open_regular` and `read_array_header`; more than the memory holds.
+    """
+    with open_regular(path, expected, refusal) as file:
+        header = read_array_header(path, file, expected, refusal)
+        count = math.prod(header.shape)
+        try:
+            if mapped and count:
+                values: NDArray[Any] = np.memmap(file, header.dtype, "r", header.offset, (count,))
+            else:
+                values = np.fromfile(file, header.dtype, count)
+            return values.reshape(header.shape, order="F" if header.by_columns else "C")
+        except (OSError, ValueError, MemoryError) as error:
+            reason = _reason(error) if isinstance(error, OSError) else f"«{error}»"
+            raise refusal(
+                str(path), got=f"{header.dtype} of shape {header.shape}: {reason}", expected=expected
+            ) from error
+
+
+def _parse_header(
+    path: AnyPath, file: BinaryIO, expected: str, refusal: type[EdgeError]
+) -> tuple[tuple[Any, ...], bool, np.dtype[Any]]:
+    read: dict[tuple[int, int], Callable[..., Any]] = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # files of Python 2; escapes that no string has
+            version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+            shape, by_columns, dtype = read[version](file)
+    except DAMAGED as error:
+        raise refusal(
+            str(path),
+            got=_looks_like(file)
+            or f"no readable header («{shown(str(error) or type(error).__name__, 80)}»)",
+            expected=expected,
+            cause="the file is damaged, truncated, or of another format",
+        ) from error
+    return tuple(shape), bool(by_columns), dtype
+
+
+def _looks_like(file: BinaryIO) -> str:
+    """What the file is instead of .npy, where the first bytes tell."""
+    file.seek(0)
+    head = file.read(6)
+    if not head:
+        return "an empty file"
+    if head.startswith(b"PK\x03\x04"):
+        return "a zip archive (.npz, or weights of torch)"
+    if head.startswith(b"\x80"):
+        return "a pickle"
+    return ""
