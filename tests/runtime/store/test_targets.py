@@ -59,7 +59,7 @@ write = globals()[sys.argv[2]]
 def trace_until(lines):
     def trace(frame, event, argument):
         nonlocal lines
-        if not frame.f_code.co_filename.endswith(("edge_runtime/files.py", "<string>")):
+        if not frame.f_code.co_filename.endswith(("edge_runtime/store/targets.py", "<string>")):
             return None
         if event == "line":
             lines -= 1
