@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_export.proof.verify import verify
 
 # public name → module
-_HOMES = {"NETS": "catalog", "Program": "mil", "export": "convert", "verify": "parity"}
+_HOMES = {"NETS": "catalog", "Program": "mil", "export": "convert", "verify": "proof.verify"}
 
 __all__ = ["NETS", "Program", "export", "verify"]
 

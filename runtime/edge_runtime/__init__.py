@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 # public name → module
 _HOMES = {
     "EdgeError": "errors",
-    "Audio": "audio",
-    "read_audio": "audio",
-    "resample": "audio",
-    "write_wav": "audio",
-    "MelConfig": "mel",
-    "MelFrontEnd": "mel",
-    "PRESETS": "mel",
-    "Bundle": "bundle",
-    "Manifest": "bundle",
-    "open_bundle": "bundle",
-    "MelInversion": "pipelines.mel_inversion",
-    "TalkingHead": "pipelines.talking_head",
-    "Vocoder": "pipelines.vocoder",
+    "Audio": "media.audio",
+    "read_audio": "media.audio",
+    "resample": "media.audio",
+    "write_wav": "media.audio",
+    "MelConfig": "dsp.mel",
+    "MelFrontEnd": "dsp.mel",
+    "PRESETS": "dsp.mel",
+    "Bundle": "store.bundle",
+    "Manifest": "store.bundle",
+    "open_bundle": "store.bundle",
+    "MelInversion": "pipelines.mel_inversion.pipeline",
+    "TalkingHead": "pipelines.talking_head.pipeline",
+    "Vocoder": "pipelines.vocoder.pipeline",
 }
 
 __all__ = [
