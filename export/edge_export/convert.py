@@ -37,6 +37,7 @@ from edge_runtime.store.bundle import (
     write_reference,
 )
 from edge_runtime.store.targets import replace_directory
+from edge_runtime.version import VERSION
 
 if TYPE_CHECKING:
     from torch import nn
@@ -391,5 +392,5 @@ def _write_artifact(
 
 
 def _versions(targets: tuple[Target, ...]) -> dict[str, str]:
-    libraries = ("edge-export", "numpy", "torch", *(_LIBRARIES[target] for target in targets))
-    return {library: importlib.metadata.version(library) for library in libraries}
+    libraries = ("numpy", "torch", *(_LIBRARIES[target] for target in targets))
+    return {"edge-export": VERSION} | {library: importlib.metadata.version(library) for library in libraries}

@@ -6,6 +6,7 @@ declares none, so it runs in float32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,12 @@ class MilSession:
             words += f", largest magnitude {value:.4g} at {place}"
         trouble = report.overflow or report.not_a_number
         return f"{words}; beyond float16: {trouble}" if trouble else words
+
+    @property
+    def largest_magnitude(self) -> float:
+        """Of the last run; infinity after an overflow or where NaN arose."""
+        report = self._program.report
+        return math.inf if report.overflow or report.not_a_number else report.peak[1]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays by name in and out."""

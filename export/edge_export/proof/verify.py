@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from edge_export.backends import BACKENDS, get_backend
 from edge_runtime.backends.base import Backend, Session
@@ -24,6 +24,15 @@ from edge_runtime.errors import BackendError, ConfigError, EdgeError
 from edge_runtime.store.bundle import Artifact, Bundle, Tolerance, open_bundle
 
 Status = Literal["PASS", "FAIL", "absent"]
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A session that sees every tensor inside of the net."""
+
+    @property
+    def largest_magnitude(self) -> float:
+        """Of the last run; infinity after an overflow or where NaN arose."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Row:
     output: str = ""
     comparison: Comparison | None = None
     seconds: float = 0.0
+    largest_magnitude: float | None = None  # of all tensors inside, where they are seen; inf: an overflow
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -165,13 +175,15 @@ def _compared(
         yield Row(*what, "FAIL", str(failure), case)
         return
     seconds = time.perf_counter() - started
+    largest = session.largest_magnitude if isinstance(session, Watching) else None
     for name, truth in expected.items():
         if name not in outputs:
             yield Row(*what, "FAIL", f"no output {name}; got {', '.join(outputs)}", case, name)
             continue
         result = compare(truth, outputs[name], tolerance=allowed.max_abs, min_snr_db=allowed.min_snr_db)
         detail = "; ".join(filter(None, (result.reason, session.detail)))
-        yield Row(*what, "PASS" if result.passed else "FAIL", detail, case, name, result, seconds)
+        status: Status = "PASS" if result.passed else "FAIL"
+        yield Row(*what, status, detail, case, name, result, seconds, largest)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -187,12 +199,15 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def notes(rows: Sequence[Row]) -> str:
-    """What ran, a line for each setting: versions, device, threads; what the executor saw in the program."""
-    got: dict[tuple[str, str, str], list[str]] = {}
+    """What ran, a line for each setting: versions, device, threads; the case with the largest magnitude."""
+    ran: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.comparison:
-            got.setdefault((row.net, row.backend, row.precision), []).append(row.detail)
-    return align([(*what, max(details, key=len)) for what, details in got.items()] or [("",)])
+            ran.setdefault((row.net, row.backend, row.precision), []).append(row)
+    lines = [
+        (*what, max(same, key=lambda row: row.largest_magnitude or 0.0).detail) for what, same in ran.items()
+    ]
+    return align(lines or [("",)])
 
 
 def rounded_up(tolerance: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests import small_nets
 from edge_export.backends import BACKENDS, get_backend
 from edge_export.convert import export
 from edge_export.proof import verify as parity
+from edge_runtime.compare import compare
 from edge_runtime.errors import BackendError, BundleError, ConfigError
 from edge_runtime.store.bundle import describe_artifact, open_bundle, write_reference
 
@@ -48,7 +50,7 @@ def test_every_artifact_passes_on_every_backend_that_is_here(small_hifigan: Path
             assert row.comparison.max_abs < 1e-5
 
 
-def test_the_executor_says_what_it_met(small_hifigan: Path) -> None:
+def test_the_executor_says_what_it_saw(small_hifigan: Path) -> None:
     row = parity.verify(small_hifigan, backends=["mil"]).rows[0]
     assert "largest magnitude" in row.detail
     assert "CoreML6" in row.detail
@@ -77,7 +79,7 @@ def test_an_artifact_that_nothing_could_execute_is_not_proved(
     assert "not proved: model.mlpackage, model.fp16.mlpackage" in result.summary()
 
 
-def test_notes_say_what_ran_and_what_the_executor_met(small_hifigan: Path) -> None:
+def test_notes_say_what_ran_and_what_the_executor_saw(small_hifigan: Path) -> None:
     notes = parity.notes(parity.verify(small_hifigan, backends=["onnxruntime", "mil"]).rows).splitlines()
     assert [line.split()[1:3] for line in notes] == [
         ["onnxruntime", "fp32"],
@@ -87,6 +89,30 @@ def test_notes_say_what_ran_and_what_the_executor_met(small_hifigan: Path) -> No
     ]
     assert "CPUExecutionProvider" in notes[0]
     assert "largest magnitude" in notes[3]
+
+
+def row(magnitude: float | None, detail: str, case: str) -> parity.Row:
+    figures = compare(np.zeros(2), np.zeros(2), tolerance=1.0, min_snr_db=0.0)
+    return parity.Row("n", "a", "mil", "fp32", "PASS", detail, case, "y", figures, 0.1, magnitude)
+
+
+def test_notes_show_the_largest_magnitude_and_not_the_longest_sentence() -> None:
+    rows = [row(12.14, "magnitude 12.14 at conv_pre", "a"), row(15.3, "magnitude 15.3 at x", "b")]
+    assert "15.3 at x" in parity.notes(rows)
+    rows += [row(9.876, "magnitude 9.876 at a very long name", "c"), row(900.0, "900 at y", "d")]
+    assert "900 at y" in parity.notes(rows)
+    rows += [row(math.inf, "overflow", "e")]
+    assert parity.notes(rows).endswith("overflow")
+
+
+def test_the_rows_of_the_executor_hold_its_largest_magnitude(small_hifigan: Path) -> None:
+    rows = parity.verify(small_hifigan, backends=["onnxruntime", "mil"]).rows
+    seen = [row for row in rows if row.backend == "mil" and row.comparison]
+    assert all(f"largest magnitude {row.largest_magnitude:.4g} at" in row.detail for row in seen)
+    single = [row for row in seen if row.precision == "fp32"]
+    largest = max(row.largest_magnitude or 0 for row in single)
+    assert f"magnitude {largest:.4g} at" in parity.notes(single)
+    assert all(row.largest_magnitude is None for row in rows if row.backend == "onnxruntime")
 
 
 def test_one_wrong_sample_fails_every_row_of_its_case(copy: Path) -> None:

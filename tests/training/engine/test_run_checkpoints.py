@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from edge_runtime.errors import CheckpointError
-from edge_training.engine.run_checkpoints import WholeCheckpoints, checkpoint_steps, write_json
+from edge_training.engine.run_checkpoints import WholeCheckpoints, _link, checkpoint_steps, write_json
 
 
 def test_steps_are_in_order_and_strangers_are_left_out(tmp_path: Path) -> None:
@@ -58,3 +59,15 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_json_is_sorted_and_ends_in_a_newline(tmp_path: Path) -> None:
     write_json(tmp_path / "x.json", {"b": 1, "a": [2]})
     assert (tmp_path / "x.json").read_text() == '{\n  "a": [\n    2\n  ],\n  "b": 1\n}\n'
+
+
+def test_the_best_checkpoint_is_a_copy_where_hard_links_do_not_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_source: Path, _target: Path) -> None:
+        raise PermissionError(errno.EPERM, "exFAT and some network file systems say so")
+
+    monkeypatch.setattr(os, "link", refused)
+    (tmp_path / "step.ckpt").write_bytes(b"weights")
+    _link(tmp_path / "step.ckpt", tmp_path / "best.ckpt")
+    assert (tmp_path / "best.ckpt").read_bytes() == b"weights"

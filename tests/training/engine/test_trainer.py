@@ -283,8 +283,20 @@ def test_a_resumed_run_keeps_its_configuration(
 
 
 def test_a_resumed_run_keeps_its_data(straight: TrainResult, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="data: got 3 clips to train on, expected the 6"):
+    with pytest.raises(ConfigError, match="data: got 3 clips to train on, without clip03, expected the 6"):
         fit(write_clips(tmp_path / "other", 4), straight.run, resume=True)
+
+
+def test_a_resumed_run_keeps_its_validation_clips(straight: TrainResult, tmp_path: Path) -> None:
+    other = write_clips(tmp_path / "other", 7)
+    (other / "clip06.wav").rename(other / "zebra.wav")
+    with pytest.raises(ConfigError, match="data: got 1 clips to validate on, zebra among them, expected"):
+        fit(other, straight.run, resume=True)
+
+
+def test_a_resumed_run_keeps_its_precision(straight: TrainResult, corpus: Path) -> None:
+    with pytest.raises(ConfigError, match="precision: got bf16-mixed, expected 32-true, as the run began"):
+        fit(corpus, straight.run, resume=True, precision="bf16-mixed")
 
 
 def test_a_run_of_another_net_is_not_resumed(corpus: Path, tmp_path: Path) -> None:

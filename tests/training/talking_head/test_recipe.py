@@ -131,7 +131,9 @@ def test_presets_go_through_json(name: str) -> None:
 def test_two_processes_average_over_batches_of_their_own(data: Path, tmp_path: Path) -> None:
     """Wrong pairs and batch norm stay inside a process; losses and gradients are averaged over both."""
     settings = {"steps": "1", "devices": "2", "batch_size": "4", "checkpoint_every": "1"}
-    done = fit_elsewhere(data, tmp_path / "run", processes=2, run="sync_run.fit_sync", **settings)
+    done = fit_elsewhere(
+        data, tmp_path / "run", processes=2, run="talking_head.sync_run.fit_sync", **settings
+    )
     assert done.returncode == 0, done.stderr
     config = replace(AudioEncoderFit.from_json(TINY), batch_size=4)
     clips = open_data(config, data)

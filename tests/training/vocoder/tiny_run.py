@@ -51,18 +51,18 @@ def fit_elsewhere(
     *,
     processes: int = 1,
     before: str = "",
-    run: str = "tiny_run.fit",
+    run: str = "vocoder.tiny_run.fit",
     **settings: str,
 ) -> subprocess.CompletedProcess[str]:
     """Train the tiny net in new processes, started as torchrun starts them where there are several.
 
     `settings` are Python expressions, which may use what `before` defines; `run` names a function like `fit`.
     """
-    module, function = run.split(".")
+    module, function = run.rsplit(".", 1)
     arguments = ", ".join(f"{name}={value}" for name, value in settings.items())
     code = (
         "from pathlib import Path; import torch; torch.set_num_threads(1)\n"
-        f"from tests.training.fit.{module} import {function}\n{before}\n"
+        f"from tests.training.{module} import {function}\n{before}\n"
         f"{function}(Path({str(corpus)!r}), Path({str(out)!r}), {arguments})\n"
     )
     command = ["-c", code]

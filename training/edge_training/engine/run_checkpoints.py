@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,9 @@ def _check_weights(module: FitModule[Any]) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """A second name for a file, replacing what had it."""
+    """A second name for a file, replacing what had it; a copy where the file system has no hard links."""
     with replace_file(target) as fresh:
-        os.link(source, fresh)
+        try:
+            os.link(source, fresh)
+        except OSError:
+            shutil.copyfile(source, fresh)

@@ -33,6 +33,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from edge_runtime.errors import ConfigError, TargetError
+from edge_runtime.version import VERSION
 from edge_training.engine.config import FitConfig
 from edge_training.engine.items import TrainingData, training_loader, validation_loader
 from edge_training.engine.logs import StepsBar, StepsLines, TableLog, quiet, tensorboard
@@ -48,7 +49,7 @@ from edge_training.engine.run_checkpoints import (
 from edge_training.weights.reading import read_config
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
-_PACKAGES = ("edge-export", "torch", "lightning", "numpy")
+_PACKAGES = ("torch", "lightning", "numpy")
 # may differ when a run goes on: how long it takes and how it is watched, not what it computes
 _FREE_ON_RESUME = frozenset(
     {"steps", "num_workers", "log_every", "checkpoint_every", "validate_every", "keep_checkpoints"}
@@ -139,7 +140,8 @@ def train(
         expected = f"a multiple of the {machine.processes} processes"
         raise ConfigError("batch_size", got=str(chosen.batch_size), expected=expected)
     loaded = recipe.open_data(chosen, Path(data))
-    _check_clips(loaded, before)
+    if before is not None:
+        _check_resumed(before, loaded, machine)
     saved = checkpoint_steps(run)
     started = max(saved, default=0)
     if started > chosen.steps:
@@ -239,15 +241,37 @@ def _entries(
     return entries
 
 
-def _check_clips(data: TrainingData, before: Mapping[str, Any] | None) -> None:
-    """A resumed run must see the clips that it began with, in their order."""
-    if before is not None and before.get("clips") != list(data.names):
+def _check_resumed(before: Mapping[str, Any], data: TrainingData, machine: Machine) -> None:
+    """A resumed run must see the clips that it began with, in their order, and compute as it began."""
+    for entry, names, purpose in (
+        ("clips", data.names, "train on"),
+        ("validation_clips", data.validation_names, "validate on"),
+    ):
+        if before.get(entry) != list(names):
+            raise ConfigError(
+                "data",
+                got=f"{len(names)} clips to {purpose}{_first_change(before.get(entry), names)}",
+                expected=f"the {len(before.get(entry) or ())} that the run began with",
+                cause="files were added, removed or renamed; a resumed run needs the same ones",
+            )
+    if before.get("precision") != machine.precision:
         raise ConfigError(
-            "data",
-            got=f"{len(data.names)} clips to train on",
-            expected=f"the {len(before.get('clips', []))} that the run began with",
-            cause="files were added, removed or renamed; a resumed run needs the same ones",
+            "precision",
+            got=machine.precision,
+            expected=f"{before.get('precision')}, as the run began",
+            cause="a resumed run keeps its precision; start another with start_from to change it",
         )
+
+
+def _first_change(before: Sequence[str] | None, names: Sequence[str]) -> str:
+    """The first clip that is new or gone, as a clause."""
+    earlier, now = set(before or ()), set(names)
+    for name in (*names, *(before or ())):
+        if name not in earlier:
+            return f", {name} among them"
+        if name not in now:
+            return f", without {name}"
+    return ", in another order"
 
 
 def _first_process() -> bool:
@@ -266,7 +290,8 @@ def _record(
         "clips": list(data.names),
         "validation_clips": list(data.validation_names),
         **dataclasses.asdict(machine),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version(), "edge-export": VERSION}
+        | {name: _version(name) for name in _PACKAGES},
     }
 
 
