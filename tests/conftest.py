@@ -9,6 +9,7 @@ integration loses no tests in silence.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,6 +67,9 @@ class MissingPart(pytest.Module):
 
 
 def pytest_configure() -> None:
+    # tests that import these libraries themselves tell nobody either
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     named = {name.strip() for name in os.environ.get(VARIABLE, "").split(",")} - {""}
     if ALL in named:
         named = set(PARTS)

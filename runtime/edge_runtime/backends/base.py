@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from edge_runtime.backends import telemetry
 from edge_runtime.errors import BackendError
 
 Array = NDArray[Any]
@@ -67,9 +68,14 @@ class Backend(Protocol):
 
 
 def load_library(backend: str, module: str, extra: str) -> Any:
-    """Import a backend's library; BackendError with the line that installs it where that fails."""
+    """Import a backend's library, its reports silenced (`edge_runtime.backends.telemetry`).
+
+    Raises:
+        BackendError: it is missing, with the line that installs it, or does not load.
+    """
     try:
-        return import_module(module)
+        with telemetry.silenced():
+            return import_module(module)
     except ModuleNotFoundError as error:
         raise BackendError(
             backend,
