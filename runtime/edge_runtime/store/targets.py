@@ -95,6 +95,50 @@ def replace_file(target: str | os.PathLike[str], overwrite: bool = True) -> Iter
         _sync(final.parent)
 
 
+@contextmanager
+def locked_folder(place: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a folder if it is missing and lock it while the block lasts: for work that later calls continue.
+
+    Nothing in it is touched. The lock ends with the process, however that ends.
+
+    Raises:
+        TargetError: another process holds it, it is a link or a file, or it cannot be made.
+    """
+    folder = Path(place)
+    try:
+        lock = _hold(folder)
+    except BlockingIOError as error:
+        raise TargetError(
+            str(folder),
+            got="a folder that another process works in",
+            expected="one that is free",
+            cause="wait for the other call, or choose another place",
+        ) from error
+    except OSError as error:
+        raise _refusal(folder, error) from error
+    try:
+        yield folder
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _hold(folder: Path) -> int | None:
+    """Make and lock a folder that another process may remove at any moment."""
+    while True:
+        _make_parents(folder)
+        if folder.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+        with suppress(FileNotFoundError):
+            lock = _lock(folder)
+            if lock is None:
+                return None
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock), os.stat(folder)):
+                    return lock
+            os.close(lock)
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's contents, in hexadecimal; reads it piece by piece."""
     with open(path, "rb") as file:

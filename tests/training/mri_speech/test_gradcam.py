@@ -195,6 +195,10 @@ def test_a_video_gives_arrays_pictures_and_a_slow_video(
     assert [(band["first_bin"], band["last_bin"]) for band in said["bands"]] == [(7, 20), (21, 44)]
     with pytest.raises(TargetError, match="cam"):
         gradcam(video, checkpoint, out)
+    (out / "gradcam_notes.txt").write_text("mine")
+    with pytest.raises(TargetError, match="did not write"):
+        gradcam(video, checkpoint, out, bands=["F1:300-900"], overwrite=True)
+    (out / "gradcam_notes.txt").unlink()
     gradcam(video, checkpoint, out, bands=["F1:300-900"], overwrite=True)
     assert not list(out.glob("*F2*"))
 

@@ -15,7 +15,8 @@ from tests.training.mri_speech.mri_clips import write_clips
 from edge_runtime.dsp.mel import PRESETS
 from edge_runtime.errors import ConfigError, InputError, TargetError
 from edge_training.mri_speech.mri_acoustic import MriAcoustic, MriAcousticConfig
-from edge_training.mri_speech.predicted_mels import FOLDER, Predictor, open_predictor, predicted_mels
+from edge_training.mri_speech.partial import PREDICTED as FOLDER
+from edge_training.mri_speech.predicted_mels import Predictor, open_predictor, predicted_mels
 from edge_training.mri_speech.preparation import Preparation, prepare
 from edge_training.vocoder.data import read_mel
 
@@ -56,7 +57,9 @@ def test_they_lie_in_the_data_by_default(data: Path) -> None:
     said: list[str] = []
     assert predicted_mels(data, constant(0), progress=said.append) == data / FOLDER
     assert said == ["1/2: c0", "2/2: c1"]
-    assert sorted(path.name for path in (data / FOLDER).iterdir()) == ["c0.npy", "c1.npy"]
+    assert sorted(path.name for path in (data / FOLDER).iterdir()) == [
+        "c0.npy", "c1.npy", "predicted_mels.json",
+    ]  # fmt: skip
     with pytest.raises(TargetError, match="an existing folder"):
         predicted_mels(data, constant(0))
     predicted_mels(data, constant(1), overwrite=True)
@@ -108,3 +111,34 @@ def test_refusals(data: Path, checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"meta.json: got no such file"):
         predicted_mels(tmp_path, constant(0), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("stem", ["/ABS/x", "../x", "..", "a/b", ""])
+def test_nothing_is_written_outside(stem: str, data: Path, tmp_path: Path) -> None:
+    meta = json.loads((data / "meta.json").read_text()) | {"stems": [stem.replace("ABS", str(tmp_path))]}
+    sample = data / "samples" / "c0"
+    planted = tmp_path / "data"
+    (planted / "samples").mkdir(parents=True)
+    for place in (tmp_path / "x", planted / "x", tmp_path / "data" / "samples" / "a" / "b"):
+        place.mkdir(parents=True)
+        for kind in ("mri", "mel_db", "mask"):
+            (place / f"{kind}.npy").write_bytes((sample / f"{kind}.npy").read_bytes())
+    (planted / "meta.json").write_text(json.dumps(meta))
+    (planted / "scaler.json").write_bytes((data / "scaler.json").read_bytes())
+    with pytest.raises(InputError, match=r"meta\.json: got the name"):
+        predicted_mels(planted, constant(0), tmp_path / "out")
+    assert not list(tmp_path.rglob("x.npy"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_predicted_mels_are_overwritten(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays" / "measurement.npy", np.zeros(3))
+    with pytest.raises(TargetError, match="did not write"):
+        predicted_mels(data, constant(0), tmp_path / "arrays", overwrite=True)
+    out = predicted_mels(data, constant(0), tmp_path / "out")
+    np.save(out / "mine.npy", np.zeros(3))
+    with pytest.raises(TargetError, match="did not write"):
+        predicted_mels(data, constant(0), out, overwrite=True)
+    (out / "mine.npy").unlink()
+    predicted_mels(data, constant(0), out, overwrite=True)

@@ -15,6 +15,7 @@ from edge_runtime.errors import BackendError, ConfigError, TargetError
 from edge_runtime.media.audio import read_audio
 from edge_runtime.store.targets import sha256_tree
 from edge_training.phantom import SYSTEMS, Speaker, speak, write_corpus
+from edge_training.phantom.corpus import _is_corpus
 
 SEED, COUNT = 21, 4
 
@@ -162,6 +163,19 @@ def test_only_a_corpus_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "letters/love.txt").write_text("mine")
     with pytest.raises(TargetError, match="did not write"):
         write_corpus(tmp_path / "letters", 2, 1, systems=["wavs"], overwrite=True)
+    for foreign in ("thesis.tex", "wavs/wavs/song.wav", "mri/audio_wav/000.wav"):
+        (out / foreign).parent.mkdir(parents=True, exist_ok=True)
+        (out / foreign).write_text("mine")
+        with pytest.raises(TargetError, match="did not write"):
+            write_corpus(out, 2, 1, systems=["wavs"], overwrite=True)
+        (out / foreign).unlink()
+    write_corpus(out, 2, 1, systems=["wavs"], overwrite=True)
+
+
+def test_a_whole_corpus_is_recognised(corpus: Path) -> None:
+    with pytest.raises(ConfigError, match="utterances"):
+        write_corpus(corpus, 0, 1, overwrite=True)
+    assert _is_corpus(corpus)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.store.ownership import plain_name
 from edge_runtime.store.scaler import read_scaler
 from edge_training.engine.items import Item
 
@@ -189,6 +190,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise InputError(
             str(folder / "meta.json"), got="no names of clips", expected='an entry "stems": ["ID", …]'
         )
+    for stem in stems:
+        plain_name(stem, str(folder / "meta.json"))
     return meta
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,13 +36,14 @@ from edge_runtime.errors import BackendError, ConfigError, InputError
 from edge_runtime.media.pictures import colour, write_png
 from edge_runtime.media.video import follow_clock, import_opencv, open_video, prepare_frames, write_video
 from edge_runtime.store.growing_arrays import ArrayWriter
+from edge_runtime.store.ownership import holds_only, read_record
 from edge_runtime.store.scaler import Statistics, read_scaler
 from edge_runtime.store.targets import replace_directory
 from edge_training.mri_speech.losses import Band, bins_of
 from edge_training.mri_speech.mri_acoustic import MriAcoustic
 from edge_training.mri_speech.predicted_mels import load_net
 
-FORMAT = "edge-gradcam/1"
+FORMAT, RECORD = "edge-gradcam/1", "gradcam.json"
 DEFAULT_BANDS = ("F1:300-900", "F2:900-2500")
 LEGACY_FMAX = 8000.0  # Hz, which the origin believes to be the upper edge of its mels
 AT_ONCE = 16  # pictures in one pass of the backbone
@@ -231,7 +233,7 @@ def gradcam(
             "legacy_bins": legacy_bins,
             "bands": [_described(band, bins[band.name], net.config.mel) for band in parsed],
         }
-        (folder / "gradcam.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        (folder / RECORD).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return Path(out)
 
 
@@ -287,11 +289,14 @@ def _check_targets(targets: Sequence[int], frames: int) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    try:
-        found = json.loads((folder / "gradcam.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    record = read_record(folder / RECORD) or {}
+    bands = record.get("bands")
+    if record.get("format") != FORMAT or not isinstance(bands, list):
         return False
-    return isinstance(found, dict) and found.get("format") == FORMAT
+    names = "|".join(re.escape(str(band.get("name"))) for band in bands if isinstance(band, dict))
+    kinds = r"sequence\.npy|average\.(npy|png)|slow\.mp4|frame\d{4,}(_detail)?\.png"
+    written = re.compile(rf"gradcam_({names})_({kinds})")
+    return holds_only(folder, lambda name: name == RECORD or bool(written.fullmatch(name)))
 
 
 def _write_band(

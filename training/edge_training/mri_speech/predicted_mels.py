@@ -2,8 +2,9 @@
 
     DATA/samples/ID/mri.npy → net → standardised dB · std + mean → OUT/ID.npy
 
-OUT/ID.npy is (n_mels, T) float32, natural logarithm of power, not below ln 1e-5. Mean and deviation are those
-that the net was trained with, where it says them, else those of the data.
+OUT/predicted_mels.json says which clips. OUT/ID.npy is (n_mels, T) float32, natural logarithm of power, not
+below ln 1e-5. Mean and deviation are those that the net was trained with, where it says them, else those of
+the data.
 
 Source: export_predicted_mels.py of YamaneKoyo/mri-to-speech, whose folder is `mels_ft_log_normalized`.
 """
@@ -23,14 +24,16 @@ from edge_runtime.backends.base import Backend
 from edge_runtime.dsp.overlap import average_windows
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.pipelines.bundle_net import BundleNet
+from edge_runtime.store.ownership import holds_only, read_record
 from edge_runtime.store.scaler import Statistics, read_scaler
 from edge_runtime.store.targets import replace_directory
 from edge_training.mri_speech.data import load_sample, read_meta
 from edge_training.mri_speech.mri_acoustic import MriAcoustic, MriAcousticConfig
-from edge_training.mri_speech.preparation import vocoder_mel
+from edge_training.mri_speech.partial import PREDICTED, PREDICTED_RECORD
+from edge_training.mri_speech.preparation import vocoder_mel, write_json
 from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
 
-FOLDER = "mels_ft_log_normalized"
+FORMAT = "edge-predicted-mels/1"
 MODES = ("full", "window")
 WINDOWS = 8  # answered together by a bundle
 
@@ -162,7 +165,7 @@ def predicted_mels(
         TargetError: ``out`` exists or cannot be written.
     """
     folder = Path(data)
-    target = folder / FOLDER if out is None else Path(out)
+    target = folder / PREDICTED if out is None else Path(out)
     names = read_meta(folder)["stems"]
     mean, std = _statistics(folder, predictor.config, scaler)
     size = predictor.config.image_size
@@ -179,6 +182,7 @@ def predicted_mels(
             np.save(fresh / f"{name}.npy", vocoder_mel(predictor.predict(frames) * std + mean))
             if progress is not None:
                 progress(f"{count}/{len(names)}: {name}")
+        write_json(fresh / PREDICTED_RECORD, {"format": FORMAT, "clips": list(names)})
     return target
 
 
@@ -189,4 +193,9 @@ def _statistics(folder: Path, config: MriAcousticConfig, scaler: AnyPath | None)
 
 
 def _is_ours(folder: Path) -> bool:
-    return all(entry.suffix == ".npy" and entry.is_file() for entry in folder.iterdir())
+    record = read_record(folder / PREDICTED_RECORD) or {}
+    clips = record.get("clips")
+    if record.get("format") != FORMAT or not isinstance(clips, list):
+        return False
+    names = {PREDICTED_RECORD, *(f"{clip}.npy" for clip in clips)}
+    return holds_only(folder, names.__contains__)

@@ -46,10 +46,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
-from edge_runtime.errors import ConfigError, EdgeError, InputError, TargetError
+from edge_runtime.errors import ConfigError, EdgeError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.media.video import FrameScaling, differs, follow_clock, open_video, prepare_frames
+from edge_runtime.store.growing_arrays import ArrayWriter
+from edge_runtime.store.ownership import plain_name
 from edge_runtime.store.targets import replace_directory, replace_file
+from edge_training.mri_speech.partial import LISTS, PLAN, SAMPLES, WAVS, Plan, is_prepared, partial_folder
 
 Layout = Literal["padded", "legacy"]
 
@@ -59,8 +62,6 @@ APART = 1.0  # s that a video and its recording may differ in length
 LEAST_VARIANCE = 1e-12
 VOCODER_FLOOR = 1e-5  # of a power, before its logarithm
 BLOCK = 64  # pictures prepared at a time
-# names below the folder that is made; the last two only while it is
-SAMPLES, LISTS, WAVS, PLAN = "samples", "hifigan_filelists", "wavs", "plan.json"
 
 F32 = NDArray[np.float32]
 Say = Callable[[str], None]
@@ -170,28 +171,38 @@ def prepare(
         raise ConfigError("workers", got=f"{workers}", expected="at least 1")
     chosen, target = preparation or Preparation(), Path(out)
     clips, skipped = find_clips(Path(videos), Path(wavs))
-    with replace_directory(target, overwrite, ours=_is_prepared) as fresh:
+    with replace_directory(target, overwrite, ours=is_prepared) as fresh:
         run = _Run(chosen, _partial(target), workers or _processors(), progress or (lambda _: None), skipped)
         peak = run.loudest(clips)
-        run.open_plan(clips, peak)
-        notes = run.samples(clips, peak)
-        done = [clip for clip in clips if run.is_done(clip.name)]
-        if not done:
+        plan = Plan(
+            {k: v for k, v in asdict(chosen).items() if k != "mel"} | {"peak": peak},
+            {clip.name: clip.signature for clip in clips},
+        )
+        with partial_folder(run.place, plan):
+            write_json(run.place / PLAN, plan.to_json())
+            notes = run.samples(clips, peak)
+            done = [clip for clip in clips if run.is_done(clip.name)]
+            if not done:
+                shutil.rmtree(run.place)
+                raise _nothing_left(skipped)
+            frames = _finish(run.place, chosen, done, peak, wavs=Path(wavs))
+            _move(run.place, fresh, done, chosen)
             shutil.rmtree(run.place)
-            raise _nothing_left(skipped)
-        frames = _finish(run.place, chosen, done, peak, wavs=Path(wavs))
-        for entry in sorted(run.place.iterdir()):
-            if entry.name not in (PLAN, WAVS):
-                entry.rename(fresh / entry.name)
-        if chosen.layout == "padded":
-            # one by one: a clip whose pictures were refused, or that is gone by now, has left one too
-            heard = fresh / LISTS / "wavs"
-            heard.mkdir()
-            for clip in done:
-                (run.place / WAVS / f"{clip.name}.wav").rename(heard / f"{clip.name}.wav")
-        shutil.rmtree(run.place)
     reasons = {name: str(refusal) for name, refusal in sorted(skipped.items())}
     return Prepared(target, tuple(clip.name for clip in done), frames, reasons, notes)
+
+
+def _move(place: Path, fresh: Path, done: Sequence[Clip], preparation: Preparation) -> None:
+    """What was made, out of the partial folder; plan and left-over recordings stay there."""
+    for entry in sorted(place.iterdir()):
+        if entry.name not in (PLAN, WAVS):
+            entry.rename(fresh / entry.name)
+    if preparation.layout == "padded":
+        # one by one: a clip whose pictures were refused, or that is gone by now, has left one too
+        heard = fresh / LISTS / "wavs"
+        heard.mkdir()
+        for clip in done:
+            (place / WAVS / f"{clip.name}.wav").rename(heard / f"{clip.name}.wav")
 
 
 def _nothing_left(skipped: Mapping[str, InputError]) -> InputError:
@@ -210,14 +221,6 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _is_prepared(folder: Path) -> bool:
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(meta, dict) and {"stems", "sr", "hop_length"} <= meta.keys()
-
-
 # ---- clips ------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +229,11 @@ def find_clips(videos: Path, wavs: Path) -> tuple[list[Clip], dict[str, InputErr
     pictures, sounds = _by_stem(videos, VIDEO_SUFFIXES), _by_stem(wavs, AUDIO_SUFFIXES)
     clips, skipped = [], {}
     for name in sorted(pictures.keys() | sounds.keys()):
+        try:
+            plain_name(name, "a clip's file name")
+        except InputError as refusal:
+            skipped[ascii(name)] = refusal
+            continue
         ours, theirs = pictures.get(name, []), sounds.get(name, [])
         if len(ours) == len(theirs) == 1:
             clips.append(Clip(name, ours[0], theirs[0]))
@@ -273,36 +281,6 @@ class _Run:
         task = partial(_loudest, rate=self.preparation.sample_rate)
         found = dict(self._each(task, [(clip.name, clip.audio) for clip in clips]))
         return max(found.values(), default=0.0) or 1.0
-
-    def open_plan(self, clips: list[Clip], peak: float) -> None:
-        """Make the partial folder, or keep of an earlier one what is still right."""
-        settings = {k: v for k, v in asdict(self.preparation).items() if k != "mel"} | {"peak": peak}
-        plan = {"settings": settings, "clips": {clip.name: clip.signature for clip in clips}}
-        earlier = self._earlier_plan()
-        if not earlier and self.place.exists() and any(self.place.iterdir()):
-            raise TargetError(
-                str(self.place),
-                got="a folder of something else",
-                expected="a name that is free while the data are prepared",
-                cause="choose another --out, or move the folder away",
-            )
-        if earlier.get("settings") != settings:
-            shutil.rmtree(self.place, ignore_errors=True)
-        for name, signature in earlier.get("clips", {}).items():
-            if plan["clips"].get(name) != signature:
-                shutil.rmtree(self.place / SAMPLES / name, ignore_errors=True)
-        self.place.mkdir(parents=True, exist_ok=True)
-        for leftover in self.place.iterdir():  # of a call that ended while it finished
-            if leftover.name not in (PLAN, SAMPLES, WAVS):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        write_json(self.place / PLAN, plan)
-
-    def _earlier_plan(self) -> dict[str, Any]:
-        try:
-            found = json.loads((self.place / PLAN).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
 
     def samples(self, clips: list[Clip], peak: float) -> tuple[str, ...]:
         """Write the samples that are missing; what is worth knowing of them."""
@@ -440,17 +418,14 @@ def _check_lengths(clip: Clip, video: float, audio: float) -> None:
 def _write_pictures(
     path: Path, frames: Sequence[NDArray[Any]], preparation: Preparation, video: Path
 ) -> None:
-    shape = (len(frames), preparation.size, preparation.size)
-    pictures = np.lib.format.open_memmap(path, "w+", np.float32, shape)  # type: ignore[no-untyped-call]
+    # no memory map: where the disk is full, a write into one ends the process without a word (SIGBUS)
     try:
-        for start in range(0, len(frames), BLOCK):
-            block = np.stack(frames[start : start + BLOCK])
-            pictures[start : start + BLOCK] = prepare_frames(
-                block, preparation.size, preparation.frame_scaling
-            )
+        with ArrayWriter(path, (preparation.size, preparation.size)) as pictures:
+            for start in range(0, len(frames), BLOCK):
+                block = np.stack(frames[start : start + BLOCK])
+                pictures.write(prepare_frames(block, preparation.size, preparation.frame_scaling))
     except InputError as error:
         raise error.within(str(video)) from error
-    pictures.flush()
 
 
 def _note(fps: float | None, preparation: Preparation) -> str:

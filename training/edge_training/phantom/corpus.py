@@ -16,13 +16,14 @@ sync and wavs, and is the same recording wherever it has the same speaker; ecog 
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.store.ownership import holds_only, read_record
 from edge_runtime.store.targets import replace_directory
 from edge_training.phantom import layouts
 from edge_training.phantom.speaker import Speaker, generator
@@ -30,7 +31,7 @@ from edge_training.phantom.utterance import Utterance, speak
 
 System = Literal["mri", "sync", "ecog", "wavs"]
 SYSTEMS: tuple[System, ...] = get_args(System)
-FORMAT = "edge-phantom/1"
+FORMAT, RECORD = "edge-phantom/1", "corpus.json"
 # one speaker where a model is of a speaker, several where it must not be
 SPEAKERS: dict[System, int] = {"mri": 1, "sync": 8, "ecog": 1, "wavs": 1}
 FEWEST: dict[System, int] = {"mri": 1, "sync": 2, "ecog": 4, "wavs": 2}  # utterances that can be split
@@ -97,12 +98,24 @@ def _checked(systems: Sequence[str], utterances: int, speakers: int | None) -> l
     return chosen
 
 
+_WRITTEN = re.compile(
+    r"mri/(normalized_videos/\d{3,}\.(mp4|npy)|audio_wav/\d{3,}\.wav|labels/\d{3,}\.json)"
+    r"|sync/(videos/s\d+_\d{3,}/(\d+\.jpg|audio\.wav)|filelists/(train|val)\.txt|labels/s\d+_\d{3,}\.json)"
+    r"|ecog/(P\d+\.h5|AllSubjectInfo\.json|train_param_production\.json)"
+    r"|wavs/(wavs/\d{3,}\.wav|labels/\d{3,}\.json|metadata\.csv|training\.txt|validation\.txt)"
+)
+
+
 def _is_corpus(folder: Path) -> bool:
-    try:
-        found = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """Whether a folder holds a corpus, of some systems, and nothing that `write_corpus` does not write."""
+    record = read_record(folder / RECORD) or {}
+    systems = record.get("speakers")
+    if record.get("format") != FORMAT or not isinstance(systems, dict):
         return False
-    return isinstance(found, dict) and found.get("format") == FORMAT
+    return holds_only(
+        folder,
+        lambda name: name == RECORD or (name.split("/")[0] in systems and bool(_WRITTEN.fullmatch(name))),
+    )
 
 
 def _phrase(
@@ -133,4 +146,4 @@ def _write_description(folder: Path, seed: int, utterances: int, counts: dict[Sy
         "utterances": utterances,
         "speakers": {system: min(count, utterances) for system, count in counts.items()},
     }
-    layouts.write_json(folder / "corpus.json", description)
+    layouts.write_json(folder / RECORD, description)

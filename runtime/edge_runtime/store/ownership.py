@@ -1,0 +1,85 @@
+"""Whose a name and a folder are: what a file may name, and what we may delete.
+
+A name that was read from a file becomes part of a path through `plain_name` alone, so that no file leads out
+of its folder. A folder is ours, and replacing it loses nothing, if it holds the record of the command that
+wrote it and beside that only files which, by that record, the command writes (`holds_only`). Links are never
+ours: we write none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.errors import InputError
+
+LONGEST_NAME = 200  # bytes: file systems take 255, suffixes and those of hidden folders included
+_IGNORED = frozenset({".DS_Store"})
+_LEFTOVER = ".edge-export-"
+# what parts a path anywhere, and the columns of file lists
+_APART = "/\\|" + (":" if sys.platform == "win32" else "")
+
+
+def plain_name(name: object, where: str) -> str:
+    """A name of one file or folder, as it was read from a file; ``where`` is what a refusal names.
+
+    Raises:
+        InputError: no text, a path instead of a name, or a name that no file should have.
+    """
+    if isinstance(name, str) and is_plain(name):
+        return name
+    raise InputError(
+        where,
+        got=f"the name {name!a:.60}",
+        expected="a plain name inside of its folder: without slashes, | and control characters, at most "
+        f"{LONGEST_NAME} bytes",
+        cause="the file is damaged, or was made to lead elsewhere",
+    )
+
+
+def is_plain(name: str) -> bool:
+    """Whether a text names a file inside of a folder, whatever the system."""
+    if name in ("", ".", "..") or name.startswith(_LEFTOVER) or any(letter in _APART for letter in name):
+        return False
+    if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
+        return False
+    return len(name.encode()) <= LONGEST_NAME
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The JSON object of a file of ours; None where there is none, whatever the reason."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def holds_only(folder: Path, belongs: Callable[[str], bool]) -> bool:
+    """Whether all that lies in a folder, at any depth, has a relative POSIX path that ``belongs``.
+
+    Folders count by what is in them. What killed calls left (hidden, of our prefix) counts as ours.
+    """
+    return all(belongs(name) for name in _names_below(folder))
+
+
+def _names_below(folder: Path) -> Iterator[str]:
+    """Relative paths of all but folders; of a link its path with a slash, which belongs to nobody."""
+    for place, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(_LEFTOVER)]
+        for name in (*folders, *files):
+            path = Path(place, name)
+            inside = path.relative_to(folder).as_posix()
+            if path.is_symlink():
+                yield inside + "/"
+            elif name in files and name not in _IGNORED:
+                yield inside
+
+
+def _raise(error: OSError) -> None:
+    raise error
