@@ -8,13 +8,11 @@ ours: we write none.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from edge_runtime.errors import InputError
 
@@ -49,15 +47,6 @@ def is_plain(name: str) -> bool:
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
         return False
     return len(name.encode()) <= LONGEST_NAME
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """The JSON object of a file of ours; None where there is none, whatever the reason."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def holds_only(folder: Path, belongs: Callable[[str], bool]) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import InputError
-from edge_runtime.store.ownership import holds_only, is_plain, plain_name, read_record
+from edge_runtime.store.ownership import holds_only, is_plain, plain_name
 
 
 @given(name=st.text(max_size=12))
@@ -66,12 +66,3 @@ def test_links_are_never_ours(to_a_folder: bool, tmp_path: Path) -> None:
     target = tmp_path / "victim" if to_a_folder else tmp_path / "victim" / "x"
     os.symlink(target, tmp_path / "ours" / "link")
     assert not holds_only(tmp_path / "ours", {"link", "link/x"}.__contains__)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 5000, "\udcff"])
-def test_no_object_is_no_record(text: str, tmp_path: Path) -> None:
-    (tmp_path / "r.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert read_record(tmp_path / "r.json") is None
-    assert read_record(tmp_path / "none.json") is None
-    (tmp_path / "r.json").write_text('{"a": 1}')
-    assert read_record(tmp_path / "r.json") == {"a": 1}

@@ -13,8 +13,8 @@ from tests.training.mri_speech.mri_run import prepare_clips
 from edge_runtime.media.audio import read_audio
 from edge_training.engine.trainer import TrainResult, train
 from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
+from edge_training.mri_speech.partial import LISTS
 from edge_training.mri_speech.predicted_mels import Predictor, predicted_mels
-from edge_training.mri_speech.preparation import LISTS
 from edge_training.vocoder.hifigan import HifiGan
 from edge_training.vocoder.hifigan_recipe import PRESETS, HifiGanFit, open_data
 from edge_training.weights.reading import load_checkpoint, read_checkpoint

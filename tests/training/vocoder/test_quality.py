@@ -12,7 +12,7 @@ from tests.training.vocoder.tiny_run import fit
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.media.audio import write_wav
-from edge_training.vocoder.quality import compare, fast_griffin_lim, judge, table
+from edge_training.vocoder.quality import Quality, compare, fast_griffin_lim, judge, pesq_and_stoi, table
 
 MEL = PRESETS["hifigan-22k"]
 
@@ -66,3 +66,15 @@ def test_comparison_of_a_trained_net(corpus: Path, tmp_path: Path) -> None:
     (weights.parent / "config.json").unlink()
     with pytest.raises(ConfigError, match=r"got no config.json"):
         compare(weights, [tmp_path / "clip.wav"])
+
+
+def test_no_figure_is_said_and_left_out_of_the_mean(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    click = np.ones(900, np.float32)
+    assert np.isnan(pesq_and_stoi(click, click, 16000)["pesq"])
+    assert "pesq not computed: pesq says «Buffer needs" in capsys.readouterr().err
+    figures = {"mel": 0.5, "pesq": float("nan"), "stoi": float("nan")}
+    quality = Quality("a", {"c0": figures, "c1": figures | {"pesq": 3.0}}, 1.0)
+    assert quality.mean["pesq"] == 3.0
+    assert quality.to_json()["mean"] == {"mel": 0.5, "pesq": 3.0, "stoi": None}

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,7 +46,7 @@ from edge_runtime.media.audio import read_audio, write_wav
 from edge_training.mel_inversion.degli import Degli, DegliConfig
 from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig, build_mel_inversion
 from edge_training.vocoder.data import SUFFIXES
-from edge_training.vocoder.quality import pesq_and_stoi
+from edge_training.vocoder.quality import finite, mean_figure, pesq_and_stoi
 from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
 
 ITERATIONS, BLOCKS = 64, 10
@@ -81,20 +80,15 @@ class Row:
 
     @property
     def mean(self) -> dict[str, float]:
-        return {figure: float(np.mean([clip[figure] for clip in self.clips.values()])) for figure in FIGURES}
+        return {figure: mean_figure(clip[figure] for clip in self.clips.values()) for figure in FIGURES}
 
     def to_json(self) -> dict[str, Any]:
-        clips = {clip: _finite(figures) for clip, figures in self.clips.items()}
+        clips = {clip: finite(figures) for clip, figures in self.clips.items()}
         taken = dict(zip(("magnitude", "phase"), self.seconds, strict=True))
         return {
-            "magnitude": self.magnitude, "phase": self.phase, "clips": clips, "mean": _finite(self.mean),
+            "magnitude": self.magnitude, "phase": self.phase, "clips": clips, "mean": finite(self.mean),
             "real_time": taken,
         }  # fmt: skip
-
-
-def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no infinity, which the true magnitude reaches: null."""
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def compare(

@@ -36,7 +36,8 @@ from edge_runtime.errors import BackendError, ConfigError, InputError
 from edge_runtime.media.pictures import colour, write_png
 from edge_runtime.media.video import follow_clock, import_opencv, open_video, prepare_frames, write_video
 from edge_runtime.store.growing_arrays import ArrayWriter
-from edge_runtime.store.ownership import holds_only, read_record
+from edge_runtime.store.ownership import holds_only
+from edge_runtime.store.reading import find_object
 from edge_runtime.store.scaler import Statistics, read_scaler
 from edge_runtime.store.targets import replace_directory
 from edge_training.mri_speech.losses import Band, bins_of
@@ -289,7 +290,7 @@ def _check_targets(targets: Sequence[int], frames: int) -> None:
 
 
 def _is_ours(folder: Path) -> bool:
-    record = read_record(folder / RECORD) or {}
+    record = find_object(folder / RECORD)
     bands = record.get("bands")
     if record.get("format") != FORMAT or not isinstance(bands, list):
         return False

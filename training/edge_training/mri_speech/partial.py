@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import TargetError
-from edge_runtime.store.ownership import holds_only, is_plain, read_record
+from edge_runtime.store.ownership import holds_only, is_plain
+from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import locked_folder
 
 # names below the folder that is made; the last two only while it is
@@ -72,7 +73,7 @@ def _earlier(place: Path) -> Plan:
 
 def read_plan(place: Path) -> Plan | None:
     """The plan in a folder; None where there is none of ours."""
-    found = read_record(place / PLAN) or {}
+    found = find_object(place / PLAN)
     settings, clips = found.get("settings"), found.get("clips")
     if found.get("format") != FORMAT or not isinstance(settings, dict) or not isinstance(clips, dict):
         return None
@@ -101,7 +102,7 @@ def _tidy(place: Path, earlier: Plan, plan: Plan) -> None:
 
 def is_prepared(folder: Path) -> bool:
     """Whether a folder holds a result of `data mri` and nothing else: replacing it loses nothing."""
-    meta = read_record(folder / "meta.json") or {}
+    meta = find_object(folder / "meta.json")
     stems = meta.get("stems")
     if not {"sr", "hop_length", "ref_frames"} <= meta.keys() or not isinstance(stems, list):
         return False

@@ -24,7 +24,8 @@ from edge_runtime.backends.base import Backend
 from edge_runtime.dsp.overlap import average_windows
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.pipelines.bundle_net import BundleNet
-from edge_runtime.store.ownership import holds_only, read_record
+from edge_runtime.store.ownership import holds_only
+from edge_runtime.store.reading import find_object
 from edge_runtime.store.scaler import Statistics, read_scaler
 from edge_runtime.store.targets import replace_directory
 from edge_training.mri_speech.data import load_sample, read_meta
@@ -193,7 +194,7 @@ def _statistics(folder: Path, config: MriAcousticConfig, scaler: AnyPath | None)
 
 
 def _is_ours(folder: Path) -> bool:
-    record = read_record(folder / PREDICTED_RECORD) or {}
+    record = find_object(folder / PREDICTED_RECORD)
     clips = record.get("clips")
     if record.get("format") != FORMAT or not isinstance(clips, list):
         return False

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.store.ownership import holds_only, read_record
+from edge_runtime.store.ownership import holds_only
+from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import replace_directory
 from edge_training.phantom import layouts
 from edge_training.phantom.speaker import Speaker, generator
@@ -108,7 +109,7 @@ _WRITTEN = re.compile(
 
 def _is_corpus(folder: Path) -> bool:
     """Whether a folder holds a corpus, of some systems, and nothing that `write_corpus` does not write."""
-    record = read_record(folder / RECORD) or {}
+    record = find_object(folder / RECORD)
     systems = record.get("speakers")
     if record.get("format") != FORMAT or not isinstance(systems, dict):
         return False

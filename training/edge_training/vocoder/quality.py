@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +29,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edge_runtime.dsp import perceptual
 from edge_runtime.dsp.griffin_lim import griffin_lim
 from edge_runtime.dsp.magnitude import estimate_magnitude, linear_mel
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
 from edge_runtime.errors import BackendError, ConfigError, InputError
-from edge_runtime.media.audio import read_audio, resample, write_wav
+from edge_runtime.media.audio import read_audio, write_wav
 from edge_training.vocoder.data import SUFFIXES
 from edge_training.vocoder.hifigan import HifiGan, HifiGanConfig
 from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
 
-JUDGED_RATE = 16000  # Hz, of PESQ and STOI
 ITERATIONS, MOMENTUM = 32, 0.99
 PEAK = 0.95
 FIGURES = ("mel", "pesq", "stoi")
@@ -55,10 +57,16 @@ class Quality:
 
     @property
     def mean(self) -> dict[str, float]:
-        return {figure: float(np.mean([clip[figure] for clip in self.clips.values()])) for figure in FIGURES}
+        return {figure: mean_figure(clip[figure] for clip in self.clips.values()) for figure in FIGURES}
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "clips": self.clips, "mean": self.mean, "real_time": self.seconds}
+        clips = {clip: finite(figures) for clip, figures in self.clips.items()}
+        return {"name": self.name, "clips": clips, "mean": finite(self.mean), "real_time": self.seconds}
+
+
+def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN and no infinity: null."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def compare(weights: Path, clips: Sequence[Path], out: Path | None = None) -> list[Quality]:
@@ -138,12 +146,28 @@ def judge(recording: Samples, made: Samples, config: MelConfig) -> dict[str, flo
 
 
 def pesq_and_stoi(recording: Samples, made: Samples, rate: int) -> dict[str, float]:
-    """Both figures of two aligned signals of one length; BackendError where a library is missing."""
-    theirs, ours = (resample(x, rate, JUDGED_RATE) for x in (recording, made))
-    return {
-        "pesq": float(_library("pesq").pesq(JUDGED_RATE, theirs, ours, "wb")),
-        "stoi": float(_library("pystoi").stoi(theirs, ours, JUDGED_RATE)),
-    }
+    """Both figures of two aligned signals of one length; NaN, and a line on stderr, in place of none.
+
+    Raises:
+        BackendError: a library is missing.
+    """
+    figures = perceptual.judge(recording, made, rate)
+    return {name: _figure(name, figures[name]) for name in ("pesq", "stoi")}
+
+
+def _figure(name: str, found: float | str) -> float:
+    if not isinstance(found, str):
+        return found
+    if "no module named" in found:
+        raise BackendError("judging audio", got=found, expected="the libraries pesq and pystoi")
+    print(f"{name} {found}", file=sys.stderr)
+    return math.nan
+
+
+def mean_figure(values: Iterable[float]) -> float:
+    """The mean of the clips that have a figure; NaN where none has."""
+    there = [value for value in values if not math.isnan(value)]
+    return float(np.mean(there)) if there else math.nan
 
 
 def _aligned(recording: Samples, made: Samples, reach: int) -> Samples:
@@ -165,18 +189,6 @@ def _recording(path: Path, config: MelConfig) -> Samples:
         raise InputError(str(path), got=f"{audio.sample_rate} Hz", expected=f"{config.sample_rate} Hz")
     samples = audio.samples[: len(audio.samples) // config.hop_length * config.hop_length]
     return np.asarray(samples * np.float32(PEAK / max(1e-9, float(np.abs(samples).max()))))
-
-
-def _library(name: str) -> Any:
-    try:
-        return __import__(name)
-    except ImportError as error:
-        raise BackendError(
-            "judging audio",
-            got=f"no module named {name}",
-            expected=name,
-            cause=f"pip install {name}",
-        ) from error
 
 
 def table(qualities: Sequence[Quality]) -> str:
