@@ -10,6 +10,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from edge_export.former_names import FORMER as _FORMER
+from edge_runtime.former_names import install as _install
+
 if TYPE_CHECKING:
     from edge_export.catalog import NETS
     from edge_export.convert import export
@@ -26,3 +29,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+_install(__name__, _FORMER)
