@@ -57,7 +57,8 @@ def run(arguments: list[str]) -> int:
         if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
             raise
         message = " ".join(error.format_message().split())
-        print(f"edge-export: {message} (edge-export --help)", file=sys.stderr)
+        place = getattr(getattr(error, "ctx", None), "command_path", None) or "edge-export"
+        print(f"edge-export: {message} ({place} --help)", file=sys.stderr)
         return 2
     return result if isinstance(result, int) else 0
 

@@ -1,8 +1,8 @@
 """Reference packs for developers of a port, and the check of what their port computed.
 
-`write_reference` runs a pipeline and writes every stage as .npy (`save_reference` of the pipeline says
-which). `check_reference` plays the origin's validator on the folder that a port wrote, without its gaps:
-every array of the pack is compared, not two files and ten frames; what is missing or superfluous is named.
+`write_reference` runs a pipeline and writes every stage as .npy (``pack.py`` of each system says which).
+`check_reference` plays the origin's validator on the folder that a port wrote, without its gaps: every array
+of the pack is compared, not two files and ten frames; what is missing or superfluous is named.
 
     PASS      same shape, finite, largest absolute difference within the tolerance
     FAIL      compared and not within it, or not comparable, or no readable array; the reason says why
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,33 +24,38 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_export.proof.mri_features import picture_features
-from edge_export.run import open_pipeline
+from edge_export.run import GivenInputs, open_pipeline
 from edge_runtime.compare import Comparison, compare
 from edge_runtime.errors import ConfigError, InputError
-from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
-from edge_runtime.pipelines.pack_files import load_array
+from edge_runtime.pipelines.pack_files import load_array, replace_pack
+from edge_runtime.pipelines.registry import get_declaration
+from edge_runtime.pipelines.roles import GivenBundles
 from edge_runtime.store.bundle import Bundle
 
 AnyPath = str | os.PathLike[str]
 LISTED_FAILURES = 20  # rows of one folder that the table prints one by one
 
 
+# what packs hold of the inside of a net (`Declaration.inside`): name → bundle → what computes it, or None
+INSIDE: Mapping[str, Callable[[Bundle], object]] = {"features": picture_features}
+
+
 def write_reference(
     pipeline: str,
-    source: AnyPath,
-    bundles: Sequence[AnyPath | Bundle],
+    source: GivenInputs,
+    bundles: GivenBundles,
     out: AnyPath,
     *,
     overwrite: bool = False,
     **options: Any,
 ) -> Path:
-    """Run a pipeline on a file and write its reference pack.
+    """Run a pipeline and write its reference pack.
 
     Args:
         pipeline: "talking-head" (audio file), "vocoder" or "mel-inversion" (audio file, or .npy of (n_mels,
-            frames)), or "mri-speech" (video).
-        source: the file.
-        bundles: the bundles of the pipeline's nets, in any order.
+            frames)), "mri-speech" (video) …: a name in the registry of pipelines.
+        source: the file; a mapping of the declared names where the pipeline takes several inputs.
+        bundles: the bundles of the pipeline's nets, in any order, or by role.
         out: folder to make.
         overwrite: replace an older pack.
         options: of the pipeline: backend, device, threads, precision, mode, fps …
@@ -62,10 +67,10 @@ def write_reference(
         ConfigError: unknown pipeline, or a bundle too many or too few.
         EdgeError: what the source, the bundle or the target is refused for.
     """
-    opened = open_pipeline(pipeline, bundles, **options)
-    if isinstance(opened, MriSpeech):
-        opened.features = picture_features(opened.net.bundle)
-    opened.save_reference(source, out, overwrite=overwrite)
+    inputs = get_declaration(pipeline).name_inputs(source)
+    opened = open_pipeline(pipeline, bundles, inside=INSIDE, **options)
+    with replace_pack(out, overwrite) as folder:
+        opened.write_pack(folder, inputs)
     return Path(out)
 
 

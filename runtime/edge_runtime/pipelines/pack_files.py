@@ -31,11 +31,11 @@ _TITLE = "Reference arrays for"
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Refusals of what was read from a file carry its name."""
+    """Refusals of what was read from a file carry its name, once."""
     try:
         yield
     except InputError as error:
-        raise error.within(str(path)) from error
+        raise (error if error.what.startswith(str(path)) else error.within(str(path))) from error
 
 
 @contextmanager

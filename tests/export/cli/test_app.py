@@ -16,6 +16,7 @@ from tests.training.mri_speech import wandering_spot
 from edge_export.__main__ import main
 from edge_export.cli.app import app
 from edge_export.demo import SENTENCE
+from edge_runtime.version import VERSION
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -32,13 +33,19 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    promised = {"nets", "export", "verify", "run", "mel", "reference", "check", "bench", "train"}
-    promised |= {"demo", "doctor", "gradcam"}
+    promised = {"nets", "export", "verify", "mel", "check", "bench", "train", "demo", "doctor", "gradcam"}
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == promised
-    assert all(f"\n  {name} " in text for name in promised)
+    groups = {"run", "reference", "data"}
+    assert {group.name for group in app.registered_groups} == groups
+    assert all(f"\n  {name} " in text for name in promised | groups)
 
 
-@pytest.mark.parametrize("arguments", [[], ["data"]])
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"edge-export {VERSION}\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["run"], ["reference"]])
 def test_no_command_is_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("Usage: edge-export")
@@ -61,7 +68,7 @@ def test_json_is_not_written_into_the_bundle(small_hifigan: Path, capsys: pytest
     assert manifest.read_bytes() == before
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["nets"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "vocoder", "--help"], ["nets"]])
 def test_the_help_imports_nothing_heavy(arguments: list[str]) -> None:
     heavy = ["torch", "onnx", "onnxruntime", "coremltools", "librosa", "scipy", "openvino", "cv2"]
     code = (

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_runtime.dsp.griffin_lim import ADMM_RHO, AGLA_BETA, AGLA_GAMMA
 from edge_runtime.dsp.spectral import Array
-from edge_runtime.media.audio import Audio, write_wav
+from edge_runtime.media.audio import write_wav
 from edge_runtime.pipelines import pack_files as pack
-from edge_runtime.pipelines.mel_inversion.conditioning import Conditioning, restore
+from edge_runtime.pipelines.mel_inversion.conditioning import (
+    Conditioning,
+    conditioning_of,
+    restore,
+)
 from edge_runtime.pipelines.mel_inversion.nets import NET, framing_text, planes
-
-if TYPE_CHECKING:
-    from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion, MelInversionResult
+from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion, MelInversionResult
 
 SNAPSHOTS = (0, 1, 2, 3, 8, 16)  # iterations after which the pack holds the audio
 PREDICTION = "prediction.wav"
@@ -64,15 +65,19 @@ _STEPS = [
 ]
 
 
-def write_inversion_pack(
-    folder: Path,
-    name: str,
-    audio: Audio | None,
-    conditioning: Conditioning | None,
-    result: MelInversionResult,
-    pipeline: MelInversion,
-) -> None:
-    """Fill a folder. ``name``: of the source; ``conditioning``: of its audio, if it is audio."""
+def write_pack(pipeline: MelInversion, folder: Path, source: Path) -> None:
+    """Fill a folder with every stage, computed in float64 where no net is, and JSON.
+
+    Args:
+        pipeline: what inverts.
+        folder: an empty one.
+        source: an audio file – its samples are then part of the pack – or a mel, a .npy file.
+
+    Raises:
+        EdgeError: as `MelInversion.process_file`.
+    """
+    result, audio = pipeline.process_file(source, "float64")
+    conditioning = None if audio is None else conditioning_of(audio.samples, pipeline.front_end)
     arrays = _stages(result, conditioning, pipeline)
     for stage, values in arrays.items():
         np.save(folder / f"{stage}.npy", values)
@@ -82,7 +87,7 @@ def write_inversion_pack(
     pack.write_json(
         folder / "metadata.json",
         {
-            "source": name,
+            "source": source.name,
             "sample_rate": pipeline.sample_rate,
             "samples": result.samples.size,
             "samples_before_the_recording": pipeline.frames.offset,

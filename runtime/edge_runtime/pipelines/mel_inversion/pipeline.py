@@ -60,7 +60,7 @@ from edge_runtime.pipelines.mel_inversion.conditioning import (
     without_pre_emphasis,
 )
 from edge_runtime.pipelines.mel_inversion.nets import NET, MagnitudeNet, PhaseNet
-from edge_runtime.pipelines.mel_inversion.pack import write_inversion_pack
+from edge_runtime.pipelines.registry import get_system
 from edge_runtime.pipelines.vocoder.pipeline import CHUNK_FRAMES
 
 DEFAULT_FRONT_END = "mel-inversion"
@@ -206,11 +206,16 @@ class MelInversion:
         with pack.naming(path):
             return self._as_the_front_end(mel), None
 
-    def process_file(self, path: str | os.PathLike[str]) -> tuple[MelInversionResult, Audio | None]:
-        """`process` or `invert` of a file, and the recording that was in it; refusals name the file."""
-        mel, audio = self.read_source(path)
+    def process_file(
+        self, path: str | os.PathLike[str], dtype: str = "float32"
+    ) -> tuple[MelInversionResult, Audio | None]:
+        """`process` or `invert` of a file, and the recording that was in it; refusals name the file.
+
+        ``dtype``: in which everything is computed where no net is; reference packs take float64.
+        """
+        mel, audio = self.read_source(path, dtype)
         with pack.naming(path):
-            return self._invert(mel, None if audio is None else audio.samples, "float32"), audio
+            return self._invert(mel, None if audio is None else audio.samples, dtype), audio
 
     def measure(self, audio: ArrayLike, result: MelInversionResult) -> dict[str, dict[str, float]]:
         """How near a result came to its recording, (samples,): figures of `edge_runtime.dsp.quality`.
@@ -240,24 +245,13 @@ class MelInversion:
     def save_reference(
         self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
     ) -> Path:
-        """Write a reference pack: every stage, computed in float64 where no net is, and JSON.
-
-        Args:
-            path: an audio file – its samples are then part of the pack – or a mel, a .npy file.
-            out: folder to make.
-            overwrite: replace an older pack.
+        """Write the pack of a file, see `edge_runtime.pipelines.mel_inversion.pack`; returns ``out``.
 
         Raises:
-            TargetError: ``out`` exists or cannot be written.
-            EdgeError: as `read_source`.
+            TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
+            EdgeError: what the file is refused for.
         """
-        mel, audio = self.read_source(path, "float64")
-        with pack.naming(path):
-            result = self._invert(mel, None if audio is None else audio.samples, "float64")
-        conditioning = None if audio is None else conditioning_of(audio.samples, self.front_end)
-        with pack.replace_pack(out, overwrite) as folder:
-            write_inversion_pack(folder, Path(path).name, audio, conditioning, result, self)
-        return Path(out)
+        return get_system("mel-inversion").save_reference(self, out, overwrite=overwrite, source=path)
 
     # ---- the steps -----------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion, MelInver
 RANGE_DB = 80.0  # of the pictures
 
 
-def write_mel_inversion(pipeline: MelInversion, source: Path, folder: Path) -> dict[str, Any]:
+def write_result(pipeline: MelInversion, folder: Path, source: Path) -> dict[str, Any]:
     """Run the pipeline on a file; returns what metadata.json says of it."""
     result, audio = pipeline.process_file(source)
     encoding: Subtype = "pcm16" if np.abs(result.samples).max() <= 1 else "float32"

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -34,14 +33,12 @@ from edge_runtime.backends.base import Backend
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.dsp.overlap import average_windows
 from edge_runtime.errors import BundleError, ConfigError, InputError
-from edge_runtime.media.audio import WavWriter, write_wav
 from edge_runtime.media.masks import DEFAULT_ALPHA, check_alpha, mask_weights, parse_mask
-from edge_runtime.media.pictures import Preview, write_png
 from edge_runtime.media.video import Frame, VideoReader, differs, follow_clock, open_video, prepare_frames
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
+from edge_runtime.pipelines.registry import get_system
 from edge_runtime.pipelines.vocoder.pipeline import HIGHEST, Vocoder
-from edge_runtime.store.growing_arrays import ArrayWriter
 from edge_runtime.store.scaler import Statistics, read_scaler, statistics
 
 Mode = Literal["full", "window"]
@@ -51,7 +48,6 @@ NET = "mri-acoustic"
 LOUDEST = HIGHEST * 10 / np.log(10)  # dB; beyond it the vocoder refuses a mel
 LOG_FLOOR = 1e-5  # of the power that enters the vocoder's logarithm: -50 dB
 RUN_FRAMES = 32  # pictures per run of the net in window mode; memory grows with it
-TOLERANCE = 1e-3  # what `edge-export check` allows by default, in the unit of each array
 
 
 def _silent(_line: str) -> None:
@@ -85,6 +81,8 @@ class MriSpeech:
         max_frames: frames, on the mel's clock, that are used of a video.
         backend, device, threads, precision: what executes the nets, see `edge_runtime.pipelines.bundle_net`.
         progress: is told in one line how far long work is.
+        features: frames (T, S, S) → what they become inside of the acoustic net (T, C), where somebody can
+            tell; reference packs hold it.
 
     Raises:
         ConfigError: options that are impossible or contradict each other.
@@ -110,6 +108,7 @@ class MriSpeech:
         threads: int | None = None,
         precision: str = "fp32",
         progress: Callable[[str], None] = _silent,
+        features: Callable[[Rows], Rows] | None = None,
     ) -> None:
         if mode not in get_args(Mode):
             raise ConfigError("--mode", got=repr(mode), expected=" or ".join(get_args(Mode)))
@@ -121,8 +120,7 @@ class MriSpeech:
         self.polygon = parse_mask(mask) if mask is not None else None
         self._weights: tuple[tuple[int, int], Rows] | None = None  # of the last size asked for
         self.progress = progress
-        # frames (T, S, S) → what they become inside the net (T, C), where somebody can tell: for packs
-        self.features: Callable[[Rows], Rows] | None = None
+        self.features = features
         self.net = BundleNet(
             acoustic,
             NET,
@@ -177,78 +175,43 @@ class MriSpeech:
 
     def process_file(self, path: str | os.PathLike[str]) -> MriSpeechResult:
         """The same for a video file or .npy frames; refusals name the file."""
-        with _naming(path), open_video(path) as reader:
+        with pack.naming(path), open_video(path) as reader:
             return self._process(self._on_clock(reader, reader.fps))
 
-    def write_result(self, path: str | os.PathLike[str], folder: Path) -> dict[str, Any]:
-        """Write wav, mels and pictures of a video into a folder, as they come: what ``run`` does.
+    def stream_mels(self, video: VideoReader) -> Iterator[tuple[Rows, Rows]]:
+        """The mels of an open video as they come, in constant memory in mode "window".
 
-        STEM_generated.wav, STEM_mel.npy (T, n_mels) dB, STEM_mel_linear.npy (power), STEM_mel_log.npy
-        (what the vocoder is fed), STEM_mel.png and STEM_mel_log.png.
-
-        Returns:
-            What metadata.json says of it.
+        Yields:
+            (k, n_mels) dB, and (k, n_mels) what the vocoder takes; k is 1 at least.
 
         Raises:
-            InputError: the video is refused, by its name.
+            InputError: as `process`.
         """
-        stem = folder / Path(path).stem
-        previews = {"mel": Preview(self.n_mels), "mel_log": Preview(self.n_mels)}
-        with (
-            _naming(path),
-            open_video(path) as reader,
-            ArrayWriter(f"{stem}_mel.npy", (self.n_mels,)) as decibels,
-            ArrayWriter(f"{stem}_mel_linear.npy", (self.n_mels,)) as linear,
-            ArrayWriter(f"{stem}_mel_log.npy", (self.n_mels,)) as logs,
-            WavWriter(f"{stem}_generated.wav", self.sample_rate) as wav,
-        ):
-            self._say_clock(reader.fps)
-            frames = self._on_clock(reader, reader.fps)
+        for standardised in self._acoustic(self._prepared(self.on_clock(video))):
+            yield self._scaled(standardised)
 
-            def mels() -> Iterator[NDArray[Any]]:
-                for standardised in self._acoustic(self._prepared(frames)):
-                    mel, mel_log = self._scaled(standardised)
-                    decibels.write(mel)
-                    linear.write(10.0 ** (mel / 10.0))
-                    logs.write(mel_log)
-                    previews["mel"].add(mel)
-                    previews["mel_log"].add(mel_log)
-                    yield mel_log.T  # (k, n_mels) → (n_mels, k)
-
-            for samples in self.vocoder.stream(mels()):
-                wav.write(samples)
-                self._say_seconds(wav.count / self.sample_rate, reader)
-        for name, preview in previews.items():
-            write_png(f"{stem}_{name}.png", preview.picture())
-        return {
-            "executed_by": {NET: self.net.detail, "hifigan": self.vocoder.net.detail},
-            "sample_rate": self.sample_rate,
-            "samples": wav.count,
-            "frames": decibels.count,
-        } | self.settings(reader.fps)
+    def on_clock(self, video: VideoReader) -> Iterator[Frame]:
+        """The pictures of an open video on the mel's clock, (H, W) each, at most `max_frames`."""
+        if differs(video.fps, self.clock):
+            self.progress(
+                f"the video has {video.fps:g} frames a second: blended to the mel's {self.clock:.4g}"
+            )
+        return self._on_clock(video, video.fps)
 
     def save_reference(
         self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
     ) -> Path:
-        """Write a reference pack of a video: every stage as .npy, for developers of a port.
-
-        video.npy (T, H, W), the pictures on the mel's clock; frames.npy (T, S, S), what the net sees;
-        mask.npy (S, S) where there is one; features.npy (T, C) where `features` tells; mel_standardised.npy,
-        mel_db.npy and mel_log.npy, (T, n_mels) each; wav.npy (T · hop_length,); generated.wav, metadata.json
-        and the instructions.
+        """Write the pack of a file, see `edge_runtime.pipelines.mri_speech.pack`; returns ``out``.
 
         Raises:
             TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
-            EdgeError: as `process_file`.
+            EdgeError: what the file is refused for.
         """
-        with _naming(path), open_video(path) as reader:
-            self._say_clock(reader.fps)
-            video = list(self._on_clock(reader, reader.fps))
-            result = self._process(video)
-            fps = reader.fps
-        with pack.replace_pack(out, overwrite) as folder:
-            _write_pack(folder, Path(path).name, np.stack(video), fps, result, self)
-        return Path(out)
+        return get_system("mri-speech").save_reference(self, out, overwrite=overwrite, source=path)
+
+    def write_result(self, path: str | os.PathLike[str], folder: Path) -> dict[str, Any]:
+        """Fill a folder as ``run`` does, see `edge_runtime.pipelines.mri_speech.result`."""
+        return get_system("mri-speech").result(self, folder, source=Path(path))
 
     # stages ------------------------------------------------------------------------------------------------
 
@@ -356,23 +319,6 @@ class MriSpeech:
             settings |= {"mask": self.mask, "alpha": self.alpha}
         return settings
 
-    def _say_clock(self, fps: float | None) -> None:
-        if differs(fps, self.clock):
-            self.progress(f"the video has {fps:g} frames a second: blended to the mel's {self.clock:.4g}")
-
-    def _say_seconds(self, done: float, reader: VideoReader) -> None:
-        whole = f" of about {reader.count / (reader.fps or self.clock):.1f} s" if reader.count else ""
-        self.progress(f"{done:.1f} s of speech{whole}")
-
-
-@contextmanager
-def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Refusals of what a video holds carry its name, once."""
-    try:
-        yield
-    except InputError as error:
-        raise (error if error.what.startswith(str(path)) else error.within(str(path))) from error
-
 
 def _count(option: str, value: int | None) -> int | None:
     if value is not None and value < 1:
@@ -414,114 +360,3 @@ def _check_pair(front_end: MelConfig, n_mels: int, vocoder: Vocoder) -> None:
                 expected=f"{acoustic}, as in the {NET} bundle",
                 cause="the vocoder was trained for another mel",
             )
-
-
-# the reference pack ----------------------------------------------------------------------------------------
-
-_DESCRIPTION = (
-    "Every stage from rtMRI video to speech. A port (Swift, Kotlin, C++) that starts from video.npy and "
-    "writes arrays of the same names can be checked number by number: `edge-export check THIS_FOLDER "
-    "YOUR_FOLDER`. All arrays are numpy .npy files, little-endian, C order."
-)
-
-
-def _write_pack(
-    folder: Path,
-    name: str,
-    video: NDArray[Any],
-    fps: float | None,
-    result: MriSpeechResult,
-    made_by: MriSpeech,
-) -> None:
-    arrays = {
-        "video": video,
-        "frames": result.frames,
-        "mel_standardised": result.standardised,
-        "mel_db": result.mel,
-        "mel_log": result.mel_log,
-        "wav": result.samples,
-    }
-    weights = made_by.mask_weights(*video.shape[1:])
-    if weights is not None:
-        arrays["mask"] = weights
-    if made_by.features is not None:
-        arrays["features"] = made_by.features(result.frames)
-    for stage, values in arrays.items():
-        np.save(folder / f"{stage}.npy", values)
-    write_wav(folder / "generated.wav", result.samples, made_by.sample_rate)
-    pack.write_json(
-        folder / "metadata.json",
-        {
-            "source": name,
-            "sample_rate": made_by.sample_rate,
-            "hop_length": made_by.vocoder.hop_length,
-            "n_mels": made_by.n_mels,
-            "image_size": made_by.size,
-            "mel_mean": made_by.mean.tolist(),
-            "mel_std": made_by.std.tolist(),
-            "front_end": made_by.front_end.to_json(),
-        }
-        | made_by.settings(fps)
-        | {
-            "arrays": {
-                stage: {
-                    "shape": list(values.shape),
-                    "value_range": [float(values.min()), float(values.max())],
-                }
-                for stage, values in arrays.items()
-            },
-        },
-    )
-    _write_instructions(folder, arrays, made_by)
-
-
-def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: MriSpeech) -> None:
-    meanings = {
-        "video": f"pictures at {made_by.clock:.6g} per second, as they were decoded",
-        "frames": "pictures as the net sees them, 0 to 1",
-        "mask": "what each pixel of frames.npy was multiplied by",
-        "features": "inside of mri-acoustic: the mean of the last map of each picture, its LSTM's input",
-        "mel_standardised": "the mri-acoustic net's output, standard deviations of each band",
-        "mel_db": "mel power spectrogram, dB: mel_standardised * mel_std + mel_mean (metadata.json)",
-        "mel_log": "ln(max(10^(mel_db / 10), 1e-5)): transposed, the vocoder's input",
-        "wav": f"samples in [-1, 1] at {made_by.sample_rate} Hz: the vocoder's output",
-    }
-    scaling = {
-        "full-scale": "divide by 255",
-        "min-max": "map each frame's darkest pixel to 0, its brightest to 1; a constant frame is all zeros",
-    }[made_by.scaling]
-    once = "Feed frames.npy to mri-acoustic as (1, T, 1, S, S); compare with mel_standardised.npy."
-    averaged = (
-        f"Feed windows of {made_by.window} frames, one every {made_by.step} and one against the end, to "
-        "mri-acoustic as (n, window, 1, S, S); average where they overlap; compare with mel_standardised.npy."
-    )
-    steps = [
-        f"Reduce video.npy to {made_by.size}x{made_by.size} pixels, each the mean of the area it covers; "
-        f"{scaling}; compare with frames.npy.",
-        once if made_by.mode == "full" else averaged,
-        "Compute mel_db.npy and mel_log.npy by the formulas under files.",
-        "Feed mel_log.npy, transposed to (1, n_mels, T), to hifigan; compare the samples with wav.npy.",
-        "Keep the largest absolute difference at or below 1e-3 (`edge-export check` exits with 1 otherwise).",
-    ]
-    if "mask" in arrays:
-        steps.insert(1, "frames.npy is that times mask.npy.")
-    files = {
-        f"{stage}.npy": f"{values.shape} {values.dtype}, {meanings[stage]}"
-        for stage, values in arrays.items()
-    }
-    files |= {"generated.wav": "wav.npy as a 16-bit file", "metadata.json": "settings, shapes, value ranges"}
-    pack.write_instructions(
-        folder,
-        "the way from rtMRI video to speech",
-        _DESCRIPTION,
-        steps,
-        files,
-        {stage: {"shape": list(values.shape)} for stage, values in arrays.items()}
-        | {"numerical_tolerance": TOLERANCE},
-        {
-            NET: pack.provenance(made_by.net.manifest, made_by.net.detail, made_by.net.precision),
-            "hifigan": pack.provenance(
-                made_by.vocoder.net.manifest, made_by.vocoder.net.detail, made_by.vocoder.net.precision
-            ),
-        },
-    )

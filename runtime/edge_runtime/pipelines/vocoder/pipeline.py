@@ -28,10 +28,10 @@ from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.media.audio import Audio, read_audio
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
+from edge_runtime.pipelines.registry import get_system
 
 NET = "hifigan"
 CHUNK_FRAMES = 512  # frames per run; HiFi-GAN V1 needs about 100 MB for them
-TOLERANCE = 1e-3  # what `edge-export check` allows by default
 
 # natural logarithms of mel magnitudes of sound within ±1 lie between ln 1e-5 = -11.5 and about 2
 LOWEST, HIGHEST = -30.0, 12.0
@@ -206,24 +206,13 @@ class Vocoder:
     def save_reference(
         self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
     ) -> Path:
-        """Write a reference pack: mel.npy (n_mels, frames) float32, wav.npy (samples,) float32, and JSON.
-
-        Args:
-            path: an audio file – then reference_audio.wav, the samples that the mel was made from, is part of
-                the pack, and the mel is computed in float64 – or a mel, a .npy file of (n_mels, frames).
-            out: folder to make.
-            overwrite: replace an older pack.
+        """Write the pack of a file, see `edge_runtime.pipelines.vocoder.pack`; returns ``out``.
 
         Raises:
-            TargetError: ``out`` exists or cannot be written.
-            InputError: the file is refused, by its name.
+            TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
+            EdgeError: what the file is refused for.
         """
-        mel, audio = self.read_mel(path, "float64")
-        with pack.naming(path):
-            samples = self.synthesize(mel)
-        with pack.replace_pack(out, overwrite) as folder:
-            _write_pack(folder, Path(path).name, audio, mel.astype(np.float32), samples, self)
-        return Path(out)
+        return get_system("vocoder").save_reference(self, out, overwrite=overwrite, source=path)
 
     def read_mel(
         self, path: str | os.PathLike[str], dtype: str = "float32"
@@ -328,76 +317,3 @@ def _n_mels(net: BundleNet) -> int:
             f"{net.bundle.path}: inputs", got=f"an axis {axis}", expected="a fixed number of mels"
         )
     return axis
-
-
-# the reference pack ----------------------------------------------------------------------------------------
-
-_DESCRIPTION = (
-    "Input and output of the vocoder. A port that feeds mel.npy to the net and writes its samples as wav.npy "
-    "can be checked number by number: `edge-export check THIS_FOLDER YOUR_FOLDER`. All arrays are numpy .npy "
-    "files, little-endian, C order."
-)
-
-
-def _write_pack(
-    folder: Path,
-    name: str,
-    audio: Audio | None,
-    mel: NDArray[np.float32],
-    samples: NDArray[np.float32],
-    vocoder: Vocoder,
-) -> None:
-    np.save(folder / "mel.npy", mel)
-    np.save(folder / "wav.npy", samples)
-    if audio is not None:
-        pack.write_audio(folder / pack.AUDIO, audio)
-    pack.write_json(
-        folder / "metadata.json",
-        {
-            "source": name,
-            "sample_rate": vocoder.sample_rate,
-            "hop_length": vocoder.hop_length,
-            "n_mels": vocoder.n_mels,
-            "mel_shape": list(mel.shape),
-            "wav_shape": list(samples.shape),
-            "mel_value_range": [float(mel.min()), float(mel.max())],
-            "wav_value_range": [float(samples.min()), float(samples.max())],
-            "front_end": vocoder.front_end.to_json(),
-        },
-    )
-    _write_instructions(folder, mel.shape, len(samples), vocoder, with_audio=audio is not None)
-
-
-def _write_instructions(
-    folder: Path, shape: tuple[int, ...], samples: int, vocoder: Vocoder, *, with_audio: bool
-) -> None:
-    files = {
-        "mel.npy": f"{shape} float32, natural logarithm of mel magnitudes: the net's input",
-        "wav.npy": f"({samples},) float32 in [-1, 1] at {vocoder.sample_rate} Hz: the net's output",
-        "metadata.json": "shapes, value ranges, and the front end's settings",
-    }
-    steps = [
-        "Feed mel.npy to the net as (1, n_mels, frames) and compare the samples with wav.npy.",
-        f"Where the net runs in pieces, give each piece {vocoder.context_frames} frames of its neighbours "
-        f"and drop their {vocoder.hop_length} samples per frame: the result is the same.",
-        "Keep the largest absolute difference at or below 1e-3 (`edge-export check` exits with 1 otherwise).",
-        "Clip before converting to 16 bits: +1.0 times 32768 does not fit.",
-    ]
-    if with_audio:
-        files[pack.AUDIO] = f"the samples that mel.npy was made from, {vocoder.sample_rate} Hz, one channel"
-        steps.insert(
-            0, "Compute the mel of reference_audio.wav (front_end in metadata.json); compare with mel.npy."
-        )
-    pack.write_instructions(
-        folder,
-        "the vocoder",
-        _DESCRIPTION,
-        steps,
-        files,
-        {
-            "mel": {"shape": list(shape)},
-            "wav": {"shape": [samples], "value_range": [-1.0, 1.0]},
-            "numerical_tolerance": TOLERANCE,
-        },
-        pack.provenance(vocoder.net.manifest, vocoder.net.detail, vocoder.net.precision),
-    )

@@ -23,6 +23,7 @@ from edge_runtime.errors import BundleError, ConfigError, InputError, TargetErro
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.mel_inversion.nets import Chunks
 from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
+from edge_runtime.pipelines.mel_inversion.system import SYSTEM
 from edge_runtime.pipelines.pack_files import load_array
 from edge_runtime.store.bundle import Geometry
 
@@ -424,7 +425,7 @@ def test_wrong_mels_are_refused_with_a_guess(
     with pytest.raises(InputError, match=sentence):
         pipeline.process_file(tmp_path / "mel.npy")
     with pytest.raises(InputError, match=sentence):
-        pipeline.save_reference(tmp_path / "mel.npy", tmp_path / "pack")
+        SYSTEM.save_reference(pipeline, tmp_path / "pack", source=tmp_path / "mel.npy")
     assert not (tmp_path / "pack").exists()
 
 
@@ -517,7 +518,7 @@ STAGES = ["mel", "linear_mel", "estimate", "magnitude", "target", "phase_start",
 def test_the_pack_holds_every_stage(tmp_path: Path, inversion: Path) -> None:
     write_wav(tmp_path / "a.wav", speech_like(4001, 8000), 8000)
     pipeline = MelInversion(inversion, iterations=20)
-    out = pipeline.save_reference(tmp_path / "a.wav", tmp_path / "pack")
+    out = SYSTEM.save_reference(pipeline, tmp_path / "pack", source=tmp_path / "a.wav")
     arrays = {path.stem: load_array(path) for path in out.glob("*.npy")}
     snapshots = [f"conditioned_wav_{count:03d}" for count in (0, 1, 2, 3, 8, 16)]
     assert sorted(arrays) == sorted(STAGES + snapshots)
@@ -546,7 +547,7 @@ def test_the_pack_holds_every_stage(tmp_path: Path, inversion: Path) -> None:
 def test_a_port_in_float32_passes(tmp_path: Path, preset: str, phase: Algorithm) -> None:
     """What the instructions ask for, computed in float32 from the pack's own files."""
     pipeline = MelInversion(preset=preset, phase=phase, iterations=16)
-    pack = pipeline.save_reference(SENTENCE, tmp_path / "pack")
+    pack = SYSTEM.save_reference(pipeline, tmp_path / "pack", source=SENTENCE)
     arrays = {path.stem: load_array(path).astype(np.float32) for path in pack.glob("*.npy")}
     metadata = json.loads((pack / "metadata.json").read_text())
     front_end = MelConfig.from_json(metadata["front_end"])
@@ -569,7 +570,9 @@ def test_the_pack_of_blocks_starts_from_its_phases(tmp_path: Path, graph: str) -
     degli = small_inversions.write_degli(tmp_path / "degli", (0.1, 0.2, -0.15), graph)
     preset = replace(MEL, padding="center-zero")
     np.save(tmp_path / "mel.npy", np.random.default_rng(0).uniform(-6, 0, (MEL.bands, 30)))
-    pack = MelInversion(degli=degli, preset=preset).save_reference(tmp_path / "mel.npy", tmp_path / "pack")
+    pack = SYSTEM.save_reference(
+        MelInversion(degli=degli, preset=preset), tmp_path / "pack", source=tmp_path / "mel.npy"
+    )
     arrays = {path.stem: load_array(path) for path in pack.glob("*.npy")}
     re, im = arrays["phase_start"]
     expected = blocks(arrays["target"], (0.1, 0.2, -0.15), graph, 3, re + 1j * im)
@@ -582,11 +585,11 @@ def test_the_pack_of_a_mel_holds_no_audio(tmp_path: Path) -> None:
     degli = small_inversions.write_degli(tmp_path / "degli", (0.1, 0, 0))
     np.save(tmp_path / "mel.npy", np.random.default_rng(0).uniform(-6, 0, (MEL.bands, 30)))
     pipeline = MelInversion(degli=degli, preset=MEL, iterations=1)
-    out = pipeline.save_reference(tmp_path / "mel.npy", tmp_path / "pack")
+    out = SYSTEM.save_reference(pipeline, tmp_path / "pack", source=tmp_path / "mel.npy")
     assert not (out / "reference_audio.wav").exists()
     assert (out / "conditioned_wav_001.npy").exists()
     provenance = json.loads((out / "VALIDATION_INSTRUCTIONS.json").read_text())["provenance"]
     assert [net["net"] for net in provenance["nets"]] == ["degli"]
     with pytest.raises(TargetError, match="got an existing folder"):
-        pipeline.save_reference(tmp_path / "mel.npy", out)
+        SYSTEM.save_reference(pipeline, out, source=tmp_path / "mel.npy")
     pipeline.save_reference(tmp_path / "mel.npy", out, overwrite=True)

@@ -24,6 +24,7 @@ from edge_runtime.media.audio import read_audio
 from edge_runtime.media.masks import POLYGONS, mask_weights
 from edge_runtime.media.video import prepare_frames
 from edge_runtime.pipelines.mri_speech.pipeline import Mode, MriSpeech
+from edge_runtime.pipelines.mri_speech.system import SYSTEM
 from edge_runtime.pipelines.pack_files import load_array
 from edge_runtime.pipelines.vocoder.pipeline import Vocoder
 
@@ -218,11 +219,12 @@ def test_the_first_frames_alone(acoustic: Path, vocoder: Path, tmp_path: Path) -
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from edge_runtime.pipelines.mri_speech.pipeline import Mode, MriSpeech
+from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
+from edge_runtime.pipelines.mri_speech.result import write_result
 acoustic, vocoder, source, out = map(Path, sys.argv[1:])
 pipeline = MriSpeech(acoustic, vocoder, mode="window", threads=1)
 out.mkdir()
-print(pipeline.write_result(source, out)["frames"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(write_result(pipeline, out, source)["frames"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -253,11 +255,13 @@ BARRED = {"cv2", "scipy", "soundfile", "soxr", "torch", "onnx", "librosa", "matp
 BARRED |= {"edge_training", "edge_export"}
 sys.meta_path.insert(0, Barrier())
 from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
+from edge_runtime.pipelines.mri_speech.result import write_result
+from edge_runtime.pipelines.mri_speech.system import SYSTEM
 acoustic, vocoder, source, out = map(Path, sys.argv[1:])
 out.mkdir()
 pipeline = MriSpeech(acoustic, vocoder, mode="window", mask="lip")
-print(pipeline.write_result(source, out)["frames"])
-pipeline.save_reference(source, out / "pack")
+print(write_result(pipeline, out, source)["frames"])
+SYSTEM.save_reference(pipeline, out / "pack", source=source)
 """
 
 
@@ -277,7 +281,7 @@ def test_numpy_and_onnxruntime_are_enough(acoustic: Path, vocoder: Path, tmp_pat
 def test_the_pack_holds_every_stage(acoustic: Path, vocoder: Path, tmp_path: Path, mode: Mode) -> None:
     np.save(tmp_path / "a.npy", video(12))
     pipeline = MriSpeech(acoustic, vocoder, mode=mode, mask="lip", alpha=0.2)
-    folder = pipeline.save_reference(tmp_path / "a.npy", tmp_path / "pack")
+    folder = SYSTEM.save_reference(pipeline, tmp_path / "pack", source=tmp_path / "a.npy")
     result = pipeline.process(video(12))
     stages = {
         "video": video(12),
@@ -298,7 +302,7 @@ def test_the_pack_holds_every_stage(acoustic: Path, vocoder: Path, tmp_path: Pat
     assert facts["mel_mean"] == list(MEAN)
     assert (facts["mode"], facts["mask"], facts["alpha"]) == (mode, "lip", 0.2)
     with pytest.raises(TargetError, match="got an existing folder"):
-        pipeline.save_reference(tmp_path / "a.npy", tmp_path / "pack")
+        SYSTEM.save_reference(pipeline, tmp_path / "pack", source=tmp_path / "a.npy")
     pipeline.save_reference(tmp_path / "a.npy", tmp_path / "pack", overwrite=True)
 
 
@@ -326,7 +330,7 @@ def test_videos_that_are_refused_are_named_once(
         result_of(tmp_path / "out", path, pipeline)
     assert str(refusal.value).count(str(path)) == 1
     with pytest.raises(InputError, match=sentence):
-        pipeline.save_reference(path, tmp_path / "pack")
+        SYSTEM.save_reference(pipeline, tmp_path / "pack", source=path)
     assert not (tmp_path / "pack").exists()
 
 

@@ -18,6 +18,7 @@ from edge_runtime.errors import BundleError, ConfigError, InputError, TargetErro
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.pack_files import load_array
 from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
+from edge_runtime.pipelines.talking_head.system import SYSTEM
 from edge_runtime.store.bundle import Geometry, open_bundle
 
 SPEECH = np.sin(np.cumsum(np.linspace(0.02, 0.3, 32000))).astype(np.float32) * 0.5  # 2 s at 16 kHz
@@ -169,7 +170,7 @@ def test_refusals_name_the_file(bundle: Path, tmp_path: Path) -> None:
     write_wav(path, SPEECH[:1000], 16000)
     for work in (
         TalkingHead(bundle).process_file,
-        lambda p: TalkingHead(bundle).save_reference(p, tmp_path / "out"),
+        lambda p: SYSTEM.save_reference(TalkingHead(bundle), tmp_path / "out", source=p),
     ):
         with pytest.raises(InputError, match=r"short\.wav: audio: got 1000 samples"):
             work(path)
@@ -234,7 +235,7 @@ def test_an_artifact_that_is_not_there_is_named(bundle: Path) -> None:
 
 
 def test_the_pack_is_the_origins(bundle: Path, speech: Path, tmp_path: Path) -> None:
-    out = TalkingHead(bundle).save_reference(speech, tmp_path / "pack")
+    out = SYSTEM.save_reference(TalkingHead(bundle), tmp_path / "pack", source=speech)
     shapes = {
         path.relative_to(out).as_posix(): (load_array(path).shape, str(load_array(path).dtype))
         for path in out.rglob("*.npy")
@@ -262,7 +263,7 @@ def test_the_pack_is_the_origins(bundle: Path, speech: Path, tmp_path: Path) -> 
 
 def test_the_pack_holds_every_stage(bundle: Path, speech: Path, tmp_path: Path) -> None:
     head = TalkingHead(bundle)
-    out = head.save_reference(speech, tmp_path / "pack")
+    out = SYSTEM.save_reference(head, tmp_path / "pack", source=speech)
     samples = read_audio(out / "reference_audio.wav").samples
     np.testing.assert_array_equal(samples, read_audio(speech).samples)
     mel = MelFrontEnd(PRESETS["talking-head"], "float64")(samples)
@@ -281,7 +282,7 @@ def test_the_pack_holds_every_stage(bundle: Path, speech: Path, tmp_path: Path) 
 
 
 def test_the_pack_describes_itself(bundle: Path, speech: Path, tmp_path: Path) -> None:
-    out = TalkingHead(bundle).save_reference(speech, tmp_path / "pack")
+    out = SYSTEM.save_reference(TalkingHead(bundle), tmp_path / "pack", source=speech)
     metadata = json.loads((out / "metadata.json").read_text())
     mel, padded = load_array(out / "mel_spectrogram.npy"), load_array(out / "audio_features_padded.npy")
     assert metadata == {
@@ -333,7 +334,7 @@ def test_the_pack_describes_itself(bundle: Path, speech: Path, tmp_path: Path) -
 
 def test_packs_of_legacy_padding_say_so(bundle: Path, speech: Path, tmp_path: Path) -> None:
     head = TalkingHead(bundle, "hubert", legacy_padding=True)
-    out = head.save_reference(speech, tmp_path / "pack")
+    out = SYSTEM.save_reference(head, tmp_path / "pack", source=speech)
     assert load_array(out / "frames/frame_00003_reshaped.npy").shape == (32, 32, 32)
     instructions = json.loads((out / "VALIDATION_INSTRUCTIONS.json").read_text())
     assert "filled up with zeros" in instructions["description"]
@@ -342,25 +343,27 @@ def test_packs_of_legacy_padding_say_so(bundle: Path, speech: Path, tmp_path: Pa
 
 def test_resampled_audio_is_kept_without_loss(bundle: Path, tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", np.sin(np.arange(44100) * 0.1) * 0.3, 44100)
-    out = TalkingHead(bundle).save_reference(tmp_path / "a.wav", tmp_path / "pack")
+    out = SYSTEM.save_reference(TalkingHead(bundle), tmp_path / "pack", source=tmp_path / "a.wav")
     kept = read_audio(out / "reference_audio.wav")
     np.testing.assert_array_equal(kept.samples, read_audio(tmp_path / "a.wav", 16000).samples)
     assert soundfile.info(out / "reference_audio.wav").subtype == "FLOAT"
 
 
 def test_the_same_recording_gives_the_same_bytes(bundle: Path, speech: Path, tmp_path: Path) -> None:
-    packs = [TalkingHead(bundle).save_reference(speech, tmp_path / name) for name in ("one", "two")]
+    packs = [
+        SYSTEM.save_reference(TalkingHead(bundle), tmp_path / name, source=speech) for name in ("one", "two")
+    ]
     one, two = ({p.relative_to(o): p.read_bytes() for p in o.rglob("*.*")} for o in packs)
     assert one == two
 
 
 def test_packs_replace_packs_only(bundle: Path, speech: Path, tmp_path: Path) -> None:
     head, out = TalkingHead(bundle), tmp_path / "pack"
-    head.save_reference(speech, out)
+    SYSTEM.save_reference(head, out, source=speech)
     with pytest.raises(TargetError, match="got an existing folder"):
-        head.save_reference(speech, out)
+        SYSTEM.save_reference(head, out, source=speech)
     head.save_reference(speech, out, overwrite=True)
     (out / "thesis.tex").write_text("precious")
     with pytest.raises(TargetError, match="did not write"):
-        head.save_reference(speech, out, overwrite=True)
+        SYSTEM.save_reference(head, out, overwrite=True, source=speech)
     assert (out / "thesis.tex").read_text() == "precious"

@@ -20,6 +20,7 @@ from edge_runtime.errors import BundleError, ConfigError, InputError, TargetErro
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.pack_files import load_array
 from edge_runtime.pipelines.vocoder.pipeline import Chunk, Vocoder, plan_chunks
+from edge_runtime.pipelines.vocoder.system import SYSTEM
 from edge_runtime.store.bundle import Geometry
 
 BUCKETS = (12, 16, 40)
@@ -242,7 +243,7 @@ def test_chunks_within_the_context_are_refused(bundle: Path) -> None:
 
 def test_the_pack_of_audio_holds_input_and_output(bundle: Path, tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", np.sin(np.arange(4000) * 0.2) * 0.4, 8000)
-    out = Vocoder(bundle).save_reference(tmp_path / "a.wav", tmp_path / "pack")
+    out = SYSTEM.save_reference(Vocoder(bundle), tmp_path / "pack", source=tmp_path / "a.wav")
     assert {path.name for path in out.iterdir()} == {
         "mel.npy",
         "wav.npy",
@@ -263,21 +264,21 @@ def test_the_pack_of_audio_holds_input_and_output(bundle: Path, tmp_path: Path) 
 
 def test_the_pack_of_a_mel_holds_no_audio(bundle: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mel.npy", random_mel(30))
-    out = Vocoder(bundle).save_reference(tmp_path / "mel.npy", tmp_path / "pack")
+    out = SYSTEM.save_reference(Vocoder(bundle), tmp_path / "pack", source=tmp_path / "mel.npy")
     assert not (out / "reference_audio.wav").exists()
     np.testing.assert_array_equal(load_array(out / "mel.npy"), random_mel(30))
     with pytest.raises(TargetError, match="got an existing folder"):
-        Vocoder(bundle).save_reference(tmp_path / "mel.npy", out)
+        SYSTEM.save_reference(Vocoder(bundle), out, source=tmp_path / "mel.npy")
     Vocoder(bundle).save_reference(tmp_path / "mel.npy", out, overwrite=True)
 
 
 def test_refusals_name_the_file_once(bundle: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "mel.npy", np.zeros((80, 30)))
     with pytest.raises(InputError, match=r"mel\.npy: mel: got shape \(80, 30\)"):
-        Vocoder(bundle).save_reference(tmp_path / "mel.npy", tmp_path / "out")
+        SYSTEM.save_reference(Vocoder(bundle), tmp_path / "out", source=tmp_path / "mel.npy")
     (tmp_path / "cut.npy").write_bytes((tmp_path / "mel.npy").read_bytes()[:200])
     with pytest.raises(InputError, match=r"cut\.npy: got «.*truncated") as refusal:
-        Vocoder(bundle).save_reference(tmp_path / "cut.npy", tmp_path / "out")
+        SYSTEM.save_reference(Vocoder(bundle), tmp_path / "out", source=tmp_path / "cut.npy")
     assert str(refusal.value).count("cut.npy") == 1
     assert not (tmp_path / "out").exists()
 
@@ -289,4 +290,6 @@ def test_a_mel_is_known_by_its_suffix_in_any_case(bundle: Path, tmp_path: Path) 
     read, audio = Vocoder(bundle).read_mel(tmp_path / "MEL.NPY")
     np.testing.assert_array_equal(read, mel)
     assert audio is None
-    assert (Vocoder(bundle).save_reference(tmp_path / "MEL.NPY", tmp_path / "pack") / "wav.npy").exists()
+    assert (
+        SYSTEM.save_reference(Vocoder(bundle), tmp_path / "pack", source=tmp_path / "MEL.NPY") / "wav.npy"
+    ).exists()

@@ -1,0 +1,74 @@
+"""`edge-export nets`, `export` and `verify`: from weights to a proved bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_export.cli.options import Json, Out, Overwrite, Tolerance
+from edge_export.cli.output import finish, write_json
+
+
+def nets() -> None:
+    """List the nets, their presets, inputs and outputs."""
+    from edge_export.catalog import describe_nets
+
+    print(describe_nets())
+
+
+def export(
+    net: Annotated[str, typer.Argument(help="Name of a net, see `edge-export nets`.")],
+    out: Out,
+    checkpoint: Annotated[Path | None, typer.Option(help="Weights: .pth, g_00000000, .safetensors.")] = None,
+    random: Annotated[int | None, typer.Option(metavar="SEED", help="Random weights from this seed.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A named configuration of the net.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The net's config.json.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="onnx, coreml; both if not given.")] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="fp32, fp16; both if not given.")] = None,
+    frames: Annotated[
+        list[int] | None, typer.Option(help="Core ML: a number of frames that hifigan admits; repeat.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn a checkpoint into a bundle: ONNX, Core ML, manifest, reference arrays."""
+    from edge_export import convert
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        bundle = convert.export(
+            net,
+            out,
+            checkpoint=checkpoint,
+            random=random,
+            preset=preset,
+            config=config,
+            targets=target or ("onnx", "coreml"),
+            precisions=precision or ("fp32", "fp16"),
+            frame_buckets=frames,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    print(f"{bundle.path}: {bundle.manifest.net} from {bundle.manifest.source.format}")
+    for artifact in bundle.manifest.artifacts:
+        print(
+            f"  {artifact.path:24} {artifact.precision}  {artifact.bytes / 1e6:7.2f} MB  {artifact.version}"
+        )
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="The bundle to prove.")],
+    tolerance: Tolerance = None,
+    backend: Annotated[list[str] | None, typer.Option(help="Prove by this backend only; repeat.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Execute every artifact on every backend of this machine and compare with the PyTorch net."""
+    from edge_export.progress import Progress
+    from edge_export.proof import verify as parity
+
+    with Progress() as progress:
+        result = parity.verify(bundle, tolerance=tolerance, backends=backend, progress=progress)
+    print(parity.table(result.rows), parity.notes(result.rows), sep="\n\n")
+    write_json(json_file, result.to_json(), bundle)
+    finish(result.passed, f"{bundle}: {result.summary()}")

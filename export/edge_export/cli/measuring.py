@@ -1,0 +1,85 @@
+"""`edge-export mel`, `check`, `bench`, `demo` and `doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_export.cli.options import Json, Out, Overwrite
+from edge_export.cli.output import finish, write_json
+
+
+def mel(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file.")],
+    preset: Annotated[str, typer.Option(help="Name of a front end.")],
+    out: Out,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the mel spectrogram of an audio file as .npy, (n_mels, frames)."""
+    from edge_export.run import mel as write_mel
+
+    shape = write_mel(source, preset, out, dtype=dtype, overwrite=overwrite)
+    print(f"{out}: {preset}, {dtype}, (n_mels, frames) = {shape}")
+
+
+def check(
+    reference_dir: Annotated[Path, typer.Argument(help="The reference pack.")],
+    candidate_dir: Annotated[Path, typer.Argument(help="The same files, from a port.")],
+    tolerance: Annotated[float, typer.Option(help="Largest absolute error allowed.")] = 1e-3,
+    json_file: Json = None,
+) -> None:
+    """Compare a port's arrays with a reference pack."""
+    from edge_export.proof.reference import check_reference
+
+    report = check_reference(reference_dir, candidate_dir, tolerance=tolerance)
+    print(report.table())
+    write_json(json_file, report.to_json(), reference_dir)
+    finish(report.passed, f"{candidate_dir}: {report.summary()}")
+
+
+def bench(
+    bundle: Annotated[list[Path] | None, typer.Argument(help="Bundles to time.")] = None,
+    against: Annotated[list[str] | None, typer.Option(help="torch, librosa; both if not given.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads; 1 and 2 if not given.")] = None,
+    json_file: Json = None,
+) -> None:
+    """Time front ends and nets against their peers, as ratios in one run."""
+    from dataclasses import asdict
+
+    from edge_export import bench as timing
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        rows = timing.bench(
+            bundle or [], against=against or timing.PEERS, threads=threads or (1, 2), progress=progress
+        )
+    print(timing.table(rows))
+    write_json(json_file, [asdict(row) for row in rows], *bundle or [])
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("demo"),
+    sentence: Annotated[Path | None, typer.Option(help="Another spoken sentence.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Do everything once on a spoken sentence: export, prove, run, write the reference pack."""
+    from edge_export import demo as demonstration
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        done = demonstration.demo(
+            out, sentence=sentence or demonstration.SENTENCE, overwrite=overwrite, progress=progress
+        )
+    print(done.table())
+    finish(done.passed, f"demo in {out}")
+
+
+def doctor() -> None:
+    """Say what this machine can do: libraries, backends, cores."""
+    from edge_export.doctor import doctor as examine
+    from edge_export.proof.verify import align
+
+    print(align([(finding.subject, finding.purpose, finding.state) for finding in examine()]))

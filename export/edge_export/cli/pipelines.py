@@ -1,0 +1,122 @@
+"""`edge-export run PIPELINE` and `edge-export reference PIPELINE`: a command per pipeline.
+
+Their arguments and options are those that each pipeline declares (`edge_runtime.pipelines.declaration`), put
+into the signature that typer reads. What a value must be beyond its type is the pipeline's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from edge_export.cli.options import Out, Overwrite
+from edge_export.cli.output import list_files
+from edge_runtime.pipelines.declaration import Declaration, Input, Option
+from edge_runtime.pipelines.registry import PIPELINES, get_declaration
+
+Action = Callable[..., Path]  # `edge_export.run.run`, or `edge_export.proof.reference.write_reference`
+
+
+class PipelineGroup(TyperGroup):
+    """Commands named for the pipelines; an unknown one is refused as everywhere else."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and not args[0].startswith("-"):
+            get_declaration(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _run() -> Action:
+    from edge_export.run import run
+
+    return run
+
+
+def _reference() -> Action:
+    from edge_export.proof.reference import write_reference
+
+    return write_reference
+
+
+def _group(action: Callable[[], Action], summary: str) -> typer.Typer:
+    group = typer.Typer(
+        cls=PipelineGroup,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help=summary,
+        epilog="Options of one: edge-export run PIPELINE --help.",
+    )
+    for declared in PIPELINES.values():
+        group.command(declared.name, help=declared.summary)(make_command(declared, action))
+    return group
+
+
+def make_command(declared: Declaration, action: Callable[[], Action]) -> Callable[..., None]:
+    """A function with the pipeline's inputs and options for its signature, which calls the action."""
+
+    def command(
+        *, out: Path, overwrite: bool = False, bundle: Sequence[str] | None = None, **given: Any
+    ) -> None:
+        from edge_export.progress import Progress
+        from edge_runtime.pipelines.roles import parse_bundles
+
+        inputs = {each.name: given.pop(each.name) for each in declared.inputs}
+        bundles = parse_bundles(declared, bundle or ())
+        options = {
+            option.name: value if option.type is bool else option.parse(value)
+            for option in declared.all_options
+            if (value := given[option.name]) is not None
+        }
+        with Progress() as progress:
+            folder = action()(
+                declared.name, inputs, bundles, out, overwrite=overwrite, progress=progress, **options
+            )
+        list_files(folder)
+
+    parameters = [
+        *map(_argument, declared.inputs),
+        _parameter("out", Out),
+        _parameter("bundle", Annotated[list[str] | None, _bundle_option(declared)], None),
+        *map(_option, declared.all_options),
+        _parameter("overwrite", Overwrite, False),
+    ]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def _parameter(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _argument(declared: Input) -> Parameter:
+    info = typer.Argument(metavar=declared.metavar, help=declared.help)
+    return _parameter(declared.name, Annotated[declared.type, info])
+
+
+def _option(declared: Option) -> Parameter:
+    if declared.type is bool:
+        flag = typer.Option(declared.flag, help=declared.describe(), show_default=False)
+        return _parameter(declared.name, Annotated[bool | None, flag], None)
+    # texts for typer, as what it says of a number that is none leaves out what was written
+    metavar = {int: "N", float: "NUMBER", Path: "FILE"}.get(
+        declared.type, "NAME" if declared.choices else "TEXT"
+    )
+    info = typer.Option(declared.flag, metavar=metavar, help=declared.describe(), show_default=False)
+    return _parameter(declared.name, Annotated[str | None, info], None)
+
+
+def _bundle_option(declared: Declaration) -> Any:
+    nets = ", ".join(dict.fromkeys(net for role in declared.roles for net in role.nets))
+    roles = " or ".join(f"{role.name}=DIR" for role in declared.roles)
+    several = f"; repeat, in any order, or as {roles}" if len(declared.roles) > 1 else ""
+    return typer.Option("--bundle", metavar="DIR", help=f"Bundle of {nets}{several}.")
+
+
+run_app = _group(_run, "Run a pipeline on a file.")
+reference_app = _group(_reference, "Write the reference pack: every stage as .npy, for developers of a port.")

@@ -1,0 +1,27 @@
+"""What the pipeline `mel-inversion` declares of itself."""
+
+from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
+
+DECLARATION = Declaration(
+    name="mel-inversion",
+    summary="Mel spectrogram, or audio, to magnitude and audio.",
+    inputs=(Input("source", "Audio file, or a mel .npy (n_mels, frames)."),),
+    roles=(
+        Role("bundle", ("mel-inversion",), required=False),
+        Role("degli", ("degli",), required=False),
+    ),
+    options=(
+        Option("preset", str, "The front end, where no bundle says it"),
+        Option(
+            "phase",
+            str,
+            "How the phase is found; fgla, or degli with its bundle, if not given",
+            choices=("gla", "fgla", "agla", "admm", "degli"),
+        ),
+        Option("iterations", int, "Of the phase; 64, of degli 10, if not given"),
+        Option("updates", int, "Multiplicative updates of the pseudo-inverse", 50),
+        Option("momentum", float, "Of fgla and agla", 0.99),
+        Option("linear", bool, "The .npy is a linear mel, without logarithm", False),
+        Option("chunk_frames", int, "Most frames per run of a net", 512),
+    ),
+)

@@ -1,0 +1,9 @@
+"""The pipeline with its declaration and what is written of it."""
+
+from edge_runtime.pipelines.mel_inversion.options import DECLARATION
+from edge_runtime.pipelines.mel_inversion.pack import write_pack
+from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
+from edge_runtime.pipelines.mel_inversion.result import write_result
+from edge_runtime.pipelines.system import System
+
+SYSTEM = System(DECLARATION, MelInversion, write_result, write_pack)

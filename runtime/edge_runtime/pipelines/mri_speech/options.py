@@ -1,0 +1,28 @@
+"""What the pipeline `mri-speech` declares of itself."""
+
+from pathlib import Path
+
+from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
+
+DECLARATION = Declaration(
+    name="mri-speech",
+    summary="Real-time MRI video of the vocal tract to speech.",
+    inputs=(Input("source", "Grey video, or .npy frames (T, H, W)."),),
+    roles=(Role("acoustic", ("mri-acoustic",)), Role("vocoder", ("hifigan",))),
+    options=(
+        Option(
+            "mode",
+            str,
+            "full runs the whole video at once, window in constant memory",
+            "full",
+            ("full", "window"),
+        ),
+        Option("window", int, "Frames of a window; those of the training if not given"),
+        Option("step", int, "Frames from window to window; 1 if not given"),
+        Option("mask", str, "Darken lip, tongue, or a polygon (see `edge-export data mask --help`)"),
+        Option("alpha", float, "Intensity that the mask leaves, 0 to 1; 0.1 if not given"),
+        Option("scaler", Path, "scaler.json of the data, where the bundle holds none"),
+        Option("max_frames", int, "Frames used of the video"),
+    ),
+    inside={"features": "acoustic"},
+)

@@ -1,0 +1,135 @@
+"""Which bundle is for what: by the role that the user names, else by the net in its manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from edge_runtime.errors import BundleError, ConfigError
+from edge_runtime.pipelines.declaration import Declaration, Role
+from edge_runtime.store.bundle import Bundle, open_bundle
+
+AnyBundle = str | os.PathLike[str] | Bundle
+GivenBundles = Mapping[str, AnyBundle] | Sequence[AnyBundle | tuple[str, AnyBundle]]
+"""Role → bundle; or bundles in any order, those with a role as pairs of it and the bundle."""
+
+
+def parse_bundles(declared: Declaration, texts: Iterable[str]) -> list[AnyBundle | tuple[str, AnyBundle]]:
+    """``--bundle`` as it was written: ``DIR`` or ``ROLE=DIR``.
+
+    A text that begins with a role of the pipeline and an equals sign names that role; to open a folder of
+    such a name, write ``./`` before it.
+
+    Raises:
+        ConfigError: a role that the pipeline does not have, before something that is no folder.
+    """
+    roles = {role.name for role in declared.roles}
+    parsed: list[AnyBundle | tuple[str, AnyBundle]] = []
+    for text in texts:
+        role, equals, path = text.partition("=")
+        if not equals or (role not in roles and Path(text).exists()):
+            parsed.append(text)
+        elif role in roles:
+            parsed.append((role, path))
+        else:
+            raise ConfigError("--bundle", got=text, expected=_roles_text(declared))
+    return parsed
+
+
+def sort_bundles(declared: Declaration, given: GivenBundles) -> dict[str, Bundle]:
+    """Role → the bundle for it.
+
+    Raises:
+        ConfigError: too many, too few, two for one role, an unknown role; a bundle without a role whose net
+            several roles take.
+        BundleError: a bundle that is damaged, or of a net that its role, or the pipeline, does not take.
+    """
+    wanted = _wanted(declared)
+    pairs = [*given.items()] if isinstance(given, Mapping) else [_pair(each) for each in given]
+    if len(pairs) > len(declared.roles):
+        raise ConfigError(f"bundles of {declared.name}", got=f"{len(pairs)}", expected=wanted)
+    found: dict[str, Bundle] = {}
+    for name, place in pairs:
+        bundle = place if isinstance(place, Bundle) else open_bundle(place)
+        role = _by_manifest(declared, bundle) if name is None else _by_name(declared, name, bundle)
+        if role.name in found:
+            got = f"two of {bundle.manifest.net}" if name is None else f"two for {name}"
+            raise ConfigError(f"bundles of {declared.name}", got=got, expected=wanted)
+        found[role.name] = bundle
+    for role in declared.roles:
+        if role.required and role.name not in found:
+            raise ConfigError(
+                f"bundles of {declared.name}",
+                got=f"none of {_nets(role)}" if _is_told_by_net(declared, role) else f"none for {role.name}",
+                expected=wanted,
+                cause="--bundle DIR names it"
+                if _is_told_by_net(declared, role)
+                else f"--bundle {role.name}=DIR names it",
+            )
+    return found
+
+
+def _pair(given: AnyBundle | tuple[str, AnyBundle]) -> tuple[str | None, AnyBundle]:
+    return given if isinstance(given, tuple) else (None, given)
+
+
+def _by_manifest(declared: Declaration, bundle: Bundle) -> Role:
+    """The only role that takes the net."""
+    net = bundle.manifest.net
+    takers = [role for role in declared.roles if net in role.nets]
+    if not takers:
+        nets = [net for role in declared.roles for net in role.nets]
+        raise BundleError(
+            f"{bundle.path}: net",
+            got=net,
+            expected=" or ".join(dict.fromkeys(nets)),
+            cause="is it the right bundle?",
+        )
+    if len(takers) > 1:
+        raise ConfigError(
+            "--bundle",
+            got=f"{bundle.path} without a role",
+            expected=" or ".join(f"{role.name}={bundle.path}" for role in takers),
+            cause=f"{declared.name} takes several bundles of the net {net}",
+        )
+    return takers[0]
+
+
+def _by_name(declared: Declaration, name: str, bundle: Bundle) -> Role:
+    """The role of that name, if it takes the net."""
+    role = next((role for role in declared.roles if role.name == name), None)
+    if role is None:
+        raise ConfigError("--bundle", got=f"{name}={bundle.path}", expected=_roles_text(declared))
+    if bundle.manifest.net not in role.nets:
+        raise BundleError(
+            f"{bundle.path}: net",
+            got=bundle.manifest.net,
+            expected=f"{_nets(role)} for {name}",
+            cause="is it the right bundle?",
+        )
+    return role
+
+
+def _is_told_by_net(declared: Declaration, role: Role) -> bool:
+    """Whether a bundle of the role needs no ``ROLE=``, because no other role takes its net."""
+    others = {net for other in declared.roles if other != role for net in other.nets}
+    return not others & set(role.nets)
+
+
+def _wanted(declared: Declaration) -> str:
+    if len(declared.roles) == 1:
+        return "exactly one"
+    told = [
+        _nets(role) if _is_told_by_net(declared, role) else f"{role.name}={_nets(role)}"
+        for role in declared.roles
+    ]
+    return f"one each of {', '.join(told)}"
+
+
+def _nets(role: Role) -> str:
+    return " or ".join(role.nets)
+
+
+def _roles_text(declared: Declaration) -> str:
+    return "DIR, or " + " or ".join(f"{role.name}=DIR" for role in declared.roles)

@@ -1,0 +1,18 @@
+"""What the pipeline `talking-head` declares of itself."""
+
+from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
+
+DECLARATION = Declaration(
+    name="talking-head",
+    summary="Speech to features that move a talking head's mouth.",
+    inputs=(Input("source", "Audio file."),),
+    roles=(Role("bundle", ("audio-encoder",)),),
+    options=(
+        Option("fps", float, "Video frames per second", 25.0),
+        Option("mode", str, "What the renderer was trained with", "ave", ("ave", "hubert", "wenet")),
+        Option(
+            "legacy_padding", bool, "hubert and wenet: AVE values filled up with zeros; shapes alone", False
+        ),
+        Option("batch_size", int, "Windows per run of the net", 64),
+    ),
+)

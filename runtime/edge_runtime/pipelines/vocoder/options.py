@@ -1,0 +1,13 @@
+"""What the pipeline `vocoder` declares of itself."""
+
+from pathlib import Path
+
+from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
+
+DECLARATION = Declaration(
+    name="vocoder",
+    summary="Mel spectrogram, or audio, to speech.",
+    inputs=(Input("source", "Audio file, or a mel .npy (n_mels, frames).", Path),),
+    roles=(Role("bundle", ("hifigan",)),),
+    options=(Option("chunk_frames", int, "Most frames per run of the net", 512),),
+)

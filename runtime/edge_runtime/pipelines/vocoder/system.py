@@ -1,0 +1,9 @@
+"""The pipeline with its declaration and what is written of it."""
+
+from edge_runtime.pipelines.system import System
+from edge_runtime.pipelines.vocoder.options import DECLARATION
+from edge_runtime.pipelines.vocoder.pack import write_pack
+from edge_runtime.pipelines.vocoder.pipeline import Vocoder
+from edge_runtime.pipelines.vocoder.result import write_result
+
+SYSTEM = System(DECLARATION, Vocoder, write_result, write_pack)
