@@ -42,7 +42,7 @@ class Comparison:
     reason: str  # why it failed, as a clause; empty when it passed
 
     def to_json(self) -> dict[str, float | bool | str | None]:
-        """The fields for a JSON file, which has no word for them: NaN is null, infinities are strings."""
+        """The fields as JSON can hold them: NaN becomes null, infinities become strings."""
         return {name: json_number(value) for name, value in asdict(self).items()}
 
 
@@ -63,6 +63,12 @@ def compare(
     Raises:
         ConfigError: a tolerance that is negative or not a number, an SNR that is not a number.
         InputError: values that are not numbers.
+
+    >>> result = compare([1.0, 2.0], [1.0, 2.5], tolerance=0.1)
+    >>> result.max_abs, result.smallest_tolerance, result.passed
+    (0.5, 0.5, False)
+    >>> result.reason
+    'max abs 0.5 is above the tolerance 0.1'
     """
     _check_limits(tolerance, min_snr_db)
     truth, judged = _numbers("reference", reference), _numbers("candidate", candidate)
@@ -117,7 +123,7 @@ def _check_limits(tolerance: float, min_snr_db: float | None) -> None:
             "tolerance",
             got=f"{tolerance:g}",
             expected="a number of at least 0, in the unit of the arrays",
-            cause="is this in dB, or an exponent without its 1e?" if tolerance < 0 else "",
+            cause="is it in dB, or -3 where 1e-3 was meant?" if tolerance < 0 else "",
         )
     if min_snr_db is not None and math.isnan(min_snr_db):
         raise ConfigError("min_snr_db", got="NaN", expected="a number in dB")
@@ -179,7 +185,11 @@ def _cosine(truth: NDArray[Any], judged: NDArray[Any]) -> float:
 
 
 def json_number(value: float | bool | str) -> float | bool | str | None:
-    """A value for a JSON file, which has no word for them: NaN is null, infinities are strings."""
+    """A value that JSON can hold: NaN becomes null, infinities become strings.
+
+    >>> json_number(float("-inf"))
+    '-inf'
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value

@@ -12,8 +12,8 @@ A refusal says four things: what (the file, option or array), the value got, wha
 likely cause with its cure. Whoever knows a better name for the «what» adds it once, with `within`.
 
 Names and values come from files and command lines, so they may hold anything. The sentence stays on one line:
-`shown` escapes line breaks, terminal codes and bytes that are no text, as Python writes them in its strings,
-and leaves out the middle of what is longer than a sentence bears.
+`shown` escapes line breaks, terminal codes and bytes that are not text, as Python writes them in its strings,
+and leaves out the middle of anything too long for a sentence.
 """
 
 from __future__ import annotations
@@ -30,7 +30,11 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def shown(text: str, longest: int = LONGEST_VALUE) -> str:
-    """Text of any origin as a part of one line: the unprintable escaped, a long middle left out."""
+    r"""Text from a file or command line as a part of one line: unprintable characters escaped, long text cut.
+
+    >>> print(shown("two\nlines"))
+    two\nlines
+    """
     if len(text) > longest:
         text = f"{text[: longest // 2]} … ({len(text)} characters) … {text[-longest // 8 :]}"
     if text.isprintable():
@@ -53,6 +57,9 @@ class EdgeError(ValueError):
         got: the value found there.
         expected: what would have been accepted.
         cause: the likely cause and its cure, empty where there is nothing honest to guess.
+
+    >>> print(EdgeError("fps", got="0", expected="more than 0", cause="25 is usual"))
+    fps: got 0, expected more than 0; 25 is usual
     """
 
     def __init__(self, what: str, *, got: str, expected: str, cause: str = "") -> None:
@@ -72,7 +79,11 @@ class EdgeError(ValueError):
         return partial(type(self), got=self.got, expected=self.expected, cause=self.cause), (self.what,)
 
     def within(self, place: str) -> Self:
-        """The same refusal with the place that contains it named first (``speech.wav: audio: …``)."""
+        """The same refusal with the place that contains it named first.
+
+        >>> print(InputError("audio", got="0 samples", expected="at least 1").within("speech.wav"))
+        speech.wav: audio: got 0 samples, expected at least 1
+        """
         return type(self)(f"{place}: {self.what}", got=self.got, expected=self.expected, cause=self.cause)
 
 

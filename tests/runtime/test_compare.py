@@ -155,7 +155,7 @@ def test_json_holds_every_field_and_no_number_that_json_lacks() -> None:
 def test_a_tolerance_that_nothing_can_meet_is_refused(tolerance: float) -> None:
     with pytest.raises(ConfigError, match=r"tolerance: got .*, expected a number of at least 0"):
         compare([1.0], [1.0], tolerance=tolerance)
-    with pytest.raises(ConfigError, match="is this in dB, or an exponent"):
+    with pytest.raises(ConfigError, match="is it in dB, or -3 where 1e-3 was meant"):
         compare([1.0], [1.0], tolerance=-3)
     with pytest.raises(ConfigError, match="min_snr_db: got NaN"):
         compare([1.0], [1.0], min_snr_db=math.nan)

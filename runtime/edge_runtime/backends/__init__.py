@@ -1,4 +1,4 @@
-"""Libraries that run artifacts: one module each, imported when it is asked for.
+"""Libraries that run artifacts: one module each, imported when first used.
 
 A backend is added with a module that follows `base.Backend`, a line in `BACKENDS`, and an extra that installs
 its library.
@@ -24,7 +24,7 @@ BACKENDS: Mapping[str, str] = {
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of a name in `BACKENDS`; importing it imports no library.
+    """The backend of a name in `BACKENDS`; its inference library is imported only when it opens an artifact.
 
     Raises:
         BackendError: no backend has this name.

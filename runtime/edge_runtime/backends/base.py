@@ -5,8 +5,8 @@
     unavailable   why it cannot run here, as a clause; empty when it can
     open          an artifact → a Session
 
-A backend's library is imported inside its functions alone. What goes wrong in a library is a BackendError
-with its first telling line. Nothing is written to stdout.
+A backend's library is imported only inside its functions. Errors of a library become a BackendError that
+quotes the first informative line of its message. Nothing is written to stdout.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 
 class Session(Protocol):
-    """An artifact that is loaded and ready."""
+    """An artifact that is loaded and ready to run."""
 
     @property
     def detail(self) -> str:
@@ -33,7 +33,7 @@ class Session(Protocol):
         ...
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Input arrays by name → output arrays by name, in the dtypes and shapes of the manifest.
+        """Input arrays by name → output arrays by name, in the dtypes and shapes (batch, …) of the manifest.
 
         Raises:
             BackendError: the library refuses the inputs (`bundle.check_inputs` says more), or fails.
@@ -80,7 +80,7 @@ def load_library(backend: str, module: str, extra: str) -> Any:
         raise BackendError(
             backend,
             got=f"no module named {error.name}",
-            expected=module,
+            expected=f"{module} to be installed",
             cause=f"pip install 'edge-export[{extra}]'",
         ) from error
     except (ImportError, OSError) as error:
@@ -93,7 +93,7 @@ def load_library(backend: str, module: str, extra: str) -> Any:
 
 
 def as_clause(obstacle: BackendError) -> str:
-    """A refusal as the clause that `unavailable` gives: the cause first, then the value."""
+    """An error as the clause that `unavailable` gives: the cause first, then the value."""
     return f"{obstacle.cause}: got {obstacle.got}, expected {obstacle.expected}"
 
 
@@ -104,32 +104,32 @@ def check_device(backend: str, device: str, known: Mapping[str, object]) -> None
             f"{backend}: device",
             got=device,
             expected=" or ".join(sorted(known)),
-            cause=f"{backend} knows no other device",
+            cause=f"{backend} has no other device",
         )
 
 
 def check_request(backend: str, path: str | Path, threads: int | None) -> None:
-    """BackendError unless the artifact is there and the number of threads is one at least, or None."""
+    """BackendError unless the artifact exists and the number of threads is None or at least 1."""
     if threads is not None and threads < 1:
         raise BackendError(f"{backend}: threads", got=str(threads), expected="at least 1")
     if not Path(path).exists():
-        raise BackendError(f"{path}: loading with {backend}", got="no such file", expected="an artifact")
+        raise BackendError(f"{path}: loading with {backend}", got="no such file", expected="a model file")
 
 
 def threads_in_words(threads: int | None) -> str:
-    """For `Session.detail`."""
+    """The number of threads as `Session.detail` shows it."""
     return f"threads: {threads if threads is not None else 'default'}"
 
 
 def refused(backend: str, path: str | Path, error: Exception, *, doing: str) -> BackendError:
-    """What a library said about an artifact, as a refusal."""
+    """The BackendError that quotes what a library said while ``doing`` something with an artifact."""
     return BackendError(
         f"{path}: {doing} with {backend}", got=f"«{telling_line(error)}»", expected="no error"
     )
 
 
 def telling_line(error: Exception) -> str:
-    """The first line of a library's message that is not a place in its own source."""
+    """The first line of a library's message that is not a position in its own source."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
     return (told or [type(error).__name__])[0][:300]

@@ -33,6 +33,7 @@ class CoreMlSession:
         self.detail = detail
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays (batch, …) by name in and out; see `base.Session.run`."""
         try:
             outputs = self._model.predict({key: np.asarray(inputs[key]) for key in inputs})
         except Exception as error:  # Core ML's errors come through as bare Exception

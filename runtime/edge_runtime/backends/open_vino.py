@@ -1,7 +1,7 @@
 """ONNX artifacts on OpenVINO: "cpu", and Intel's "gpu" and "npu" where OpenVINO finds them.
 
-Inference is held to float32: on processors with bfloat16 OpenVINO would use that unasked, which is fast and
-keeps two to three digits.
+Inference is held to float32: on processors with bfloat16 OpenVINO would use that by default, which is fast
+but keeps only two to three digits.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class OpenVinoSession:
         self.detail = detail
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays (batch, …) by name in and out; see `base.Session.run`."""
         arrays = {key: np.asarray(inputs[key], order="C") for key in inputs}
         try:
             values = self._compiled(arrays)
@@ -87,7 +88,7 @@ def _core(device: str) -> tuple[Any, Any]:
 
 
 def _output_name(port: Any) -> str:
-    """The ONNX name of an output; a tensor that also has an inner name is called as the graph's result is."""
+    """The ONNX name of an output: that of the graph's result where the tensor has an inner name too."""
     names = port.get_names()
     result = str(port.get_node().friendly_name).split("/sink_port")[0]
     return result if result in names else str(port.get_any_name())

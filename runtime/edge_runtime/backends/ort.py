@@ -43,6 +43,7 @@ class OrtSession:
         self.detail = detail
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays (batch, …) by name in and out; see `base.Session.run`."""
         try:
             values = self._session.run(self._outputs, {key: np.asarray(inputs[key]) for key in inputs})
         except Exception as error:  # onnxruntime's exceptions have no common parent

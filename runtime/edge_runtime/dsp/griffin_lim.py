@@ -1,4 +1,4 @@
-"""Griffin and Lim's family: a signal whose spectrogram has the given magnitude, without a model.
+"""The Griffin-Lim family: a signal whose spectrogram has the given magnitude, without a model.
 
 Two projections of a spectrum: P_A gives each bin the wanted magnitude and keeps its phase; P_C is
 ``STFT(iSTFT(·))``, the nearest spectrum that a signal has. With c_0 of the initial phase:
@@ -15,9 +15,10 @@ and everything else is linear, so the extrapolations are made on signals, and a 
 STFT, P_A and overlap-add while it is in the cache. Beside the magnitude (copied time-major) memory holds four
 to six signals; ADMM holds one spectrum more.
 
-The output after N iterations is ``iSTFT(P_A(c))``, the signal that librosa gives. In the other order in use
-P_A comes before the extrapolation, ``q_n = P_A(P_C(c)), c = q_n + α (q_n − q_{n−1})``, and the output after
-N + 1 iterations is ``iSTFT(c)``: on signals that is the same iteration, and the extrapolated one comes out.
+The output after N iterations is ``iSTFT(P_A(c))``, the signal that librosa gives (order "librosa"). In
+mel-speech-reconstruction (order "origin") P_A comes before the extrapolation, ``q_n = P_A(P_C(c)),
+c = q_n + α (q_n − q_{n−1})``, and the output after N + 1 iterations is ``iSTFT(c)``: on signals that is the
+same iteration, but the extrapolated signal is returned.
 
 `RealtimeGriffinLim` is FGLA on the newest frames only, for streams.
 """
@@ -69,7 +70,7 @@ def griffin_lim(
         n_iter: iterations; 0 returns the inverse transform with the initial phase.
         momentum: α of `fgla` and `agla`; 0 makes `fgla` the same as `gla`. The others have none.
         algorithm: `gla`, `fgla`, `agla` or `admm`.
-        order: of P_A and the extrapolation, for `fgla`.
+        order: of P_A and the extrapolation, for `fgla`: "librosa", or "origin" as mel-speech-reconstruction.
         init: initial phase: `zero`, `random` (uniform), or an array ``(bins, frames)`` of radians, or of
             complex numbers whose phase is taken.
         seed: of the random phase.
@@ -82,6 +83,10 @@ def griffin_lim(
     Raises:
         ConfigError: numbers that contradict each other; a hop so long that the windows leave gaps.
         InputError: a magnitude of another size, negative, or not finite; initial phases of another size.
+
+    >>> magnitude = np.ones((513, 20), np.float32)
+    >>> griffin_lim(magnitude, n_fft=1024, hop_length=256, n_iter=2).shape
+    (4864,)
     """
     config = _check_config(n_fft, hop_length, win_length, padding)
     _check_options(n_iter, momentum)
@@ -138,7 +143,7 @@ class _Projection:
                 "magnitude",
                 got=f"{frames} frames, {inside} samples",
                 expected=f"more than {self._mirror} samples",
-                cause=f"padding {config.padding} mirrors so many",
+                cause=f"padding {config.padding!r} mirrors {self._mirror} samples at each end",
             )
 
     def initial(self, phase: Array | None) -> Iterator[tuple[slice, Array]]:
@@ -356,19 +361,24 @@ _LEAST_WEIGHT = 0.1
 class RealtimeGriffinLim:
     """Frames in, samples out: RTISI-LA (Zhu, Beauregard, Wyse, 2007) with momentum.
 
-    The newest ``look_ahead + 1`` frames are free, those before them are committed. A new frame takes its
-    phase from what is known of its samples, then all free ones go through some iterations of FGLA, and the
-    oldest is committed: no later frame changes the hop of samples that it begins with, and they come out.
+    The phases of the newest ``look_ahead + 1`` frames may still change; those of earlier frames are final. A
+    new frame takes its first phase from the samples estimated so far, then all frames that may change go
+    through ``n_iter`` iterations of FGLA, and the oldest of them becomes final: its first ``hop_length``
+    samples are returned.
 
     Args:
         n_fft, hop_length, win_length, padding: of the transform that made the magnitude, see `griffin_lim`;
-            zeros before the signal are known to be zeros, mirrored samples are not known.
-        look_ahead: frames to wait for before one is committed; by default all that overlap it.
+            padding of zeros is held at zero, mirrored padding is estimated like any other samples.
+        look_ahead: frames to wait for before one is final; by default all that overlap it.
         n_iter: iterations after each frame.
         momentum: α of FGLA.
         dtype: of samples and computation, ``"float32"`` or ``"float64"``.
 
-    However the frames are cut into pieces, the samples are the same to the last bit.
+    The samples are the same to the last bit however the frames are divided between calls of `push`.
+
+    >>> stream = RealtimeGriffinLim(n_fft=1024, hop_length=256, n_iter=1)
+    >>> len(stream.push(np.ones((513, 10)))) + len(stream.flush())
+    2304
     """
 
     def __init__(
@@ -407,9 +417,9 @@ class RealtimeGriffinLim:
 
     @property
     def latency(self) -> int:
-        """Samples from the recording of one to its output, if frames come as soon as their window is full.
+        """Delay in samples between recording a sample and returning it, if frames arrive without delay.
 
-        That of the first sample of a hop; playing without a gap needs this delay.
+        It is that of the first sample of a hop, the longest: playback without gaps needs this much.
         """
         before = (self.config.n_fft - self.config.win_length) // 2  # zeros before the window
         return before + self.config.win_length + self.look_ahead * self.config.hop_length
@@ -424,7 +434,9 @@ class RealtimeGriffinLim:
         )
 
     def push(self, frames: Array) -> Array:
-        """The samples that these frames ``(bins, count)`` complete: hop_length each, none at the beginning.
+        """Takes frames ``(bins, count)``; returns the samples ``(n,)`` that are final with them.
+
+        Each frame gives ``hop_length`` samples; the first ``look_ahead`` frames of a stream give none.
 
         Raises:
             InputError: another number of bins, negative values, or values that are not finite.
@@ -436,7 +448,7 @@ class RealtimeGriffinLim:
         return np.concatenate([np.empty(0, self._stft.dtype), *rows])
 
     def flush(self) -> Array:
-        """The rest of the samples; what is pushed next begins a new stream."""
+        """The remaining samples ``(n,)``; what is pushed next begins a new stream."""
         config, seen = self.config, self._seen
         if not seen:
             return np.empty(0, self._stft.dtype)
@@ -523,8 +535,8 @@ def _check_config(n_fft: int, hop_length: int, win_length: int | None, padding: 
             "hop_length",
             got=f"{hop_length} samples with a window of {config.win_length}",
             expected=f"less than the window, {config.win_length // 4} for a good result",
-            cause="the frames leave gaps: the condition of nonzero overlap-add (NOLA), "
-            "Σ w²[n − m·hop] > 0 for all n, does not hold",
+            cause="the windows leave gaps: nonzero overlap-add (NOLA), Σ w²[n − m·hop] > 0 for all n, "
+            "does not hold",
         )
     return config
 
@@ -587,7 +599,7 @@ def _check_magnitude(magnitude: Array, config: StftConfig) -> Array:
 def _initial_phase(init: str | Array, magnitude: Array, seed: int) -> Array | None:
     if isinstance(init, str):
         if init not in ("zero", "random"):
-            raise ConfigError("init", got=repr(init), expected="zero or random, or an array of phases")
+            raise ConfigError("init", got=repr(init), expected="'zero', 'random' or an array of phases")
         return None if init == "zero" else _random_phase(magnitude, seed)
     phase = np.asarray(init)
     if phase.shape != magnitude.shape or phase.dtype.kind not in "iufc":

@@ -3,16 +3,16 @@
 A filter bank A keeps ``n_mels`` sums of ``bins`` magnitudes. The estimate starts at the least-squares
 solution of least norm, ``max(pinv(A) m, 1e-10)``, and is then drawn by multiplicative updates towards a
 magnitude that is nowhere negative and has the given mel (Lee and Seung, Algorithms for non-negative matrix
-factorization, 2001, the bank held fixed):
+factorization, 2001, with the bank held fixed):
 
     q ← q · (Aᵀ m) / (Aᵀ A q)
 
-Where the bank was applied to powers the estimate is a power, and its root is returned; where it was applied
+Where the bank was applied to powers, the estimate is a power, and its root is returned; where it was applied
 to the normalised decibels of `mel-inversion-db`, they are undone, and the magnitude is relative to its
-largest. Pre-emphasis, standardising and scaling to a peak belong to the signal: the magnitude is that of the
+largest value. Pre-emphasis, standardising and scaling to a peak are not undone: the magnitude is that of the
 signal after them.
 
-Frames are independent of each other, and 128 at a time are worked on: memory beside the result is constant.
+Frames are independent of each other and processed 128 at a time: memory beside the result is constant.
 """
 
 from __future__ import annotations
@@ -29,18 +29,23 @@ from edge_runtime.errors import ConfigError, InputError
 
 UPDATES = 50
 _SMALLEST = 1e-10  # an estimate of zero would stay zero under multiplication
-# Nets undershoot the floor of a logarithm a little; a value this far below it (80 dB of an amplitude) is no
-# logarithm of that configuration.
+# Nets undershoot the floor of a logarithm a little; a value this far below it (80 dB of an amplitude) cannot
+# be a logarithm under that configuration.
 _UNDERSHOOT = 1e-4
 
 
 def linear_mel(mel: Array, config: MelConfig) -> Array:
-    """The mel before scale and logarithm were applied, ``(n_mels, frames)``, float32 or as wide as the input.
+    """The mel before scale and logarithm were applied: ``(n_mels, frames)`` → the same shape.
 
-    What the configuration's floor, ``top_db`` and clipping took away stays lost.
+    The result is float32, or float64 where the input is. Whatever the configuration's floor, ``top_db`` and
+    clipping removed stays lost.
 
     Raises:
         InputError: another number of bands, values that are not finite, or that no signal could have.
+
+    >>> from edge_runtime.dsp.mel import PRESETS
+    >>> float(linear_mel(np.zeros((80, 3)), PRESETS["mel-inversion"]).max())
+    1.0
     """
     values = _check_mel(mel, config)
     if config.scale_from is not None:
@@ -56,16 +61,20 @@ def linear_mel(mel: Array, config: MelConfig) -> Array:
 
 
 def estimate_magnitude(mel: Array, config: MelConfig, updates: int = UPDATES) -> Array:
-    """Magnitude ``(bins, frames)`` of a linear mel ``(n_mels, frames)``, float32 or as wide as the input.
+    """Magnitude ``(bins, frames)`` of a linear mel ``(n_mels, frames)``: float32, or float64 if the mel is.
 
     Args:
-        mel: what the filter bank gave, before any logarithm: see `linear_mel`.
+        mel: output of the filter bank, before any logarithm: see `linear_mel`.
         config: of the front end that made the mel; its pseudo-inverse is computed once.
         updates: multiplicative updates after the pseudo-inverse, 0 for none.
 
     Raises:
         ConfigError: a number of updates below 0.
-        InputError: another number of bands, values that are not finite, or negative, as logarithms are.
+        InputError: another number of bands, values that are not finite, or negative values (a logarithm?).
+
+    >>> from edge_runtime.dsp.mel import PRESETS
+    >>> estimate_magnitude(np.ones((80, 3), np.float32), PRESETS["mel-inversion"]).shape
+    (513, 3)
     """
     if not isinstance(updates, int) or isinstance(updates, bool) or updates < 0:
         raise ConfigError("updates", got=repr(updates), expected="a whole number, at least 0")
@@ -160,7 +169,7 @@ def _shape_guess(shape: tuple[int, ...], bands: int) -> str:
 
 
 def _not_negative(values: Array) -> Array:
-    """The values, or `InputError` with a guess which logarithm they are."""
+    """The values, or `InputError` with a guess which logarithm was taken of them."""
     lowest, highest = float(values.min()), float(values.max())
     if lowest >= 0:
         return values
@@ -173,19 +182,19 @@ def _not_negative(values: Array) -> Array:
 
 
 def looks_logarithmic(lowest: float, highest: float) -> bool:
-    """Whether these extremes are below 0 by more than a net's linear output undershoots it."""
+    """Whether these extremes lie further below 0 than a net's output for a linear mel does."""
     return lowest < -0.1 * max(highest, 1e-3)
 
 
 def _logarithm_guess(lowest: float, highest: float) -> str:
     if looks_logarithmic(lowest, highest):
         kind = "in decibels" if lowest < -30 or highest > 20 else "a natural logarithm or a scaled one"
-        return f"this looks like a log mel, {kind}: linear_mel undoes the logarithm of its configuration"
-    return "a net's linear output may fall below 0: raise it to 0 first"
+        return f"this looks like a log mel, {kind}; linear_mel undoes the logarithm"
+    return "a net's output may fall slightly below 0: set such values to 0 first"
 
 
 def _check_logarithm(natural: Array, config: MelConfig) -> None:
-    """Refuses a logarithm (natural, of magnitude or power) that no signal has under this configuration."""
+    """Refuses natural logarithms (of magnitude or power) that no signal has under this configuration."""
     loudest = config.power * math.log(LARGEST_SAMPLE * config.n_fft)
     quietest = math.log(config.floor) + config.power * math.log(_UNDERSHOOT)
     decibels = 20 / math.log(10) / config.power  # of an amplitude
@@ -193,8 +202,8 @@ def _check_logarithm(natural: Array, config: MelConfig) -> None:
         if not quietest <= value <= loudest:
             raise InputError(
                 "mel",
-                got=f"a value that stands for {value * decibels:.0f} dB under {config.log}",
-                expected="the logarithm of a mel under this configuration, not far below its floor of "
-                f"{math.log(config.floor) * decibels:.0f} dB",
-                cause="another logarithm (decibels for ln?), or standardised values",
+                got=f"a value that stands for {value * decibels:.0f} dB if read as {config.log}",
+                expected="the logarithm of a mel under this configuration, at or near its floor of "
+                f"{math.log(config.floor) * decibels:.0f} dB or above",
+                cause="the values are another logarithm (decibels for ln?) or standardised",
             )

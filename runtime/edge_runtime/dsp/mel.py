@@ -9,8 +9,8 @@ The order of the stages is fixed; a configuration switches them on and gives the
     5. logarithm    ``log_gain · log(max(value, floor)) - reference``; or at most ``top_db`` below the maximum
     6. scale        ``scale_from`` is mapped onto ``scale_to``, optionally clipped there
 
-Constants of a corpus are the caller's: rtMRI recordings are divided by the largest |sample| of the whole
-corpus before this front end sees them.
+Scaling by a constant of a whole corpus is left to the caller: rtMRI recordings are divided by the largest
+|sample| of the corpus before they come here.
 
 Precision: everything up to the magnitude is computed in float64, for float32 results too; from the magnitude
 on, float32 costs 1e-6 of ``ln`` or 1e-5 dB. Measured with a float32 transform instead: a loud tone's rounding
@@ -49,7 +49,14 @@ Log = Literal["none", "ln", "log10"]
 
 @dataclass(frozen=True)
 class MelConfig:
-    """All numbers of one mel front end. Raises `ConfigError` that names the rule which is broken."""
+    """All numbers of one mel front end. Raises `ConfigError` that names the rule which is broken.
+
+    >>> PRESETS["talking-head"].frames(16000)  # in one second
+    81
+    >>> MelConfig(sample_rate=16000, n_fft=1024, hop_length=256, win_length=1024, n_mels=80, fmax=9000)
+    Traceback (most recent call last):
+    edge_runtime.errors.ConfigError: fmax: got 9000 Hz, expected at most the Nyquist frequency 8000 Hz; ...
+    """
 
     sample_rate: int  # Hz
     n_fft: int  # samples
@@ -174,7 +181,9 @@ class MelConfig:
         required = {"sample_rate", "n_fft", "hop_length", "win_length", "n_mels"}
         if unknown := sorted(set(values) - known):
             raise ConfigError(
-                "mel configuration", got=f"unknown fields {', '.join(unknown)}", expected="known ones"
+                "mel configuration",
+                got=f"unknown fields {', '.join(unknown)}",
+                expected="the fields of MelConfig alone",
             )
         if missing := sorted(required - set(values)):
             raise ConfigError(
@@ -235,7 +244,7 @@ PRESETS: Mapping[str, MelConfig] = MappingProxyType(
         ),
         # mel inversion in the order that vocoders share
         "mel-inversion": MelConfig(sample_rate=16000, n_fft=1024, hop_length=256, win_length=1024, n_mels=80),
-        # mel inversion as its origin trains it: the bank is applied to the normalised dB magnitude
+        # as mel-speech-reconstruction trains it: the bank is applied to the normalised dB magnitude
         "mel-inversion-db": MelConfig(
             sample_rate=16000, n_fft=1024, hop_length=256, win_length=1024, n_mels=80,
             standardize=True, spectrum_range_db=80.0, log="none",
@@ -252,13 +261,16 @@ PRESETS: Mapping[str, MelConfig] = MappingProxyType(
 
 
 def filter_bank(config: MelConfig) -> Array:
-    """Triangular filters, ``(n_mels, bins)`` float64, low band first.
+    """Triangular filters ``(n_mels, bins)``, float64, low band first.
 
     Slaney's scale is linear to 1 kHz (200/3 Hz per mel) and logarithmic above (27 mels per factor 6.4); HTK's
     is 2595 · log10(1 + f / 700). Sources: Slaney, Auditory Toolbox (1998); Young and others, The HTK Book.
 
     Raises:
         ConfigError: the configuration has no bank (``n_mels`` is None).
+
+    >>> filter_bank(PRESETS["talking-head"]).shape
+    (80, 401)
     """
     edges = _band_edges(config)
     bins = config.stft.bins
@@ -276,7 +288,11 @@ def filter_bank(config: MelConfig) -> Array:
 
 
 def band_centres(config: MelConfig) -> Array:
-    """Peaks of the triangles, ``(n_mels,)`` Hz; `ConfigError` as in `filter_bank`."""
+    """Peaks of the triangles, ``(n_mels,)`` in Hz; `ConfigError` as in `filter_bank`.
+
+    >>> band_centres(PRESETS["hifigan-22k"])[:3].round(1)
+    array([ 37.2,  74.5, 111.7])
+    """
     centres: Array = _band_edges(config)[1:-1]
     return centres
 
@@ -325,6 +341,11 @@ class MelFrontEnd:
 
     Raises:
         InputError: not one channel of finite floating-point samples, or too short for one frame.
+
+    >>> mel = MelFrontEnd(PRESETS["talking-head"])
+    >>> silence = mel(np.zeros(16000, np.float32))
+    >>> silence.shape, silence.dtype, float(silence.max())
+    ((80, 81), dtype('float32'), -4.0)
     """
 
     def __init__(self, config: MelConfig, dtype: str = "float32", workers: int = 1) -> None:
@@ -340,6 +361,7 @@ class MelFrontEnd:
         return self.config.frames(samples)
 
     def __call__(self, audio: Array) -> Array:
+        """``(samples,)`` in ±1 → ``(n_mels, frames)``; see the class."""
         config = self.config
         samples = check_signal(audio, config.min_samples)
         signal = _Conditioned(samples, config)
@@ -360,7 +382,7 @@ class MelFrontEnd:
         return self._finish(result)
 
     def compress(self, linear: Array) -> Array:
-        """Stages 5 and 6 alone: what the bank gave, ``(n_mels, frames)`` → the mel; the input is kept."""
+        """Stages 5 and 6 alone: the bank's output → the mel, both ``(n_mels, frames)``; the input is kept."""
         bands = np.array(linear, self.dtype)
         self._logarithm(bands)
         return self._finish(bands)
@@ -423,7 +445,7 @@ def _affine(config: MelConfig) -> tuple[float, float]:
 
 
 class _Worker:
-    """Buffers of one thread, always whole blocks: of the last one the rows that mean nothing are not used."""
+    """Buffers of one thread, always of a whole block; rows beyond the last frame are never read."""
 
     def __init__(self, stft: Stft, bands: int, dtype: np.dtype[Any]) -> None:
         rows, bins = stft.block_frames, stft.config.bins
@@ -435,7 +457,7 @@ class _Worker:
         self.bands = np.zeros((rows, bands), dtype)
 
     def spectrum(self, signal: Signal, start: int, stop: int, config: MelConfig) -> Array:
-        """Magnitude or power ``(block, bins)`` of the frames ``start … stop``; later rows mean nothing."""
+        """Magnitude or power ``(block, bins)`` of the frames ``start … stop``; later rows are undefined."""
         self._stft.transform_block(signal, start, self._workspace, self._complex[: stop - start])
         if self._narrow is not self._complex:
             np.copyto(self._narrow, self._complex, casting="same_kind")
@@ -477,7 +499,7 @@ class _Conditioned:
 
 
 def mean_and_gain(samples: Array, config: MelConfig) -> tuple[float, float]:
-    """What standardising and scaling to a peak do to a signal: ``(x - mean) · gain``."""
+    """Mean and gain of stage 1, which turns ``samples (n,)`` into ``(samples - mean) · gain``."""
     mean, gain = 0.0, 1.0
     if config.standardize:
         mean = float(np.mean(samples, dtype=np.float64))
@@ -522,7 +544,7 @@ class BandedBank:
             self._parts.append((bands, bins, np.ascontiguousarray(bank[bands, bins].T, dtype=dtype)))
 
     def apply(self, spectrum: Array, out: Array) -> Array:
-        """``(block, bins)`` → ``(block, n_mels)``, always `BLOCK_FRAMES` rows at a time.
+        """``(frames, bins)`` → ``out (frames, n_mels)``, always `BLOCK_FRAMES` rows at a time.
 
         BLAS sums in another order for another number of rows: one shape alone keeps the result independent
         of block size and signal length.

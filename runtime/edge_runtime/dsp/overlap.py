@@ -1,4 +1,4 @@
-"""A net over a long sequence, window by window, averaged where windows overlap; in constant memory."""
+"""Running a net over a long sequence in overlapping windows, averaging its answers, in constant memory."""
 
 from __future__ import annotations
 
@@ -19,21 +19,25 @@ def average_windows(
     step: int = 1,
     batch: int = 1,
 ) -> Iterator[NDArray[np.float32]]:
-    """The mean of what all windows say of each item.
+    """For each item, the mean of a net's answers for it in all windows that hold it.
 
-    Windows begin at items 0, step, 2 step …; where the last of them does not reach the end, one more is laid
-    against it. A sequence shorter than a window is one window. At most window + batch · step items are held.
+    Windows begin at items 0, step, 2 step …; where the last of them does not reach the end, one more window
+    ends there. A sequence shorter than a window is one window. At most window + batch · step items are held.
 
     Args:
-        items: (…) each.
-        answer: (n, window, …) → (n, window, values), with n up to ``batch``.
-        values: what is said of each item.
-        window: items that a window holds.
+        items: arrays of one shape (…).
+        answer: the net, (n, window, …) → (n, window, values), with n up to ``batch``.
+        values: numbers that the net gives for each item.
+        window: items in a window.
         step: items from one window to the next, at most ``window``.
-        batch: windows that are answered together.
+        batch: windows that the net is given at once.
 
     Yields:
-        (m, values) for the next m items, as soon as no window to come can hold them.
+        (m, values) for the next m items, as soon as no later window can hold them.
+
+    >>> items = (np.array([float(i)]) for i in range(5))
+    >>> list(average_windows(items, lambda windows: 2 * windows, 1, window=3, step=2))[-1].ravel()
+    array([6., 8.], dtype=float32)
     """
     source = iter(items)
     held: list[NDArray[Any]] = []  # items from number `first` on
@@ -59,7 +63,7 @@ def average_windows(
                 for place, said in zip(some, answers, strict=True):
                     total[place : place + length] += said
                     count[place : place + length] += 1
-        # a window against the end begins after the last one at the earliest
+        # the extra window at the end begins after the last regular one
         done = len(held) if ended else places[-1] + 1
         if done:
             yield np.asarray(total[:done] / count[:done], np.float32)

@@ -1,13 +1,13 @@
-"""How a signal sounds beside the recording that it was made from, where the libraries for it are installed.
+"""Predicted quality and intelligibility of a signal against its recording, where the libraries are installed.
 
 pesq    ITU-T P.862.2, wide band at 16 kHz, 1 … 4.64
 stoi    short-time objective intelligibility (Taal and others, 2011) at 16 kHz, 0 … 1
 
 Signals longer than `LONGEST_PIECE` are judged in pieces of equal length, and a figure is the mean over those
 pieces that have one: pauses, more than `PAUSE_DB` below the loudest sample, have none. PESQ's code in C has
-room for 50 utterances and writes beyond it where there are more, as 36 s of short sounds have. Pieces are too
-short for that: utterance and pause last at least 0.2 s each. Besides, PESQ runs in a process of its own;
-should it die there, the figure is lost and nothing else.
+room for 50 utterances and writes past the end of its memory where there are more, as in 36 s of short sounds.
+Pieces are too short for that: utterance and pause last at least 0.2 s each. In addition PESQ runs in a
+process of its own: if that crashes, only its figure is lost.
 """
 
 from __future__ import annotations
@@ -40,9 +40,16 @@ Measure = Callable[[Array, Array], float]  # of two signals at JUDGED_RATE
 
 
 def judge(truth: Array, made: Array, sample_rate: int) -> dict[str, float | str]:
-    """Both figures of two signals of one length; in place of one that cannot be had, the reason.
+    """PESQ and STOI of two signals ``(samples,)`` of one length, or the reason in place of a figure.
 
-    Of signals that are judged in pieces, ``pieces`` says in how many of them each figure exists.
+    Args:
+        truth: the recording.
+        made: the signal to judge.
+        sample_rate: of both, Hz.
+
+    Returns:
+        ``pesq`` and ``stoi``; where the signals are judged in pieces, ``pieces`` too: how many of them each
+        figure could be computed for.
     """
     if not truth.any() or not made.any():
         return dict.fromkeys(("pesq", "stoi"), "not computed: one of the signals is silence")

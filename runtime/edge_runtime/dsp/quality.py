@@ -1,12 +1,12 @@
-"""How near an estimated spectrogram or signal comes to the true one: the figures of mel inversion.
+"""How near an estimated spectrogram or signal comes to the true one: the measures used for mel inversion.
 
 All sums are taken in float64. With t the truth and h the estimate:
 
     spectral_convergence    ‖h − t‖ / ‖t‖ (Frobenius), 0 is perfect; `spectral_convergence_db` in dB
     log_spectral_distance   dB; per frame the root of the mean over bins of (20 log10 (t / h))², then the mean
-                            over frames (Gray and Markel, 1976). Both are raised to `range_db` below the
-                            largest value of the truth first, so that silence weighs nothing
-    si_ssdr                 dB; both without their mean, p = ⟨h, t⟩ t / ⟨t, t⟩, 10 log10 (‖p‖² / ‖h − p‖²),
+                            over frames (Gray and Markel, 1976). Smaller values of both are first raised to
+                            `range_db` below the largest value of the truth, so that silence does not count
+    si_ssdr                 dB; the means are subtracted, p = ⟨h, t⟩ t / ⟨t, t⟩, 10 log10 (‖p‖² / ‖h − p‖²),
                             after Le Roux and others, 2019
 
 Spectrograms are linear magnitudes ``(bins, frames)``; leading axes are allowed. `si_ssdr` and
@@ -26,7 +26,14 @@ from edge_runtime.errors import ConfigError, InputError
 
 
 def spectral_convergence(truth: ArrayLike, estimate: ArrayLike) -> float:
-    """``‖estimate − truth‖ / ‖truth‖``, 0 is perfect. `InputError` for arrays that cannot be compared."""
+    """``‖estimate − truth‖ / ‖truth‖``, 0 is perfect; both (…, bins, frames), or both of any other shape.
+
+    Raises:
+        InputError: arrays that cannot be compared.
+
+    >>> spectral_convergence([3.0, 4.0], [3.0, 4.5])
+    0.1
+    """
     t, h = _pair(truth, estimate)
     error, size = float(np.linalg.norm((h - t).ravel())), float(np.linalg.norm(t.ravel()))
     if error == 0:
@@ -35,7 +42,11 @@ def spectral_convergence(truth: ArrayLike, estimate: ArrayLike) -> float:
 
 
 def spectral_convergence_db(truth: ArrayLike, estimate: ArrayLike) -> float:
-    """`spectral_convergence` in dB, the lower the better."""
+    """`spectral_convergence` in dB, the lower the better; both (…, bins, frames), or of any other shape.
+
+    >>> round(spectral_convergence_db([3.0, 4.0], [3.0, 4.5]), 6)
+    -20.0
+    """
     ratio = spectral_convergence(truth, estimate)
     return 20 * math.log10(ratio) if ratio else -math.inf
 
@@ -45,7 +56,10 @@ def log_spectral_distance(truth: ArrayLike, estimate: ArrayLike, *, range_db: fl
 
     Raises:
         ConfigError: a range that is not a positive number of dB.
-        InputError: arrays that cannot be compared, no bins × frames, or negative values.
+        InputError: arrays that cannot be compared, fewer than two axes, or negative values.
+
+    >>> round(log_spectral_distance([[1.0, 1.0]], [[10.0, 10.0]]), 6)
+    20.0
     """
     if not 0 < range_db < math.inf:
         raise ConfigError("range_db", got=f"{range_db:g}", expected="a positive number of dB")
@@ -68,10 +82,17 @@ def log_spectral_distance(truth: ArrayLike, estimate: ArrayLike, *, range_db: fl
 
 
 def si_ssdr(truth: ArrayLike, estimate: ArrayLike) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB, the higher the better; shift-invariant too.
+    """Scale-invariant signal-to-distortion ratio in dB, the higher the better; constant offsets do not count.
+
+    Args:
+        truth: (samples,), or any other shape.
+        estimate: of the same shape.
 
     Raises:
         InputError: arrays that cannot be compared.
+
+    >>> si_ssdr([1.0, -1.0, 0.0], [2.0, -2.0, 0.0])  # twice as loud is not a distortion
+    inf
     """
     t, h = _pair(truth, estimate)
     t, h = t.ravel() - t.mean(), h.ravel() - h.mean()
@@ -92,7 +113,7 @@ def _pair(truth: ArrayLike, estimate: ArrayLike) -> tuple[NDArray[np.float64], N
             "estimate",
             got=f"shape {h.shape}",
             expected=f"the truth's shape {t.shape}",
-            cause="cut both to the shorter one" if t.ndim == h.ndim else "",
+            cause="cut both to the shorter length" if t.ndim == h.ndim else "",
         )
     return t, h
 

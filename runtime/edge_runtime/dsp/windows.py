@@ -63,23 +63,26 @@ def get_mode(name: str) -> Mode:
 
 
 def check_fps(fps: float) -> float:
-    """A frame rate that the windows can follow: positive and finite (frames/s)."""
+    """The frame rate (frames/s) itself; ConfigError unless it is positive and finite."""
     if not (np.isfinite(fps) and fps > 0):
         raise ConfigError(
-            "fps", got=f"{fps}", expected="frames per second above 0", cause="the origin uses 25"
+            "fps", got=f"{fps}", expected="frames per second above 0", cause="SyncTalk_2D uses 25"
         )
     return fps
 
 
 def frame_count(mel_frames: int, fps: float = DEFAULT_FPS) -> int:
-    """Video frames that ``mel_frames`` mel frames reach.
+    """Number of video frames that a mel of ``mel_frames`` frames (80 per second) is long enough for.
 
-    float64 in the origin's order of operations: exact integer arithmetic gives one frame more in 513 cases
+    float64 in SyncTalk_2D's order of operations: exact integer arithmetic gives one frame more in 513 cases
     below 100 000 (first at 384 mel frames).
 
     Raises:
         InputError: fewer mel frames than one window.
         ConfigError: a frame rate that is not positive.
+
+    >>> frame_count(161)  # 2 s of audio
+    47
     """
     check_fps(fps)
     if mel_frames < WINDOW_FRAMES:
@@ -93,7 +96,11 @@ def frame_count(mel_frames: int, fps: float = DEFAULT_FPS) -> int:
 
 
 def window_starts(mel_frames: int, fps: float = DEFAULT_FPS) -> NDArray[np.int64]:
-    """(n,): first mel frame of each video frame's window; clamped to the last whole window."""
+    """(n,): first mel frame of each video frame's window; clamped to the last whole window.
+
+    >>> window_starts(41)
+    array([ 0,  3,  6,  9, 12, 16, 19, 22, 25])
+    """
     frames = np.arange(frame_count(mel_frames, fps), dtype=np.float64)
     starts = (MEL_RATE * (frames / fps)).astype(np.int64)
     return np.minimum(starts, mel_frames - WINDOW_FRAMES)
@@ -108,7 +115,7 @@ def encoder_windows(
         mel: (80, T), T at least 16.
         fps: video frames per second.
         start: first video frame wanted.
-        stop: one past the last, cut at the number of frames.
+        stop: one past the last video frame wanted; beyond the last frame it means all that remain.
 
     Returns:
         (n, 16, 80), time first, of the mel's dtype. The net takes them as (n, 1, 80, 16).
@@ -122,7 +129,7 @@ def encoder_windows(
 
 
 def repeat_ends(features: NDArray[Any]) -> NDArray[Any]:
-    """(n, D) → (n+2, D): the first and the last row stand twice."""
+    """(n, D) → (n+2, D): the first and the last row are repeated once."""
     if features.ndim != 2 or len(features) == 0:
         raise InputError(
             "features", got=f"shape {features.shape}", expected="(frames, values), at least one frame"
@@ -133,7 +140,10 @@ def repeat_ends(features: NDArray[Any]) -> NDArray[Any]:
 def context_window(features: NDArray[Any], i: int) -> NDArray[Any]:
     """Rows i−8 … i+7 of (L, D) as (16, D), zeros where there are none; row 8 is frame i.
 
-    Always 16 rows, also where L is below 8 (the origin's renderer got fewer and failed).
+    Always 16 rows, also where L is below 8 (SyncTalk_2D gets fewer there and fails).
+
+    >>> context_window(np.array([[1.0], [2.0], [3.0]]), 1).ravel()
+    array([0., 0., 0., 0., 0., 0., 0., 1., 2., 3., 0., 0., 0., 0., 0., 0.])
     """
     if features.ndim != 2:
         raise InputError("features", got=f"shape {features.shape}", expected="(frames, values)")
@@ -152,13 +162,16 @@ def reshape_context(window: NDArray[Any], mode: str, *, legacy_padding: bool = F
     Args:
         window: (16, D); D is 512 for "ave", 2048 for "hubert", 8192 for "wenet".
         mode: ave → (32, 16, 16), hubert → (32, 32, 32), wenet → (256, 16, 32).
-        legacy_padding: with "hubert" and "wenet" take the 8192 values of an AVE context and append zeros up
-            to the size, as the origin's audio_pipeline does. The shape is right and the content means
-            nothing: a renderer trained on HuBERT or WeNet features cannot use it. Only for comparing with
-            that program's output.
+        legacy_padding: with "hubert" and "wenet" take the 8192 values of an AVE context and append zeros
+            up to that mode's size, as the audio_pipeline of SyncTalk_2D does. The shape is right but the
+            values are meaningless to a renderer trained on HuBERT or WeNet features. Only for comparing
+            with that program's output.
 
     Raises:
         InputError: the number of values is not the mode's.
+
+    >>> reshape_context(np.zeros((16, 512)), "ave").shape
+    (32, 16, 16)
     """
     wanted = get_mode(mode)
     values = window.reshape(-1)

@@ -555,7 +555,7 @@ def test_magnitude_refused(magnitude: Array, sentence: str) -> None:
         ({"algorithm": "rtisi"}, "algorithm: got 'rtisi', expected gla or fgla or agla or admm"),
         ({"order": "other"}, "order: got 'other', expected librosa or origin"),
         ({"padding": "mirror"}, "padding: got 'mirror'"),
-        ({"init": "ones"}, "init: got 'ones', expected zero or random, or an array"),
+        ({"init": "ones"}, "init: got 'ones', expected 'zero', 'random' or an array"),
         ({"init": "random", "seed": -1}, "seed: got -1, expected a whole number, at least 0"),
         ({"length": -1}, "length: got -1, expected a whole number of samples, at least 0"),
         ({"tolerance": 0.0}, r"tolerance: got 0\.0, expected more than 0"),

@@ -295,7 +295,7 @@ def test_config_refuses_reflection_of_less_than_nothing() -> None:
         ),
         (
             np.zeros(500, np.int16),
-            "audio: got int16 samples, expected floating-point samples.*divided by 32768",
+            "audio: got int16 samples, expected floating-point samples.*divide int16 samples by 32768",
         ),
         (np.zeros(500, complex), "audio: got complex128 samples"),
         (np.zeros(0), "audio: got 0 samples, expected at least 33 samples.*the recording is empty"),

@@ -412,7 +412,11 @@ def test_mels_in_files_are_log_or_linear(tmp_path: Path) -> None:
         (np.full((80, 9), "a"), False, "values of type <U1"),
         (np.geomspace(1e-5, 3, 720).reshape(80, 9), False, r"look like a linear mel: pass linear \(--linear"),
         (np.full((80, 9), -3.0), True, r"negative values, -3 … -3.*leave out linear \(--linear\)"),
-        (np.linspace(-0.01, 4, 720).reshape(80, 9), True, "fall below 0: raise it to 0 first"),
+        (
+            np.linspace(-0.01, 4, 720).reshape(80, 9),
+            True,
+            "fall slightly below 0: set such values to 0 first",
+        ),
         (np.full((80, 9), np.inf), True, "NaN or infinite"),
         (np.full((1, 80, 9), -3.0), True, "batch axis"),
     ],
