@@ -9,8 +9,10 @@ integration loses no tests in silence.
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -102,3 +104,25 @@ def part_of(path: Path) -> str:
 def missing(modules: tuple[str, ...]) -> tuple[str, ...]:
     """The modules that cannot be imported; looks for them without importing."""
     return tuple(module for module in modules if find_spec(module) is None)
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a real file system of a size, as "128k", at most one a test."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = []
+
+    def mount(size: str) -> Path:
+        if sys.platform != "linux" or shutil.which("mount") is None or os.geteuid():
+            pytest.skip("mounting a small file system needs Linux and root")
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"mount: {done.stderr.strip()}")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for disk in mounted:
+        subprocess.run(["umount", disk], check=True)

@@ -27,8 +27,9 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -89,6 +90,10 @@ class VideoReader:
         self.height = height
         self.width = width
         self._frames = frames
+
+    def raw(self) -> Iterator[Frame]:
+        """Frames as they are decoded, three channels or one, to the last that can be read."""
+        return self._frames
 
     def __iter__(self) -> Iterator[Frame]:
         """(H, W) uint8, or float32 in 0 … 1.
@@ -234,7 +239,8 @@ def write_video(
 
     Raises:
         BackendError: a file other than .npy, and no opencv.
-        TargetError: another suffix or an odd side, or opencv cannot write here.
+        TargetError: another suffix or an odd side, opencv cannot write here, or what it wrote, which is read
+            once more at the end, is not what it was given: opencv says nothing of a full disk.
     """
     if Path(path).suffix.lower() == ".npy":
         with ArrayWriter(path, (height, width, 3) if colour else (height, width), np.uint8) as file:
@@ -248,16 +254,50 @@ def write_video(
         )
     cv2 = import_opencv()
     codec = cv2.VideoWriter.fourcc(*("FFV1" if lossless else "mp4v"))
+    given = _Frames()
     # as grey: through colour the conversion darkens everything by four levels (measured)
     writer = cv2.VideoWriter(str(path), codec, fps, (width, height), isColor=colour)
     try:
         if not writer.isOpened():
-            raise TargetError(
-                Path(path).name, got="a refusal of opencv", expected="a video that it can write"
-            )
-        yield (lambda frame: writer.write(frame[:, :, ::-1].copy())) if colour else writer.write
+            raise TargetError(str(path), got="a refusal of opencv", expected="a video that it can write")
+
+        def append(frame: Frame) -> None:
+            given.add(frame)
+            writer.write(frame[:, :, ::-1].copy() if colour else frame)
+
+        yield append
     finally:
         writer.release()
+    _check_written(Path(path), given, exact=lossless and not colour)
+
+
+class _Frames:
+    """How many frames, and a checksum of them all."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.checksum = 0
+
+    def add(self, frame: Frame) -> None:
+        self.count += 1
+        self.checksum = zlib.crc32(np.ascontiguousarray(frame).data, self.checksum)
+
+
+def _check_written(path: Path, given: _Frames, *, exact: bool) -> None:
+    """Read a video back and compare: all frames, and of a lossless one (`exact`) every pixel."""
+    found = _Frames()
+    if given.count and path.is_file() and path.stat().st_size:
+        with suppress(InputError), _open_capture(path) as reader:
+            for frame in reader if exact else reader.raw():
+                found.add(frame)
+    if found.count == given.count and (not exact or found.checksum == given.checksum):
+        return
+    got = f"{found.count} of {given.count} frames that can be read back"
+    if found.count == given.count:
+        got = "frames that are not those that were written"
+    raise TargetError(
+        str(path), got=got, expected="all of them", cause="is the disk full? Nothing was left half-written"
+    )
 
 
 # the clock -------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +24,7 @@ from edge_runtime.media.masks import (
     mask_weights,
     parse_mask,
 )
-from edge_runtime.media.video import read_frames, write_video
+from edge_runtime.media.video import import_opencv, read_frames, write_video
 
 
 def opencv_mask(polygon: Polygon, height: int, width: int, alpha: float, blur: int) -> NDArray[np.float32]:
@@ -211,3 +213,42 @@ def test_alpha_out_of_range(alpha: float) -> None:
 def test_blur_out_of_range(blur: int) -> None:
     with pytest.raises(ConfigError, match=r"--blur: got .* pixels, expected 1 to 255"):
         mask_weights(POLYGONS["lip"], 32, 32, 0.1, blur)
+
+
+@pytest.mark.parametrize("name", ["out.avi", "out.mkv", "out.mp4"])
+def test_a_full_disk_is_no_success(name: str, disk_of: Callable[[str], Path], tmp_path: Path) -> None:
+    """opencv says nothing when it cannot write: what lies there is counted."""
+    frames = np.random.default_rng(0).integers(0, 255, (40, 64, 64), np.uint8)
+    np.save(tmp_path / "in.npy", frames)
+    disk = disk_of("32k")
+    with pytest.raises(TargetError, match=rf"disk/{name}: got \d+ of 40 frames that can be read back"):
+        mask_video(tmp_path / "in.npy", disk / name, parse_mask("tongue"), lossless=name != "out.mp4")
+    assert list(disk.iterdir()) == []
+
+
+def test_a_lossless_video_that_was_damaged_on_its_way_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = import_opencv().VideoWriter
+
+    class Forgetful:
+        """A writer whose disk keeps the first picture only."""
+
+        fourcc = real.fourcc
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            self._writer = real(*arguments, **options)
+            self._first: Any = None
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._writer, name)
+
+        def write(self, frame: Any) -> None:
+            self._first = frame.copy() if self._first is None else self._first
+            self._writer.write(self._first)
+
+    monkeypatch.setattr("cv2.VideoWriter", Forgetful)
+    np.save(tmp_path / "in.npy", np.random.default_rng(0).integers(0, 255, (4, 64, 64), np.uint8))
+    with pytest.raises(TargetError, match="frames that are not those that were written"):
+        mask_video(tmp_path / "in.npy", tmp_path / "out.avi", parse_mask("tongue"), lossless=True)
+    assert not (tmp_path / "out.avi").exists()

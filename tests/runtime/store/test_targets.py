@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -373,24 +373,9 @@ def test_leftovers_of_other_targets_are_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
+def full_disk(disk_of: Callable[[str], Path]) -> Path:
     """A real file system with room for 128 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if sys.platform != "linux" or shutil.which("mount") is None or os.geteuid():
-        pytest.skip(
-            "mounting a small file system needs Linux and root; the limited process is tested anywhere"
-        )
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", place],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    return disk_of("128k")
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_the_old(full_disk: Path) -> None:

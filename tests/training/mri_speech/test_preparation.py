@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -405,6 +406,16 @@ def test_a_result_is_replaced_on_request_alone(tmp_path: Path) -> None:
         made(tmp_path)
     write_clip(tmp_path, "more", 12)
     assert len(made(tmp_path, overwrite=True).clips) == 3
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, disk_of: Callable[[str], Path]) -> None:
+    """Where pictures are mapped into memory, it is a SIGBUS."""
+    write_clips(tmp_path, (60, 60, 60))
+    disk = disk_of("128k")
+    with pytest.raises(TargetError, match=r"disk/.*: got no space left on the disk"):
+        prepare(tmp_path / "videos", tmp_path / "wavs", disk / "d", SMALL, workers=1)
+    assert [path.name for path in disk.iterdir()] == ["d.partial"]
+    assert not list(disk.rglob(".edge-export-*"))
 
 
 # ---- configuration ----------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
-from edge_runtime.errors import BackendError, TargetError
+from edge_runtime.errors import BackendError
 from edge_runtime.media.audio import write_wav
+from edge_runtime.media.video import write_video
 from edge_training.phantom.cortex import ECOG_RATE
 from edge_training.phantom.lexicon import WORDS
 from edge_training.phantom.speaker import Speaker
@@ -97,33 +98,20 @@ def write_mri(folder: Path, utterances: Iterable[Utterance], _count: int) -> Non
     """normalized_videos/ID.mp4 (or .npy without opencv), audio_wav/ID.wav, labels/ID.json."""
     videos, sounds, labels = _folders(folder, "normalized_videos", "audio_wav", "labels")
     try:
-        cv2: Any = importlib.import_module("cv2")
+        importlib.import_module("cv2")
+        suffix = ".mp4"
     except ImportError:
-        cv2 = None
+        suffix = ".npy"
     for utterance in utterances:
         audio = utterance.audio(MRI_AUDIO_RATE)
         video = utterance.midsagittal(MRI_RATE, len(audio) // MRI_HOP)
         stem = f"{utterance.index:03d}"
-        if cv2 is None:
-            np.save(videos / f"{stem}.npy", video)
-        else:
-            _write_mp4(cv2, videos / f"{stem}.mp4", video)
+        height, width = video.shape[1:]
+        with write_video(videos / f"{stem}{suffix}", height, width, MRI_RATE) as append:
+            for frame in video:
+                append(frame)
         write_wav(sounds / f"{stem}.wav", audio, MRI_AUDIO_RATE)
         write_labels(labels / f"{stem}.json", utterance)
-
-
-def _write_mp4(cv2: Any, path: Path, video: NDArray[np.uint8]) -> None:
-    height, width = video.shape[1:]
-    # written as grey: through colour the conversion darkens everything by four levels (measured)
-    codec = cv2.VideoWriter_fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), codec, MRI_RATE, (width, height), isColor=False)
-    if not writer.isOpened():
-        raise TargetError(
-            str(path), got="a video writer that does not open", expected="an opencv with an MPEG-4 encoder"
-        )
-    for frame in video:
-        writer.write(frame)
-    writer.release()
 
 
 def _folders(root: Path, *names: str) -> list[Path]:
