@@ -76,7 +76,8 @@ def griffin_lim(
         seed: of the random phase.
         length: samples wanted; by default all that the frames cover, less the padding.
         padding: what stood before and after the signal; "center-zero" is librosa's. The mirrored paddings
-            mirror the estimate in each iteration.
+            mirror the estimate in each iteration. Without padding ("none") the first and last samples, which
+            the edge of one window alone covers, fade in and out: least squares would make them explode.
         tolerance: end when an iteration changes the signal by less than this part of its norm.
         callback: called after each iteration with the number done and that relative change.
 
@@ -135,7 +136,7 @@ class _Projection:
         self._mirror = config.pad if "reflect" in config.padding else 0
         self._inside = slice(config.pad, config.pad + inside)
         self._length = inside if length is None else length
-        self._weight = self.stft.inverse_weight(frames)
+        self._weight = _weight(self.stft, frames, config.padding)
         flat = self._weight.reshape(-1)
         flat[: self._inside.start] = flat[self._inside.stop :] = 0
         if self._mirror and self._mirror >= inside:
@@ -346,16 +347,33 @@ def _relative_change(signal: Array, previous: Array) -> float:
     return (change / size) ** 0.5 if size else 0.0
 
 
+# Where samples stand under the edge of one window alone (the ends without padding, the newest of a stream),
+# least squares divides by next to nothing what no signal has: hundreds of times full scale from speech. Their
+# weight is taken as at least this part of the full one, so that the ends fade instead, and no error grows by
+# more than 1 / sqrt(0.1 · Σ w²), 2.6 for a Hann window and hops of a quarter. In a stream, from 0.03 to 0.3
+# speech differs by less than 2 dB.
+_LEAST_WEIGHT = 0.1
+
+
+def _bounded_weight(stft: Stft, frames: int) -> Array:
+    """`Stft.inverse_weight`, at most ``1 / _LEAST_WEIGHT`` of what samples under all their windows have."""
+    overlap = -(-stft.config.n_fft // stft.config.hop_length)  # frames that share a sample
+    full = stft.inverse_weight(2 * overlap)[overlap - 1]
+    rows: Array = stft.inverse_weight(frames)
+    return np.minimum(rows, full / stft.dtype.type(_LEAST_WEIGHT), out=rows)
+
+
+def _weight(stft: Stft, frames: int, padding: Padding) -> Array:
+    """What frames that are all there are weighted with: any padding keeps away from the windows' edges."""
+    return _bounded_weight(stft, frames) if padding == "none" else stft.inverse_weight(frames)
+
+
 def _power_of_two(largest: float) -> float:
     """The power of 2 that scales this to ½ … 1 without rounding; 1 for zero."""
     return 2.0 ** np.frexp(largest)[1] if largest else 1.0
 
 
 # ---- streams ----------------------------------------------------------------------------------------------
-
-# The newest samples stand under few windows yet, and least squares would trust the edge of one alone; their
-# weight is taken as at least this part of the full one. From 0.03 to 0.3 speech differs by less than 2 dB.
-_LEAST_WEIGHT = 0.1
 
 
 class RealtimeGriffinLim:
@@ -406,7 +424,7 @@ class RealtimeGriffinLim:
         self._stft.block_frames = look_ahead + 1
         self._workspace = self._stft.workspace()
         self._overlap = -(-n_fft // hop_length)  # frames that share a sample
-        self._complete = self._stft.inverse_weight(2 * self._overlap)[: self._overlap]
+        self._complete = _weight(self._stft, 2 * self._overlap, padding)[: self._overlap]
         self._weights = [self._weight(seen) for seen in range(1, look_ahead + self._overlap + 1)]
         self._magnitude = np.empty((look_ahead + 1, config.bins), self._stft.dtype)
         self._modulus = np.empty_like(self._magnitude)
@@ -452,7 +470,7 @@ class RealtimeGriffinLim:
         config, seen = self.config, self._seen
         if not seen:
             return np.empty(0, self._stft.dtype)
-        weight = self._stft.inverse_weight(min(seen, self.look_ahead + self._overlap))
+        weight = _weight(self._stft, min(seen, self.look_ahead + self._overlap), config.padding)
         self._iterate(weight[-(self._free + self._overlap - 1) :])
         done = seen - self._free
         rows = [self._commit() for _ in range(self._free)]
@@ -517,8 +535,7 @@ class RealtimeGriffinLim:
     def _weight(self, seen: int) -> Array:
         """Inverse weight of the rows under the free frames when so many have been seen."""
         committed = max(0, seen - self.look_ahead - 1)
-        rows: Array = self._stft.inverse_weight(seen)[committed:]
-        np.minimum(rows, self._complete[-1] / self._stft.dtype.type(_LEAST_WEIGHT), out=rows)
+        rows = _bounded_weight(self._stft, seen)[committed:]
         if self.config.padding == "center-zero":
             known = self.config.pad - committed * self.config.hop_length
             rows.reshape(-1)[: max(known, 0)] = 0

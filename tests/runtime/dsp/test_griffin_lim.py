@@ -12,6 +12,7 @@ from typing import Any
 import librosa
 import numpy as np
 import pytest
+import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +85,25 @@ def test_equals_librosa_from_random_phase_to_a_given_length(extra: int) -> None:
 # ---- the formulas -----------------------------------------------------------------------------------------
 
 
+def fade(config: StftConfig, frames: int, length: int) -> Array:
+    """Without padding, where Σ w² is below a tenth of the full one, the tenth is divided by."""
+    if config.padding != "none":
+        return np.ones(length)
+    window = np.zeros(config.n_fft)
+    start = (config.n_fft - config.win_length) // 2
+    window[start : start + config.win_length] = scipy.signal.get_window("hann", config.win_length)
+    many = max(frames, 2 * config.n_fft // config.hop_length)
+    square = [np.zeros(config.n_fft + (count - 1) * config.hop_length) for count in (frames, many)]
+    for weight, count in zip(square, (frames, many), strict=True):
+        for frame in range(count):
+            weight[frame * config.hop_length :][: config.n_fft] += window**2
+    weight, longer = square
+    middle = longer.size // 2 // config.hop_length * config.hop_length
+    full = np.resize(longer[middle : middle + config.hop_length], weight.size)
+    faded = weight / np.maximum(weight, 0.1 * full)
+    return np.pad(faded, (0, length - weight.size))
+
+
 class OnSpectra:
     """The module's formulas as they are written, on whole complex spectra in float64."""
 
@@ -92,7 +112,8 @@ class OnSpectra:
         self.start = magnitude * np.exp(1j * phase)
 
     def signal(self, c: Array) -> Array:
-        return self.stft.inverse(c, self.length)
+        exact = self.stft.inverse(c, self.length)
+        return exact * fade(self.stft.config, c.shape[1], self.length)
 
     def consistent(self, c: Array) -> Array:
         spectrum: Array = self.stft.forward(self.signal(c))
@@ -150,13 +171,15 @@ def test_equals_the_formulas_on_spectra(
     phase = np.random.default_rng(3).uniform(-np.pi, np.pi, magnitude.shape)
     expected = getattr(OnSpectra(magnitude, config, x.size, phase), method)(6, 0.9)
     algorithm: Any = "fgla" if method == "origin" else method
+    # ADMM goes by P_C(P_C(v)) = P_C(v), which holds but for ends that fade
+    within = 0.02 if (method, padding) == ("admm", "none") else 1e-9
     for init in (phase, 3 * np.exp(1j * phase)):
         got = griffin_lim(
             magnitude, n_fft=n_fft, hop_length=hop, win_length=win, padding=padding, length=x.size,
             n_iter=6, momentum=0.9, algorithm=algorithm, init=init,
             order="origin" if method == "origin" else "librosa",
         )  # fmt: skip
-        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+        np.testing.assert_allclose(got, expected, rtol=0, atol=within * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -165,6 +188,25 @@ def test_no_iterations_give_the_inverse_transform(algorithm: Algorithm) -> None:
     expected = Stft(StftConfig(1024, 256, 1024, "center-zero"), "float64").inverse(magnitude + 0j)
     got = griffin_lim(magnitude, n_fft=1024, hop_length=256, n_iter=0, algorithm=algorithm)
     np.testing.assert_allclose(got, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_iter", [0, 1, 32])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_without_padding_the_ends_do_not_explode(algorithm: Algorithm, dtype: str, n_iter: int) -> None:
+    """They reached 310 from speech of peak 0.82: the edge of one window was trusted alone."""
+    x = speech()[:16384]
+    magnitude = magnitude_of(x, 2048, 512, 2048, "none").astype(dtype)
+    options: dict[str, Any] = {"n_fft": 2048, "hop_length": 512, "padding": "none", "init": "random"}
+    made = griffin_lim(magnitude, n_iter=n_iter, algorithm=algorithm, **options)
+    assert np.abs(made).max() < 2 * np.abs(x).max()
+
+
+def test_a_stream_without_padding_does_not_explode_either() -> None:
+    x = speech()[:16384]
+    stream = RealtimeGriffinLim(n_fft=2048, hop_length=512, padding="none")
+    made = np.concatenate([stream.push(magnitude_of(x, 2048, 512, 2048, "none")), stream.flush()])
+    assert np.abs(made).max() < 2 * np.abs(x).max()
 
 
 # ---- properties -------------------------------------------------------------------------------------------
@@ -408,7 +450,7 @@ def test_stream_is_the_inverse_transform_of_what_it_committed(
     spectrum = np.array(stream.committed).T
     np.testing.assert_allclose(np.abs(spectrum), magnitude, atol=1e-12)
     expected = Stft(StftConfig(n_fft, hop, win, padding), "float64").inverse(spectrum)
-    np.testing.assert_allclose(made, expected, atol=1e-12)
+    np.testing.assert_allclose(made, expected * fade(stream.config, frames, made.size), atol=1e-12)
 
 
 def test_stream_comes_as_near_as_offline_iterations() -> None:
