@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from edge_runtime.pipelines.registry import PIPELINES, get_declaration, get_syst
 from edge_runtime.pipelines.roles import GivenBundles, sort_bundles
 from edge_runtime.pipelines.system import Inputs, Pipeline
 from edge_runtime.store.bundle import Bundle
+from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import replace_directory, replace_file
 
 AnyPath = str | os.PathLike[str]
@@ -170,8 +170,5 @@ def mel(
 
 def _is_result(folder: Path) -> bool:
     """Whether a folder holds the result of an earlier run, and nothing that a run would not write."""
-    try:
-        known = json.loads((folder / RESULT).read_text(encoding="utf-8"))["pipeline"] in PIPELINES
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    known = find_object(folder / RESULT).get("pipeline") in [*PIPELINES]
     return known and all(entry.suffix in (".npy", ".wav", ".json", ".png") for entry in folder.iterdir())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge_export import convert
 from edge_export.proof import verify as parity
 from edge_runtime.errors import BackendError, ConfigError, TargetError
+from edge_runtime.store.reading import parse_json
 
 if TYPE_CHECKING:
     from edge_training.engine.trainer import TrainResult
@@ -37,11 +38,18 @@ def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
             raise ConfigError("--set", got=repr(entry), expected="NAME=VALUE, as learning_rate=1e-4")
         if name in OWN:
             raise ConfigError("--set", got=name, expected="an entry of the configuration", cause=OWN_CAUSE)
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value
+        settings[name] = _value(name, value)
     return settings
+
+
+def _value(name: str, text: str) -> Any:
+    """JSON, or the text itself where it is none; what looks like JSON and is beyond bounds is refused."""
+    try:
+        return parse_json(text, f"--set {name}", refusal=ConfigError)
+    except ConfigError as error:
+        if isinstance(error.__cause__, json.JSONDecodeError):
+            return text
+        raise
 
 
 def train_and_export(

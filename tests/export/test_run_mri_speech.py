@@ -20,7 +20,7 @@ from edge_export.convert import export
 from edge_export.proof.reference import write_reference
 from edge_runtime.media.audio import read_audio
 from edge_runtime.media.video import prepare_frames
-from edge_runtime.pipelines.pack_files import load_array
+from edge_runtime.store.reading import read_array
 from edge_training.mri_speech.mri_acoustic import LAYOUTS, MRI_ACOUSTIC_PRESETS, MriAcoustic
 
 SIDE = 20  # pixels of the videos, which the net sees as 16
@@ -122,7 +122,7 @@ def test_packs_are_checked(bundles: list[str], tmp_path: Path, capsys: pytest.Ca
     call("reference", "mri-speech", source, *bundles, *options, "--out", tmp_path / "port")
     call("check", tmp_path / "pack", tmp_path / "port")
     assert "7 of 7 arrays within 0.001" in capsys.readouterr().out
-    spoiled = load_array(tmp_path / "port" / "mel_db.npy") + 0.01
+    spoiled = read_array(tmp_path / "port" / "mel_db.npy") + 0.01
     np.save(tmp_path / "port" / "mel_db.npy", spoiled)
     assert main(["check", str(tmp_path / "pack"), str(tmp_path / "port")]) == 1
     call("reference", "mri-speech", source, *bundles, "--out", tmp_path / "pack", "--overwrite")
@@ -174,7 +174,7 @@ def test_videos_that_are_refused_leave_nothing(
             ["--scaler", "scaler.json"],
             "scaler.json: mean: got 3 numbers, expected 5, one a mel band of the net",
         ),
-        (["--scaler", "none.json"], "none.json: got «No such file or directory», expected a scaler.json"),
+        (["--scaler", "none.json"], "none.json: got no such file, expected a scaler.json"),
         (["--mode", "fast"], "--mode: got 'fast', expected full or window"),
         (["--window", "3"], "--window: got 3 in mode full"),
         (["--max-frames", "0"], "--max-frames: got 0, expected at least 1"),
@@ -279,11 +279,11 @@ def test_the_net_says_what_it_says_in_torch(
     )
     prepared = torch.from_numpy(prepare_frames(frames(11, 48), 32))[None, :, None]
     answer = net(prepared) if mode == "full" else net.windowed(prepared)
-    np.testing.assert_allclose(load_array(pack / "mel_standardised.npy"), answer[0].numpy(), atol=1e-4)
+    np.testing.assert_allclose(read_array(pack / "mel_standardised.npy"), answer[0].numpy(), atol=1e-4)
     features = net.maps(prepared).mean((3, 4))[0]
-    np.testing.assert_allclose(load_array(pack / "features.npy"), features.numpy(), atol=1e-4)
+    np.testing.assert_allclose(read_array(pack / "features.npy"), features.numpy(), atol=1e-4)
     decibels = answer[0].numpy() * np.array(net.config.mel_std) - 20
-    np.testing.assert_allclose(load_array(pack / "mel_db.npy"), decibels, atol=1e-3)
-    assert load_array(pack / "wav.npy").shape == (11 * small_nets.CONFIG.hop_size,)
+    np.testing.assert_allclose(read_array(pack / "mel_db.npy"), decibels, atol=1e-3)
+    assert read_array(pack / "wav.npy").shape == (11 * small_nets.CONFIG.hop_size,)
     told = json.loads((pack / "VALIDATION_INSTRUCTIONS.json").read_text())
     assert told["files"]["features.npy"].startswith("(11, 16) float32")

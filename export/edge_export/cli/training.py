@@ -32,7 +32,7 @@ def train(
     """Train a net; resumes exactly; ends with export and verify where --export names a bundle."""
     from edge_export.train import parse_settings, train_and_export
 
-    number = int(devices) if devices.isdigit() else devices
+    number = int(devices) if devices.isascii() and devices.isdigit() else devices
     options = parse_settings(settings or [])
     options |= {"steps": steps, "resume": resume, "devices": number, "nodes": nodes, "precision": precision}
     result, proof = train_and_export(net, data, out, export_to, config=config, preset=preset, **options)

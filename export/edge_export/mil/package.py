@@ -7,12 +7,12 @@ NAME.mlpackage/Manifest.json                    names the root item
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from edge_export.mil.proto import model_class
 from edge_runtime.errors import BundleError
+from edge_runtime.store.reading import read_bytes, read_object
 
 
 def read_model(package: Path) -> tuple[Any, Path]:
@@ -23,7 +23,9 @@ def read_model(package: Path) -> tuple[Any, Path]:
     path = _model_file(package)
     model = model_class()()
     try:
-        model.ParseFromString(path.read_bytes())
+        model.ParseFromString(read_bytes(path, refusal=BundleError, largest=_LARGEST_MODEL))
+    except BundleError:
+        raise
     except Exception as error:  # protobuf's DecodeError has no common base that is cheap to import
         raise BundleError(
             path.name, got="bytes that are no Core ML model", expected="a protobuf", cause=_CAUSE
@@ -39,6 +41,7 @@ def read_model(package: Path) -> tuple[Any, Path]:
     return model, path.parent
 
 
+_LARGEST_MODEL = 1 << 31  # bytes of a protobuf; weights lie in files beside it
 _CAUSE = "the package is damaged or was not copied whole"
 
 
@@ -47,10 +50,10 @@ def _model_file(package: Path) -> Path:
         got = "a file" if package.exists() else "nothing there"
         raise BundleError(package.name, got=got, expected="an .mlpackage folder")
     try:
-        manifest = json.loads((package / "Manifest.json").read_text("utf-8"))
+        manifest = read_object(package / "Manifest.json", "the manifest of an .mlpackage", BundleError)
         entry = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]
         path: Path = package / "Data" / entry["path"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise BundleError(
             "Manifest.json", got=_reason(error), expected="the manifest of an .mlpackage", cause=_CAUSE
         ) from error

@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 from edge_export.proof.mri_features import picture_features
 from edge_export.run import GivenInputs, open_pipeline
 from edge_runtime.compare import Comparison, compare
-from edge_runtime.errors import ConfigError, InputError
-from edge_runtime.pipelines.pack_files import load_array, replace_pack
+from edge_runtime.errors import ConfigError, InputError, shown
+from edge_runtime.pipelines.pack_files import replace_pack
 from edge_runtime.pipelines.registry import get_declaration
 from edge_runtime.pipelines.roles import GivenBundles
 from edge_runtime.store.bundle import Bundle
+from edge_runtime.store.reading import read_array
 
 AnyPath = str | os.PathLike[str]
 LISTED_FAILURES = 20  # rows of one folder that the table prints one by one
@@ -173,19 +174,19 @@ def check_reference(reference_dir: AnyPath, candidate_dir: AnyPath, tolerance: f
 
 
 def _arrays(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.npy") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.npy") if not path.is_dir())
 
 
 def _row(reference: Path, candidate: Path, name: str, tolerance: float) -> Row:
-    truth = load_array(reference / name)
+    truth = read_array(reference / name)
     if not (candidate / name).exists():
         return Row(name, "MISSING", None, "the candidate has no such file")
     if (candidate / name).is_dir():
         return Row(name, "FAIL", None, "a folder where the reference has a file")
     try:
-        judged = load_array(candidate / name)
+        judged = read_array(candidate / name)
     except InputError as error:
-        return Row(name, "FAIL", None, "; ".join(part for part in (error.got, error.cause) if part))
+        return Row(name, "FAIL", None, shown(str(error).removeprefix(f"{error.what}: ")))
     result = compare(truth, judged, tolerance=tolerance)
     remarks = [result.reason, _explain_shape(truth, judged)]
     if judged.dtype != truth.dtype:

@@ -14,12 +14,10 @@ its size, the picture mirrored about its edge pixels.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.media.video import open_video, write_video
+from edge_runtime.store.reading import parse_json, read_text
 from edge_runtime.store.targets import replace_file
 
 BASE = 256.0  # pixels of a side that polygons are given for
@@ -79,6 +78,7 @@ POLYGONS = {
     # dorsum and pharynx
     "tongue": Polygon(((36.1, 102.7), (63.4, 90.9), (122.7, 111.5), (133.4, 172.2), (47.6, 155.0))),
 }
+_EXPECTED = f"{', '.join(POLYGONS)}, or the points of a polygon"
 
 
 def parse_mask(text: str) -> Polygon:
@@ -94,7 +94,7 @@ def parse_mask(text: str) -> Polygon:
     if text in POLYGONS:
         return POLYGONS[text]
     if text.lower().endswith(".json"):
-        return _parse_json(_read(text), text)
+        return _parse_json(read_text(text, _EXPECTED), text)
     if text.lstrip().startswith(("[", "{")):
         return _parse_json(text, "--mask")
     try:
@@ -246,19 +246,8 @@ def _line(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[NDArray[np.
     return x0 + side, y0 + np.sign(down) * steps
 
 
-def _read(path: str | os.PathLike[str]) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no text"
-        raise InputError(str(path), got=f"«{reason}»", expected="a JSON file with a polygon") from error
-
-
 def _parse_json(text: str, what: str) -> Polygon:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise _no_mask(what, text) from error
+    content = parse_json(text, what, _EXPECTED)
     size: Any = BASE
     if isinstance(content, dict) and set(content) <= {"size", "points"}:
         size, content = content.get("size", BASE), content.get("points")
@@ -282,6 +271,6 @@ def _no_mask(what: str, text: str) -> InputError:
     return InputError(
         what,
         got=f"«{' '.join(text.split())[:60]}»",
-        expected=f"{', '.join(POLYGONS)}, or the points of a polygon",
+        expected=_EXPECTED,
         cause="points are written x,y x,y x,y or as JSON [[x, y], …]",
     )

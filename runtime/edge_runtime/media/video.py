@@ -40,11 +40,13 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
 from edge_runtime.store.growing_arrays import ArrayWriter
+from edge_runtime.store.reading import open_regular, read_array_header, regular_file
 
 FrameScaling = Literal["full-scale", "min-max"]
 Frame = NDArray[Any]  # (H, W), uint8 or float32
 
 SMALLEST_SIDE = 16  # pixels; no vocal tract can be seen in fewer
+LARGEST_SIDE = 16384  # no camera has more; damaged headers do
 RATES = (0.1, 1000.0)  # frames per second; what a container says beyond them is damage or unknown
 CLOCK_TOLERANCE = 0.005  # a relative difference of frame rates that is left alone
 # A pixel is coloured where its channels lie further apart than codecs move those of a grey video (6 levels,
@@ -125,9 +127,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[VideoReader]:
         BackendError: a file other than .npy, and no opencv.
     """
     place = Path(path)
-    if not place.is_file():
-        got = "a folder" if place.is_dir() else "no such file"
-        raise InputError(str(path), got=got, expected="a video file, or .npy frames (T, H, W)")
+    regular_file(place, "a video file, or .npy frames (T, H, W)")
     opened = _open_array if place.suffix.lower() == ".npy" else _open_capture
     with opened(place) as reader:
         yield reader
@@ -385,7 +385,7 @@ def _grey(frame: Frame, path: Path, number: int) -> Frame:
 
 @contextmanager
 def _open_array(path: Path) -> Iterator[VideoReader]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         shape, dtype = _array_header(path, file)
         count, height, width = shape
         yield VideoReader(
@@ -395,29 +395,25 @@ def _open_array(path: Path) -> Iterator[VideoReader]:
 
 def _array_header(path: Path, file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     """Shape and type of the frames; the file then stands at their first byte."""
-    read: dict[tuple[int, int], Callable[..., Any]] = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    try:
-        version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
-        shape, by_columns, dtype = read[version](file)
-    except (ValueError, EOFError, KeyError, SyntaxError) as error:
-        raise InputError(
-            str(path),
-            got="no readable header",
-            expected="frames (T, H, W) in numpy's .npy format",
-            cause="the file is damaged, truncated, or of another format",
-        ) from error
-    if len(shape) != 3 or by_columns or 0 in shape[1:] or dtype.kind not in "uf":
-        got = f"{dtype} of shape {tuple(shape)}" + (", column by column" if by_columns else "")
+    # a file that was cut off still gives the frames before; how it ends is said by `_array_frames`
+    header = read_array_header(path, file, "frames (T, H, W) in numpy's .npy format", truncated=True)
+    shape, dtype = header.shape, header.dtype
+    if len(shape) != 3 or header.by_columns or 0 in shape[1:] or dtype.kind not in "uf":
+        got = f"{dtype} of shape {shape}" + (", column by column" if header.by_columns else "")
         raise InputError(
             str(path),
             got=got,
             expected="frames (T, H, W), uint8 or floats in 0 … 1",
             cause=_guess_axes(shape),
         )
-    return shape, dtype
+    if max(shape[1:]) > LARGEST_SIDE:
+        raise InputError(
+            str(path),
+            got=f"frames of {shape[1]}x{shape[2]} pixels",
+            expected=f"at most {LARGEST_SIDE} a side",
+            cause="its header is damaged",
+        )
+    return (shape[0], shape[1], shape[2]), dtype
 
 
 def _guess_axes(shape: tuple[int, ...]) -> str:
@@ -433,8 +429,10 @@ def _array_frames(
 ) -> Iterator[Frame]:
     count, height, width = shape
     for number in range(count):
-        content = file.read(height * width * dtype.itemsize)
-        if len(content) < height * width * dtype.itemsize:
+        wanted = height * width * dtype.itemsize
+        left = os.fstat(file.fileno()).st_size - file.tell()
+        content = file.read(wanted) if wanted <= left else b""
+        if len(content) < wanted:
             raise InputError(
                 str(path),
                 got=f"an end within frame {number}",

@@ -11,15 +11,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
 from edge_runtime.media.audio import Audio, write_wav
 from edge_runtime.store.bundle import Manifest
+from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import replace_directory
 
 INSTRUCTIONS = "VALIDATION_INSTRUCTIONS.json"
@@ -47,10 +46,7 @@ def replace_pack(out: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]
 
 def is_pack(folder: Path) -> bool:
     """Whether a folder holds a pack and nothing that a pack would not hold."""
-    try:
-        title = json.loads((folder / INSTRUCTIONS).read_text(encoding="utf-8")).get("title", "")
-    except (OSError, ValueError, AttributeError):
-        return False
+    title = find_object(folder / INSTRUCTIONS).get("title", "")
     strange = [
         entry
         for entry in folder.iterdir()
@@ -104,27 +100,3 @@ def provenance(manifest: Manifest, detail: str, precision: str) -> dict[str, Any
         "executed_by": detail,
         "precision": precision,
     }
-
-
-def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """One array of numbers from a .npy file; pickles are never opened.
-
-    Raises:
-        InputError: the file is missing, truncated, not .npy, or holds Python objects or text.
-    """
-    try:
-        with open(path, "rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)  # type: ignore[no-untyped-call]
-    except FileNotFoundError as error:
-        raise InputError(str(path), got="no such file", expected="a .npy array") from error
-    except (ValueError, EOFError, OSError, MemoryError, SyntaxError, TokenError) as error:
-        reason = " ".join(str(error).split())[:120] or "no content"
-        raise InputError(
-            str(path),
-            got=f"«{reason}»",
-            expected="an array of numbers in numpy's .npy format",
-            cause="the file is damaged, truncated, or of another format",
-        ) from error
-    if array.dtype.kind not in "biufc":
-        raise InputError(str(path), got=f"values of type {array.dtype}", expected="numbers")
-    return np.asarray(array)

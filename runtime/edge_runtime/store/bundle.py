@@ -30,8 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import MelConfig
-from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.errors import BundleError, ConfigError, EdgeError, InputError
 from edge_runtime.store.dataclass_json import decode_fields, encode_fields, listed
+from edge_runtime.store.reading import parse_json, read_array, read_bytes, regular_file
 from edge_runtime.store.targets import files_below, sha256_file, sha256_tree
 
 FORMAT = "edge-bundle/1"
@@ -243,12 +244,7 @@ class Bundle:
         file = f"{tensor.name}.npy"
         path = self.path / REFERENCE / case / file
         _check_hash(path, self.manifest.reference[case][file])
-        try:
-            return np.asarray(np.load(path, allow_pickle=False))
-        except (ValueError, EOFError) as error:
-            raise BundleError(
-                str(path), got=f"«{error}»", expected="an array in numpy's .npy format"
-            ) from error
+        return read_array(path, refusal=BundleError)
 
 
 def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
@@ -285,9 +281,9 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
 def is_bundle(folder: Path) -> bool:
     """Whether a folder holds a bundle, damaged or not, and nothing else: then overwriting loses nothing."""
     try:
-        manifest = (folder / MANIFEST).read_bytes()
+        manifest = read_bytes(folder / MANIFEST)
         names = {name.split("/")[0] for name in files_below(folder)}
-    except OSError:
+    except (OSError, EdgeError):
         return False
     known = {name for name in names if name in (MANIFEST, REFERENCE) or _ARTIFACT_NAME.fullmatch(name)}
     return b'"edge-bundle/' in manifest and names == known
@@ -391,23 +387,24 @@ def _self_hash(entries: Mapping[str, Any]) -> str:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    if not path.is_file():
+    if not path.exists():
         raise BundleError(
             str(path),
             got="no such file",
             expected="the manifest of a bundle",
             cause="is this a bundle's folder?",
         )
-    raw = path.read_bytes()
+    raw = read_bytes(path, "the manifest of a bundle", BundleError)
     try:
-        entries = json.loads(raw)
+        entries = parse_json(raw.decode(), str(path), refusal=BundleError)
         _check_format(path, entries)
         whole = entries.get("sha256") == _self_hash(entries) and _canonical(entries) == raw
-    except BundleError:
-        raise
-    except (ValueError, RecursionError) as error:
+    except (BundleError, UnicodeError) as error:
+        if isinstance(error, BundleError) and error.cause:
+            raise
+        got = error.got if isinstance(error, BundleError) else "bytes that are not UTF-8 text"
         cause = "the file is damaged" if raw.endswith(b"\n}\n") else "the file is truncated"
-        raise BundleError(str(path), got=f"«{error}»", expected="JSON", cause=cause) from error
+        raise BundleError(str(path), got=got, expected="JSON", cause=cause) from error
     if not whole:
         raise BundleError(
             str(path),
@@ -474,6 +471,7 @@ def _check_files(bundle: Bundle) -> None:
             )
     single = {MANIFEST, *references, *artifacts}
     for name in files_below(bundle.path):
+        regular_file(bundle.path / name, "a file of the bundle", BundleError)
         if name not in single and not any(PurePosixPath(name).is_relative_to(item) for item in artifacts):
             raise BundleError(
                 str(bundle.path / name),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
+from edge_runtime.store.reading import read_object
 
 Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]  # mean and standard deviation, (n_mels,) each
 
@@ -22,15 +21,8 @@ def read_scaler(path: str | os.PathLike[str], n_mels: int) -> Statistics:
     Raises:
         InputError: no such file, no JSON, or numbers of another count or kind; names the file.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(str(path), got=f"«{error.strerror}»", expected="a scaler.json") from error
-    except ValueError as error:
-        raise InputError(str(path), got="no JSON", expected="a scaler.json with mean and std") from error
-    if not isinstance(content, dict):
-        raise InputError(str(path), got="no object", expected="a scaler.json with mean and std")
-    return statistics(content, "mean", "std", n_mels, str(path))
+    entries = read_object(path, "a scaler.json with mean and std")
+    return statistics(entries, "mean", "std", n_mels, str(path))
 
 
 def statistics(entries: Mapping[str, Any], mean: str, std: str, n_mels: int, where: str) -> Statistics:

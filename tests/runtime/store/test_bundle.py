@@ -207,7 +207,10 @@ def test_a_flipped_byte_of_any_file_is_refused_and_named(folder: Path) -> None:
 def test_a_truncated_manifest_is_named(folder: Path, keep: int) -> None:
     path = folder / "manifest.json"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(BundleError, match=r"manifest\.json: got «.*», expected JSON; the file is truncated"):
+    with pytest.raises(
+        BundleError,
+        match=r"manifest\.json: got text that .*, expected JSON; the file is truncated",
+    ):
         open_bundle(folder)
 
 
@@ -229,7 +232,7 @@ def test_a_manifest_with_another_ending_is_refused(folder: Path, ending: bytes) 
 )
 def test_json_that_only_python_reads_is_refused(folder: Path, text: bytes) -> None:
     (folder / "manifest.json").write_bytes(text)
-    with pytest.raises(BundleError, match=r"manifest\.json: got «"):
+    with pytest.raises(BundleError, match=r"manifest\.json: got (text that is not|brackets|bytes that are)"):
         open_bundle(folder)
 
 
@@ -440,7 +443,7 @@ def test_a_reference_that_is_no_array_is_refused_and_never_unpickled(folder: Pat
     path = folder / "reference" / "short" / "gain.npy"
     path.write_bytes(contents)
     rewrite(folder, into("reference", "short", "gain.npy", value=sha256_file(path)))
-    with pytest.raises(BundleError, match=r"gain\.npy: got «.*», expected an array in numpy's \.npy format"):
+    with pytest.raises(BundleError, match=r"gain\.npy: got .*, expected an array of numbers"):
         open_bundle(folder)
 
 
@@ -528,3 +531,14 @@ def test_inputs_that_fit_pass() -> None:
 def test_inputs_that_do_not_fit_are_named(arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_inputs((MEL, GAIN), arrays)
+
+
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "model.onnx", "model.mlpackage/weights.bin", "reference/short/gain.npy"]
+)
+def test_pipes_in_place_of_files_are_refused(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(BundleError, match=rf"{name}: got a pipe"):
+        open_bundle(folder)
+    assert not is_bundle(folder) or name != "manifest.json"

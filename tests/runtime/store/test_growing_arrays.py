@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import InputError
-from edge_runtime.pipelines.pack_files import load_array
 from edge_runtime.store.growing_arrays import ArrayWriter
+from edge_runtime.store.reading import read_array
 
 
 @given(pieces=st.lists(st.integers(0, 7), max_size=12), dtype=st.sampled_from(["<f4", "u1", "<f8"]))
@@ -39,7 +39,7 @@ def test_an_interrupted_file_is_no_array(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     with pytest.raises(InputError, match=r"in numpy's \.npy format"):
-        load_array(tmp_path / "a.npy")
+        read_array(tmp_path / "a.npy")
 
 
 def test_rows_of_another_shape_are_refused(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ Pieces are cut from `mri.npy` when they are asked for: the pair files of layout 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.store.ownership import plain_name
+from edge_runtime.store.reading import read_array, read_object, read_text
 from edge_runtime.store.scaler import read_scaler
 from edge_training.engine.items import Item
 
@@ -156,7 +156,7 @@ class MriData:
         listed = self.source.folder / "hifigan_filelists" / "validation.txt"
         count = self.source.validation_clips
         if count is None and listed.is_file():
-            lines = listed.read_text(encoding="utf-8").splitlines()
+            lines = read_text(listed, "names of clips").splitlines()
             return {line.split("|")[0].strip() for line in lines} & set(names)
         held = max(1, len(names) // 10) if count is None else count
         return set(names[len(names) - held :])
@@ -184,7 +184,7 @@ class MriData:
 
 def read_meta(folder: Path) -> dict[str, Any]:
     """The entries of a prepared folder's meta.json, whose `stems` are its clips."""
-    meta = _read_json(folder / "meta.json", "a folder that `edge-export data mri` wrote")
+    meta = read_object(folder / "meta.json", "a folder that `edge-export data mri` wrote")
     stems = meta.get("stems")
     if not isinstance(stems, list) or not stems or not all(isinstance(stem, str) for stem in stems):
         raise InputError(
@@ -195,29 +195,13 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return meta
 
 
-def _read_json(path: Path, expected: str) -> dict[str, Any]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(str(path), got="no such file", expected=expected) from error
-    except ValueError as error:
-        raise InputError(str(path), got="text that is not JSON", expected=expected) from error
-    if not isinstance(entries, Mapping):
-        raise InputError(str(path), got="no JSON object", expected=expected)
-    return dict(entries)
-
-
 _AXES = {"mri": 3, "mel_db": 2, "mask": 1}
 
 
 def load_sample(folder: Path, clip: str, kind: str) -> NDArray[Any]:
     """One array of a clip, mapped into memory."""
     path = folder / "samples" / clip / f"{kind}.npy"
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        got = "bytes that numpy cannot read" if path.is_file() else "no such file"
-        raise InputError(str(path), got=got, expected="an array of a prepared clip") from error
+    array = read_array(path, "an array of a prepared clip", mapped=True)
     if array.ndim != _AXES[kind] or 0 in array.shape or array.dtype.kind != "f":
         raise InputError(
             str(path), got=f"{array.dtype} of shape {array.shape}", expected=f"floats of {_AXES[kind]} axes"

@@ -30,6 +30,7 @@ from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.dsp.windows import MEL_RATE, WINDOW_FRAMES
 from edge_runtime.errors import BackendError, InputError
 from edge_runtime.media.audio import read_audio
+from edge_runtime.store.reading import read_bytes, read_text
 from edge_training.engine.items import Item
 from edge_training.talking_head.syncnet_face import HEIGHT, PICTURES, WIDTH
 
@@ -232,7 +233,7 @@ def _listed(folder: Path, file: Path) -> list[Clip]:
     """The clips that a list names, in its order."""
     if not file.is_file():
         return []
-    names = [words[0] for line in file.read_text(encoding="utf-8").splitlines() if (words := line.split())]
+    names = [words[0] for line in read_text(file, "names of clips").splitlines() if (words := line.split())]
     if not names and file.name == "train.txt":
         raise InputError(str(file), got="no names", expected="one clip a line")
     places = [(name, _place(folder, name)) for name in names]
@@ -349,7 +350,7 @@ def _read_pictures(clip: Clip) -> tuple[NDArray[np.int64], Pictures]:
 
     def decoded() -> Iterator[Any]:
         for place in places:
-            data = np.frombuffer(names[int(place)].read_bytes(), np.uint8)
+            data = np.frombuffer(read_bytes(names[int(place)], "a picture"), np.uint8)
             picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
             if picture is None:
                 path = str(names[int(place)])

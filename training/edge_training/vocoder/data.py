@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.errors import InputError
 from edge_runtime.media.audio import read_audio
+from edge_runtime.store.reading import read_array, read_text
 from edge_training.engine.items import Item
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -150,7 +151,7 @@ def _listed(folder: Path, name: str, found: dict[str, Path]) -> list[Path]:
     file = folder / name
     if not file.is_file():
         return []
-    names = [line.split("|")[0].strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    names = [line.split("|")[0].strip() for line in read_text(file, "names of recordings").splitlines()]
     stems = [
         Path(entry).stem if Path(entry).suffix.lower() in SUFFIXES else entry for entry in names if entry
     ]
@@ -220,10 +221,7 @@ def read_mel(path: str | os.PathLike[str], config: MelConfig) -> Samples:
 
     Raises InputError for another shape, number of bands or scale (decibels, say), or values not finite.
     """
-    try:
-        mel = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), got="bytes that numpy cannot read", expected="a .npy array") from error
+    mel = read_array(path)
     if mel.ndim == 3 and len(mel) == 1:
         mel = mel[0]
     if mel.ndim != 2 or len(mel) != config.bands or not np.issubdtype(mel.dtype, np.floating):

@@ -16,7 +16,6 @@ it is, as are the containers without checksums (legacy pickle, safetensors). Spe
 
 from __future__ import annotations
 
-import json
 import os
 import pickletools
 import re
@@ -32,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError
+from edge_runtime.store.reading import read_object
 from edge_runtime.store.targets import sha256_file
 from edge_training.vocoder.hifigan import HifiGanConfig, Wiring
 from edge_training.weights.recognition import recognise, resemblance
@@ -163,19 +163,7 @@ def find_config(checkpoint: str | os.PathLike[str], names: Sequence[str] = ("con
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The entries of a JSON config file; raises ConfigError with the file's name."""
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(str(path), got=_reason(error), expected="a JSON file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), got="bytes that are not text", expected="a JSON file") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ConfigError(
-            str(path), got=f"text that is not JSON ({error})", expected="a JSON object"
-        ) from error
-    if not isinstance(entries, dict):
-        raise ConfigError(str(path), got=f"a JSON {type(entries).__name__}", expected="a JSON object { … }")
-    return entries
+    return read_object(path, refusal=ConfigError)
 
 
 # ---- containers -------------------------------------------------------------------------------------------

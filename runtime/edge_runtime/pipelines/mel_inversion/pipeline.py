@@ -62,6 +62,7 @@ from edge_runtime.pipelines.mel_inversion.conditioning import (
 from edge_runtime.pipelines.mel_inversion.nets import NET, MagnitudeNet, PhaseNet
 from edge_runtime.pipelines.registry import get_system
 from edge_runtime.pipelines.vocoder.pipeline import CHUNK_FRAMES
+from edge_runtime.store.reading import read_array
 
 DEFAULT_FRONT_END = "mel-inversion"
 ITERATIONS, BLOCKS = 64, 10  # of the Griffin-Lim family, of DeGLI
@@ -202,7 +203,7 @@ class MelInversion:
                 expected=f"the front end that made it, one of {', '.join(PRESETS)}",
                 cause="or a bundle of the net mel-inversion, which says it",
             )
-        mel = pack.load_array(path)
+        mel = read_array(path)
         with pack.naming(path):
             return self._as_the_front_end(mel), None
 

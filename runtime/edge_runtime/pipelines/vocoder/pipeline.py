@@ -29,6 +29,7 @@ from edge_runtime.media.audio import Audio, read_audio
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.registry import get_system
+from edge_runtime.store.reading import read_array
 
 NET = "hifigan"
 CHUNK_FRAMES = 512  # frames per run; HiFi-GAN V1 needs about 100 MB for them
@@ -223,7 +224,7 @@ class Vocoder:
             InputError: the file is refused, by its name.
         """
         if Path(path).suffix.lower() == ".npy":
-            return pack.load_array(path), None
+            return read_array(path), None
         audio = read_audio(path, self.sample_rate)
         with pack.naming(path):
             return self._mel(audio.samples, dtype), audio

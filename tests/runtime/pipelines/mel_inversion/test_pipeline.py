@@ -24,8 +24,8 @@ from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.mel_inversion.nets import Chunks
 from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
 from edge_runtime.pipelines.mel_inversion.system import SYSTEM
-from edge_runtime.pipelines.pack_files import load_array
 from edge_runtime.store.bundle import Geometry
+from edge_runtime.store.reading import read_array
 
 SENTENCE = Path(__file__).parents[4] / "export" / "edge_export" / "assets" / "sentence.wav"
 SAME = 1e-5  # the kernels of onnxruntime sum in another order for another length
@@ -523,7 +523,7 @@ def test_the_pack_holds_every_stage(tmp_path: Path, inversion: Path) -> None:
     write_wav(tmp_path / "a.wav", speech_like(4001, 8000), 8000)
     pipeline = MelInversion(inversion, iterations=20)
     out = SYSTEM.save_reference(pipeline, tmp_path / "pack", source=tmp_path / "a.wav")
-    arrays = {path.stem: load_array(path) for path in out.glob("*.npy")}
+    arrays = {path.stem: read_array(path) for path in out.glob("*.npy")}
     snapshots = [f"conditioned_wav_{count:03d}" for count in (0, 1, 2, 3, 8, 16)]
     assert sorted(arrays) == sorted(STAGES + snapshots)
     samples = read_audio(out / "reference_audio.wav").samples
@@ -552,7 +552,7 @@ def test_a_port_in_float32_passes(tmp_path: Path, preset: str, phase: Algorithm)
     """What the instructions ask for, computed in float32 from the pack's own files."""
     pipeline = MelInversion(preset=preset, phase=phase, iterations=16)
     pack = SYSTEM.save_reference(pipeline, tmp_path / "pack", source=SENTENCE)
-    arrays = {path.stem: load_array(path).astype(np.float32) for path in pack.glob("*.npy")}
+    arrays = {path.stem: read_array(path).astype(np.float32) for path in pack.glob("*.npy")}
     metadata = json.loads((pack / "metadata.json").read_text())
     front_end = MelConfig.from_json(metadata["front_end"])
     estimate = estimate_magnitude(arrays["linear_mel"], front_end, metadata["updates"])
@@ -577,7 +577,7 @@ def test_the_pack_of_blocks_starts_from_its_phases(tmp_path: Path, graph: str) -
     pack = SYSTEM.save_reference(
         MelInversion(degli=degli, preset=preset), tmp_path / "pack", source=tmp_path / "mel.npy"
     )
-    arrays = {path.stem: load_array(path) for path in pack.glob("*.npy")}
+    arrays = {path.stem: read_array(path) for path in pack.glob("*.npy")}
     re, im = arrays["phase_start"]
     expected = blocks(arrays["target"], (0.1, 0.2, -0.15), graph, 3, re + 1j * im)
     np.testing.assert_allclose(arrays["conditioned_wav_003"], expected, atol=1e-4)

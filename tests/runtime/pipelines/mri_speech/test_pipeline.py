@@ -25,8 +25,8 @@ from edge_runtime.media.masks import POLYGONS, mask_weights
 from edge_runtime.media.video import prepare_frames
 from edge_runtime.pipelines.mri_speech.pipeline import Mode, MriSpeech
 from edge_runtime.pipelines.mri_speech.system import SYSTEM
-from edge_runtime.pipelines.pack_files import load_array
 from edge_runtime.pipelines.vocoder.pipeline import Vocoder
+from edge_runtime.store.reading import read_array
 
 Values = NDArray[Any]
 SAME = 1e-4
@@ -293,7 +293,7 @@ def test_the_pack_holds_every_stage(acoustic: Path, vocoder: Path, tmp_path: Pat
         "wav": result.samples,
     }
     for name, values in stages.items():
-        np.testing.assert_array_equal(load_array(folder / f"{name}.npy"), values)
+        np.testing.assert_array_equal(read_array(folder / f"{name}.npy"), values)
     assert {path.stem for path in folder.glob("*.npy")} == set(stages)
     told = json.loads((folder / "VALIDATION_INSTRUCTIONS.json").read_text())
     assert {name for name in told["files"] if name.endswith(".npy")} == {f"{name}.npy" for name in stages}

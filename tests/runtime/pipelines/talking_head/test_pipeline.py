@@ -16,10 +16,10 @@ from tests import small_bundles
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import BundleError, ConfigError, InputError, TargetError
 from edge_runtime.media.audio import read_audio, write_wav
-from edge_runtime.pipelines.pack_files import load_array
 from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
 from edge_runtime.pipelines.talking_head.system import SYSTEM
 from edge_runtime.store.bundle import Geometry, open_bundle
+from edge_runtime.store.reading import read_array
 
 SPEECH = np.sin(np.cumsum(np.linspace(0.02, 0.3, 32000))).astype(np.float32) * 0.5  # 2 s at 16 kHz
 
@@ -237,7 +237,7 @@ def test_an_artifact_that_is_not_there_is_named(bundle: Path) -> None:
 def test_the_pack_is_the_origins(bundle: Path, speech: Path, tmp_path: Path) -> None:
     out = SYSTEM.save_reference(TalkingHead(bundle), tmp_path / "pack", source=speech)
     shapes = {
-        path.relative_to(out).as_posix(): (load_array(path).shape, str(load_array(path).dtype))
+        path.relative_to(out).as_posix(): (read_array(path).shape, str(read_array(path).dtype))
         for path in out.rglob("*.npy")
     }
     frames = {
@@ -267,24 +267,24 @@ def test_the_pack_holds_every_stage(bundle: Path, speech: Path, tmp_path: Path) 
     samples = read_audio(out / "reference_audio.wav").samples
     np.testing.assert_array_equal(samples, read_audio(speech).samples)
     mel = MelFrontEnd(PRESETS["talking-head"], "float64")(samples)
-    np.testing.assert_array_equal(load_array(out / "mel_spectrogram.npy"), mel)
-    windows = load_array(out / "mel_windows.npy")
+    np.testing.assert_array_equal(read_array(out / "mel_spectrogram.npy"), mel)
+    windows = read_array(out / "mel_windows.npy")
     np.testing.assert_array_equal(windows[5], mel[:, 16:32].T)
-    features = load_array(out / "audio_features_raw.npy")
+    features = read_array(out / "audio_features_raw.npy")
     np.testing.assert_allclose(features, expected_features(mel.astype(np.float32)), atol=1e-4)
-    padded = load_array(out / "audio_features_padded.npy")
+    padded = read_array(out / "audio_features_padded.npy")
     np.testing.assert_array_equal(padded, np.concatenate([features[:1], features, features[-1:]]))
-    window = load_array(out / "frames/frame_00020_window.npy")
+    window = read_array(out / "frames/frame_00020_window.npy")
     np.testing.assert_array_equal(window, padded[12:28])
     np.testing.assert_array_equal(
-        load_array(out / "frames/frame_00020_reshaped.npy"), window.reshape(32, 16, 16)
+        read_array(out / "frames/frame_00020_reshaped.npy"), window.reshape(32, 16, 16)
     )
 
 
 def test_the_pack_describes_itself(bundle: Path, speech: Path, tmp_path: Path) -> None:
     out = SYSTEM.save_reference(TalkingHead(bundle), tmp_path / "pack", source=speech)
     metadata = json.loads((out / "metadata.json").read_text())
-    mel, padded = load_array(out / "mel_spectrogram.npy"), load_array(out / "audio_features_padded.npy")
+    mel, padded = read_array(out / "mel_spectrogram.npy"), read_array(out / "audio_features_padded.npy")
     assert metadata == {
         "audio_path": "speech.wav",
         "mode": "ave",
@@ -335,7 +335,7 @@ def test_the_pack_describes_itself(bundle: Path, speech: Path, tmp_path: Path) -
 def test_packs_of_legacy_padding_say_so(bundle: Path, speech: Path, tmp_path: Path) -> None:
     head = TalkingHead(bundle, "hubert", legacy_padding=True)
     out = SYSTEM.save_reference(head, tmp_path / "pack", source=speech)
-    assert load_array(out / "frames/frame_00003_reshaped.npy").shape == (32, 32, 32)
+    assert read_array(out / "frames/frame_00003_reshaped.npy").shape == (32, 32, 32)
     instructions = json.loads((out / "VALIDATION_INSTRUCTIONS.json").read_text())
     assert "filled up with zeros" in instructions["description"]
     assert "frame_features_hubert" in instructions["validation_criteria"]
