@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.errors import BundleError
+from edge_runtime.store.reading import regular_file
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -74,10 +75,7 @@ class BlobFile:
     @classmethod
     def open(cls, path: Path) -> BlobFile:
         """Check the header and map the file; BundleError when it is missing, cut short or something else."""
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise _damaged(path, "no such file", "the weights of this package") from error
+        size = regular_file(path, "the weights of this package", BundleError, path.name).stat().st_size
         if size < _RECORD:
             raise _damaged(path, f"{size} bytes", f"at least the {_RECORD} bytes of the header")
         data = np.memmap(path, np.uint8, "r")

@@ -51,6 +51,7 @@ from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.media.video import FrameScaling, differs, follow_clock, open_video, prepare_frames
 from edge_runtime.store.growing_arrays import ArrayWriter
 from edge_runtime.store.ownership import plain_name
+from edge_runtime.store.reading import read_array
 from edge_runtime.store.targets import replace_directory, replace_file
 from edge_training.mri_speech.partial import LISTS, PLAN, SAMPLES, WAVS, Plan, is_prepared, partial_folder
 
@@ -446,7 +447,7 @@ def _finish(place: Path, preparation: Preparation, clips: list[Clip], peak: floa
     truth = place / "mels_gt_log"
     truth.mkdir()
     for name in names:
-        np.save(truth / f"{name}.npy", vocoder_mel(np.load(place / SAMPLES / name / "mel_db.npy")))
+        np.save(truth / f"{name}.npy", vocoder_mel(read_array(place / SAMPLES / name / "mel_db.npy")))
     lists = place / LISTS
     lists.mkdir()
     if preparation.layout == "legacy":
@@ -466,7 +467,7 @@ def _statistics(place: Path, names: Sequence[str]) -> tuple[NDArray[Any], NDArra
     """Mean and deviation of each band over all frames, float64, and their number."""
     frames, total, squares = 0, np.zeros(1), np.zeros(1)
     for name in names:
-        mel = np.load(place / SAMPLES / name / "mel_db.npy").astype(np.float64)
+        mel = read_array(place / SAMPLES / name / "mel_db.npy").astype(np.float64)
         frames, total, squares = frames + len(mel), total + mel.sum(0), squares + np.square(mel).sum(0)
     mean = total / frames
     return mean, np.sqrt(np.maximum(squares / frames - mean**2, LEAST_VARIANCE)), frames
@@ -495,11 +496,11 @@ def _write_pairs(
     packed.mkdir()
     for name in names:
         sample = place / SAMPLES / name
-        mel = (np.load(sample / "mel_db.npy") - mean) / std
+        mel = (read_array(sample / "mel_db.npy") - mean) / std
         windows: dict[str, Any] = {
-            "mri": _windows(np.load(sample / "mri.npy")[:, None], window),
+            "mri": _windows(read_array(sample / "mri.npy")[:, None], window),
             "mel": _windows(mel.astype(np.float32), window),
-            "mask": _windows(np.load(sample / "mask.npy"), window),
+            "mask": _windows(read_array(sample / "mask.npy"), window),
         }
         np.savez_compressed(packed / f"{name}.npz", **windows)
         (plain / name).mkdir(parents=True)
