@@ -534,9 +534,10 @@ def test_inputs_that_do_not_fit_are_named(arrays: dict[str, Any], message: str) 
 
 
 @pytest.mark.parametrize(
-    "name", ["manifest.json", "model.onnx", "model.mlpackage/more.bin", "reference/short/gain.npy"]
+    "name", ["manifest.json", "model.onnx", "model.fp16.mlpackage/more.bin", "reference/short/gain.npy"]
 )
 def test_pipes_in_place_of_files_are_refused(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
     with pytest.raises(BundleError, match=rf"{name}: got a pipe"):
