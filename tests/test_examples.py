@@ -17,6 +17,11 @@ MODULES = (
     "edge_runtime.dsp.resampling",
     "edge_runtime.dsp.spectral",
     "edge_runtime.dsp.windows",
+    "edge_runtime.store.dataclass_json",
+    "edge_runtime.store.ownership",
+    "edge_runtime.media.video",
+    "edge_runtime.media.masks",
+    "edge_runtime.media.pictures",
 )
 
 

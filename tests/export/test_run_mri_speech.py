@@ -132,7 +132,7 @@ def test_packs_are_checked(bundles: list[str], tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("pictures", "sentence"),
     [
-        (np.zeros((3, 20, 30), np.uint8), r"000\.avi: frames: got 30x20 pixels, expected square ones"),
+        (np.zeros((3, 20, 30), np.uint8), r"000\.avi: frames: got 30x20 pixels, expected square frames"),
         (
             np.random.default_rng(0).integers(0, 256, (3, 20, 20, 3), np.uint8),
             r"000\.avi: got colour in .*% of",

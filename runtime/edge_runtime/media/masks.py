@@ -1,15 +1,15 @@
-"""Articulator masks: a polygon of the picture is darkened, and what the net then says shows what it was for.
+"""Articulator masks: darken a polygon of the picture, to see from the net's output what it used it for.
 
     polygon in its own base  →  mask_weights  →  float32 (H, W), `alpha` inside, 1 outside, a soft edge
     frame · weights          →  apply_mask    →  the frame, darkened
     video file               →  mask_video    →  video file
 
-The origin's polygons are given on a base of 256 × 256 pixels, x to the right, y down, and are scaled to the
-frame. `alpha` is the intensity that remains: 0 hides, 1 changes nothing.
+Polygons, those of mri2speech too, are given on a base of 256 × 256 pixels, x to the right, y down, and are
+scaled to the frame. `alpha` is the part of the intensity that remains: 0 hides, 1 changes nothing.
 
-Filling and blur are those of cv2.fillPoly and cv2.GaussianBlur: vertices rounded to pixels, the outline
-belongs to the polygon, even-odd where it crosses itself; a normalised Gaussian whose deviation follows from
-its size, the picture mirrored about its edge pixels.
+Filling and blur are those of cv2.fillPoly and cv2.GaussianBlur: vertices are rounded to pixels, the outline
+belongs to the polygon, the even-odd rule holds where it crosses itself; the Gaussian is normalised, its
+deviation follows from its size, and the picture is mirrored about its edge pixels.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BASE = 256.0  # pixels of a side that polygons are given for
 DEFAULT_ALPHA = 0.1
 DEFAULT_BLUR = 11  # pixels: a Gaussian of deviation 2.0
 LARGEST_BLUR = 255
-UNKNOWN_FPS = 30.0  # of a masked video whose source says no rate, as in the origin
+UNKNOWN_FPS = 30.0  # of a masked video whose source states no rate, as in mri2speech
 # the small Gaussians that opencv rounds: reach → weights up to the middle
 _HALVES = {1: (1, 2), 2: (1, 4, 6), 3: (2, 7, 14, 18), 4: (4, 13, 30, 51, 60)}
 
@@ -43,6 +43,9 @@ class Polygon:
 
     Raises:
         InputError: fewer than three different corners, all on one line, or one outside of the square.
+
+    >>> Polygon(((0, 0), (128, 0), (128, 128))).scaled(84, 84).tolist()
+    [[0, 0], [42, 0], [42, 42]]
     """
 
     points: tuple[tuple[float, float], ...]  # (x, y)
@@ -68,7 +71,7 @@ class Polygon:
             raise InputError("mask polygon", got="points on one line", expected="a polygon with an area")
 
     def scaled(self, height: int, width: int) -> NDArray[np.int64]:
-        """(n, 2) corners in whole pixels of a frame."""
+        """The corners (n, 2), x and y, in whole pixels of a frame of ``height`` × ``width`` pixels."""
         corners = np.asarray(self.points) * (width / self.base, height / self.base)
         return np.rint(corners).astype(np.int64)
 
@@ -82,14 +85,17 @@ _EXPECTED = f"{', '.join(POLYGONS)}, or the points of a polygon"
 
 
 def parse_mask(text: str) -> Polygon:
-    """The polygon of an option.
+    """The polygon that a command-line option or a file describes.
 
     Args:
-        text: "lip", "tongue", "x,y x,y x,y …", JSON – ``[[x, y], …]`` or ``{"size": 84, "points": […]}`` –,
-            or the name of a .json file with that. Without a size, points are on 256 × 256.
+        text: "lip", "tongue", "x,y x,y x,y …", JSON (``[[x, y], …]`` or ``{"size": 84, "points": […]}``), or
+            the name of a .json file that holds such JSON. Without a size, points are on 256 × 256 pixels.
 
     Raises:
-        InputError: none of these, or a polygon that is refused.
+        InputError: none of these, or not a valid polygon.
+
+    >>> parse_mask("0,0 10,0 10,10").points
+    ((0.0, 0.0), (10.0, 0.0), (10.0, 10.0))
     """
     if text in POLYGONS:
         return POLYGONS[text]
@@ -107,7 +113,7 @@ def parse_mask(text: str) -> Polygon:
 
 
 def check_alpha(alpha: float) -> float:
-    """An intensity that remains; ConfigError outside of 0 … 1."""
+    """The intensity that remains, itself; ConfigError outside of 0 … 1."""
     if not 0 <= alpha <= 1:
         raise ConfigError("--alpha", got=f"{alpha}", expected="0 (hidden) to 1 (no mask)")
     return alpha
@@ -116,13 +122,13 @@ def check_alpha(alpha: float) -> float:
 def mask_weights(
     polygon: Polygon, height: int, width: int, alpha: float = DEFAULT_ALPHA, blur: int = DEFAULT_BLUR
 ) -> NDArray[np.float32]:
-    """What each pixel of a frame is multiplied by.
+    """The factor by which each pixel of a frame is multiplied.
 
     Args:
         polygon: scaled to the frame.
         height, width: of the frame, pixels.
         alpha: intensity that remains inside.
-        blur: pixels of the Gaussian's side; an even number counts as the next odd one, 1 is a hard edge.
+        blur: size of the Gaussian in pixels; an even number counts as the next odd one, 1 is a hard edge.
 
     Returns:
         (height, width) in alpha … 1.
@@ -138,7 +144,7 @@ def mask_weights(
 
 
 def apply_mask(frames: NDArray[Any], weights: NDArray[np.float32]) -> NDArray[Any]:
-    """Frames (…, H, W) times their weights: uint8 truncated as the origin does; floats as they are."""
+    """Frames (…, H, W) times weights (H, W), in the frames' dtype; uint8 is truncated, as in mri2speech."""
     product = frames * weights
     return product.astype(np.uint8 if frames.dtype == np.uint8 else np.float32)
 
@@ -153,10 +159,10 @@ def mask_video(
     lossless: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Write a video with a polygon darkened, at the rate of the source (30 where it says none).
+    """Write a video with a polygon darkened, at the frame rate of the source (30 where it states none).
 
     Args:
-        source: grey video, or .npy frames; floats in 0 … 1 become levels of 255.
+        source: grey video, or .npy frames (T, H, W); floats in 0 … 1 become levels of 255.
         target: .npy, or a video: MPEG-4, or FFV1 with ``lossless``.
         polygon, alpha, blur: see `mask_weights`.
         overwrite: replace an existing file.
@@ -185,10 +191,11 @@ def fill_polygon(corners: NDArray[np.int64], height: int, width: int) -> NDArray
     """The pixels of a polygon and of its outline.
 
     Args:
-        corners: (n, 2) whole pixels, x and y; what lies outside of the frame is cut off.
+        corners: (n, 2) whole pixels, x and y; parts outside of the frame are cut off.
+        height, width: of the frame, pixels.
 
     Returns:
-        (height, width).
+        (height, width), true inside.
     """
     filled = np.zeros((height, width), np.bool_)
     ends = np.roll(corners, -1, axis=0)
@@ -204,7 +211,7 @@ def fill_polygon(corners: NDArray[np.int64], height: int, width: int) -> NDArray
 
 
 def gaussian_blur(picture: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """A picture (H, W) blurred by a Gaussian of ``size`` pixels; even sizes count as the next odd one."""
+    """A picture (H, W), blurred by a Gaussian of ``size`` pixels; even sizes count as the next odd one."""
     reach = size // 2
     kernel = _kernel(reach)
     blurred = np.asarray(picture, np.float64)
@@ -227,7 +234,7 @@ def _kernel(reach: int) -> NDArray[np.float64]:
 
 
 def _crossings(starts: NDArray[np.int64], ends: NDArray[np.int64], row: int) -> list[float]:
-    """Where a row of pixels crosses the outline, ascending; an even number of places."""
+    """x where a row of pixels crosses the outline, ascending; always an even number of crossings."""
     low, high = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])
     crossed = (low <= row) & (row < high)
     (x0, y0), (x1, y1) = starts[crossed].T, ends[crossed].T

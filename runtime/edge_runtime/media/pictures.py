@@ -4,8 +4,8 @@
     (bands, frames), any unit         →  spectrogram_picture →  uint8 (H, W, 3), low bands at the bottom
     uint8 (H, W) or (H, W, 3)         →  write_png           →  a file, 8 bits a channel
 
-«viridis» is the map of van der Walt and Smith (2015, CC0), «jet» the one of Grad-CAM figures: three clipped
-triangles. A value that is not a number is drawn as the lowest one.
+"viridis" is the map of van der Walt and Smith (2015, CC0); "jet", usual in Grad-CAM figures, is three clipped
+triangles. NaN is drawn as the lowest value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edge_runtime.store.targets import replace_file
 
 ColourMap = Literal["viridis", "jet", "grey"]
 
-# every fifth of the 256 colours as RRGGBB; straight lines between them are right to one level of 255
+# every fifth of the 256 colours as RRGGBB; linear interpolation between them errs by at most one level of 255
 # remade by: "".join(f"{r:02x}{g:02x}{b:02x}" for r, g, b in (255 * matplotlib viridis.colors).round()[::5])
 _VIRIDIS = (
     "44015446085c471063481769481d6f482475472a7a46307e453781433d844142873f48893d4e8a3a538b38598c355e8d"
@@ -37,10 +37,13 @@ WIDEST = 4096  # pixels: longer ones are averaged along time
 
 
 def colour(values: ArrayLike, name: ColourMap = "viridis") -> NDArray[np.uint8]:
-    """Colours of values in 0 … 1, (…) → uint8 (…, 3); what lies outside is clipped.
+    """Colours of values in 0 … 1, (…) → uint8 (…, 3); values outside are clipped.
 
     Raises:
         ConfigError: no such colour map.
+
+    >>> colour([0.0, 1.0]).tolist()
+    [[68, 1, 84], [253, 231, 37]]
     """
     if name not in get_args(ColourMap):
         raise ConfigError("colour map", got=repr(name), expected=", ".join(get_args(ColourMap)))
@@ -52,12 +55,12 @@ def colour(values: ArrayLike, name: ColourMap = "viridis") -> NDArray[np.uint8]:
 def spectrogram_picture(
     values: ArrayLike, low: float | None = None, high: float | None = None, name: ColourMap = "viridis"
 ) -> NDArray[np.uint8]:
-    """A spectrogram or feature map as a picture, one rectangle of equal pixels a value.
+    """A spectrogram or feature map as a picture: each value becomes a rectangle of one colour.
 
     Args:
         values: (bands, frames), band 0 the lowest frequency.
-        low, high: values that take the first and the last colour; the smallest and the largest finite ones
-            if not given.
+        low, high: values drawn in the first and the last colour; by default the smallest and the largest
+            finite value.
         name: colour map.
 
     Returns:
@@ -65,6 +68,9 @@ def spectrogram_picture(
 
     Raises:
         InputError: not two axes, or an axis of length 0.
+
+    >>> spectrogram_picture(np.zeros((80, 100))).shape
+    (240, 500, 3)
     """
     rows = np.asarray(values, np.float64)
     if rows.ndim != 2 or not rows.size:
@@ -82,7 +88,7 @@ def spectrogram_picture(
 
 
 class Preview:
-    """A spectrogram that comes in pieces, averaged along time: memory does not grow with it."""
+    """A picture of a spectrogram that arrives in pieces, averaged along time: its memory does not grow."""
 
     def __init__(self, bands: int) -> None:
         self._means = np.empty((0, bands))  # of groups of frames; at most 2 · WIDEST of them
@@ -90,7 +96,7 @@ class Preview:
         self._group = 1  # frames of a group
 
     def add(self, frames: NDArray[Any]) -> None:
-        """The next frames, (n, bands)."""
+        """Adds the next frames, (n, bands)."""
         rest = np.concatenate([self._rest, frames])
         full = len(rest) // self._group
         groups = rest[: full * self._group].reshape(full, self._group, -1)
@@ -104,13 +110,13 @@ class Preview:
             self._group *= 2
 
     def picture(self) -> NDArray[np.uint8]:
-        """As `spectrogram_picture` of all frames."""
+        """Picture of all frames added, uint8 (H, W, 3), as `spectrogram_picture` draws it."""
         rest = [self._rest.mean(axis=0, keepdims=True)] if len(self._rest) else []
         return spectrogram_picture(np.concatenate([self._means, *rest]).T)
 
 
 def write_png(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
-    """Write an 8-bit PNG; an existing file is replaced, at once and whole.
+    """Write an 8-bit PNG; an existing file is replaced in one step.
 
     Args:
         path: target.

@@ -1,21 +1,21 @@
-"""Grey video in, and the one way in which its frames become what a net sees.
+"""Reading and writing grey video, and preparing its frames for the nets.
 
     file  →  open_video, read_frames  →  frames (T, H, W), grey: uint8, or float32 in 0 … 1
           →  follow_clock             →  frames at the rate of the mel, where the video has another one
           →  prepare_frames           →  float32 (T, size, size) in 0 … 1
 
-Training, inference and Grad-CAM share these steps; the origin had two that differ (area against bilinear
+Training, inference and Grad-CAM share these steps; in mri2speech they differ (area against bilinear
 reduction, 1/255 against min-max).
 
 Reading
     .npy            frames (T, H, W), uint8 or floats in 0 … 1; needs numpy alone. It has no frame rate
-    anything else   through opencv; three channels that agree but for the noise of a codec are averaged into
-                    one as BT.601 does, three that differ are refused
+    anything else   through opencv; three channels that are equal but for the noise of a codec become one by
+                    BT.601's weights, channels that differ are refused
     Frames come one by one: memory does not grow with the video.
 
 Reduction
-    Each pixel of the result is the mean of the area that it covers (cv2.INTER_AREA, to one level of 255).
-    Smaller frames are enlarged by the same rule.
+    Each pixel of the result is the mean of the area that it covers (equal to cv2.INTER_AREA within one level
+    of 255). Smaller frames are enlarged by the same rule.
 
 Scaling
     full-scale      255 becomes 1: brightness keeps its meaning from frame to frame. The default
@@ -47,15 +47,15 @@ Frame = NDArray[Any]  # (H, W), uint8 or float32
 
 SMALLEST_SIDE = 16  # pixels; no vocal tract can be seen in fewer
 LARGEST_SIDE = 16384  # no camera has more; damaged headers do
-RATES = (0.1, 1000.0)  # frames per second; what a container says beyond them is damage or unknown
-CLOCK_TOLERANCE = 0.005  # a relative difference of frame rates that is left alone
-# A pixel is coloured where its channels lie further apart than codecs move those of a grey video (6 levels,
-# measured: MPEG-4 on white noise); a frame is, where more than this part of it is.
+RATES = (0.1, 1000.0)  # frames per second; a rate outside in a file's header is taken for damage, or unknown
+CLOCK_TOLERANCE = 0.005  # a relative difference of frame rates that is ignored
+# A pixel is coloured where its channels differ by more than a codec makes those of a grey video differ (6
+# levels, measured: MPEG-4 on white noise); a frame is coloured where more than this part of its pixels is.
 COLOURED_LEVELS = 24
 COLOURED_PART = 0.01
-# A container may promise a few frames more than there are; a file that was cut off lacks many.
+# A header may announce a few frames more than there are; a file that was cut off lacks many.
 LOST_FRAMES, LOST_PART = 2, 0.02
-WRITTEN = (".mp4", ".mov", ".avi", ".mkv")  # videos; opencv cuts odd sides off
+WRITTEN = (".mp4", ".mov", ".avi", ".mkv")  # videos; opencv crops odd heights and widths
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,8 @@ class VideoReader:
     Attributes:
         path: the file.
         fps: frames per second, None where the file does not say.
-        count: frames, as the container says: exact for .npy, about right for others, None where unknown.
+        count: frames that the file's header announces: exact for .npy, approximate for others, None where
+            unknown.
         height, width: of a frame, pixels.
     """
 
@@ -107,13 +108,13 @@ class VideoReader:
         for number, frame in enumerate(self._frames):
             yield _grey(frame, self.path, number)
         if number < 0:
-            raise InputError(str(self.path), got="no frame", expected="a video of at least one")
+            raise InputError(str(self.path), got="no frame", expected="a video of at least one frame")
         lost = (self.count or 0) - (number + 1)
         if lost > max(LOST_FRAMES, LOST_PART * (self.count or 0)):
             raise InputError(
                 str(self.path),
-                got=f"an end after {number + 1} frames",
-                expected=f"the {self.count} that its header announces",
+                got=f"only {number + 1} frames",
+                expected=f"the {self.count} frames that its header announces",
                 cause="the file is damaged or was cut off",
             )
 
@@ -123,8 +124,8 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[VideoReader]:
     """Open a video for reading frame by frame.
 
     Raises:
-        InputError: no such file, no video, frames that are no pictures.
-        BackendError: a file other than .npy, and no opencv.
+        InputError: no such file, not a video, or an array that does not hold frames.
+        BackendError: a file other than .npy, and opencv is not installed.
     """
     place = Path(path)
     regular_file(place, "a video file, or .npy frames (T, H, W)")
@@ -154,12 +155,12 @@ def read_frames(path: str | os.PathLike[str], limit: int | None = None) -> Video
 def prepare_frames(
     frames: NDArray[Any], size: int, scaling: FrameScaling = "full-scale"
 ) -> NDArray[np.float32]:
-    """Frames as the nets see them.
+    """Frames reduced and scaled to a net's input.
 
     Args:
         frames: (T, H, W), square; uint8, or floats in 0 … 1.
-        size: pixels of a side that the net takes.
-        scaling: "full-scale" or "min-max", what the net was trained with.
+        size: height and width that the net takes, pixels.
+        scaling: "full-scale" or "min-max", whichever the net was trained with.
 
     Returns:
         (T, size, size) in 0 … 1.
@@ -181,24 +182,24 @@ def prepare_frames(
         return np.asarray(reduced / np.float32(full), np.float32)
     low = reduced.min(axis=(1, 2), keepdims=True)
     span = reduced.max(axis=(1, 2), keepdims=True) - low
-    # a constant frame may come out of the reduction with a little rounding noise, which is no picture
+    # a constant frame may leave the reduction with rounding noise, which must not be stretched to 0 … 1
     flat = span <= 1e-4 * full
     return np.asarray(np.where(flat, 0, (reduced - low) / np.where(flat, 1, span)), np.float32)
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse frames that are not square: squeezing them would bend the vocal tract."""
+    """Refuse frames that are not square: squeezing them would distort the vocal tract."""
     if height != width or height < SMALLEST_SIDE:
         raise InputError(
             "frames",
             got=f"{width}x{height} pixels",
-            expected=f"square ones of at least {SMALLEST_SIDE}x{SMALLEST_SIDE}",
+            expected=f"square frames of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels",
             cause="crop the video to the head first" if height != width else "",
         )
 
 
 def check_levels(frames: NDArray[Any]) -> None:
-    """Refuse values that are neither uint8 nor floats in 0 … 1."""
+    """Refuse frames (…, H, W) whose values are neither uint8 nor floats in 0 … 1."""
     if frames.dtype == np.uint8:
         return
     if frames.dtype.kind != "f":
@@ -230,17 +231,17 @@ def write_video(
     """Yield a function that appends a grey frame, uint8 (H, W), to a new video.
 
     Args:
-        path: .npy for frames (T, H, W), exact; .mp4, .mov, .avi or .mkv for a video through opencv: MPEG-4,
-            which is not exact, or FFV1, which is.
+        path: .npy for frames (T, H, W), exact; .mp4, .mov, .avi or .mkv for a video written by opencv: in
+            MPEG-4, which changes values slightly, or FFV1, which is exact.
         height, width: of a frame, pixels.
         fps: frames per second.
-        lossless: FFV1.
+        lossless: FFV1 instead of MPEG-4.
         colour: frames are uint8 (H, W, 3), red green blue.
 
     Raises:
-        BackendError: a file other than .npy, and no opencv.
-        TargetError: another suffix or an odd side, opencv cannot write here, or what it wrote, which is read
-            once more at the end, is not what it was given: opencv says nothing of a full disk.
+        BackendError: a file other than .npy, and opencv is not installed.
+        TargetError: another suffix, an odd height or width, opencv cannot write the file, or the file, which
+            is read back at the end, differs from what was given: opencv does not report a full disk.
     """
     if Path(path).suffix.lower() == ".npy":
         with ArrayWriter(path, (height, width, 3) if colour else (height, width), np.uint8) as file:
@@ -259,7 +260,9 @@ def write_video(
     writer = cv2.VideoWriter(str(path), codec, fps, (width, height), isColor=colour)
     try:
         if not writer.isOpened():
-            raise TargetError(str(path), got="a refusal of opencv", expected="a video that it can write")
+            raise TargetError(
+                str(path), got="a refusal from opencv", expected="a video that opencv can write"
+            )
 
         def append(frame: Frame) -> None:
             given.add(frame)
@@ -272,7 +275,7 @@ def write_video(
 
 
 class _Frames:
-    """How many frames, and a checksum of them all."""
+    """The number of frames, and one checksum of all of them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -294,7 +297,7 @@ def _check_written(path: Path, given: _Frames, *, exact: bool) -> None:
         return
     got = f"{found.count} of {given.count} frames that can be read back"
     if found.count == given.count:
-        got = "frames that are not those that were written"
+        got = "frames that differ from those that were written"
     raise TargetError(
         str(path), got=got, expected="all of them", cause="is the disk full? Nothing was left half-written"
     )
@@ -304,15 +307,19 @@ def _check_written(path: Path, given: _Frames, *, exact: bool) -> None:
 
 
 def follow_clock(frames: Iterable[Frame], fps: float | None, clock: float) -> Iterator[Frame]:
-    """Frames at the rate of another clock, blended linearly between the two nearest.
+    """Frames at another rate, interpolated linearly between the two nearest.
 
-    Frame i of the result stands at i / clock seconds; there are as many as the video lasts, and the last one
-    is held to its end. Rates that differ by at most 0.5 %, or are unknown, change nothing.
+    Frame i of the result stands at i / clock seconds; the result lasts as long as the video, whose last frame
+    is held to its end. Where the rates differ by at most 0.5 %, or ``fps`` is unknown, frames pass unchanged.
 
     Args:
         frames: (H, W) each; only two are held at a time.
-        fps: their rate.
+        fps: frames per second of the video, or None.
         clock: frames per second of the result.
+
+    >>> levels = [np.full((1, 1), level) for level in (0.0, 1.0, 2.0)]
+    >>> [float(frame[0, 0]) for frame in follow_clock(levels, fps=10, clock=20)]
+    [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]
     """
     if not differs(fps, clock):
         yield from frames
@@ -334,7 +341,11 @@ def follow_clock(frames: Iterable[Frame], fps: float | None, clock: float) -> It
 
 
 def differs(fps: float | None, clock: float) -> bool:
-    """Whether a frame rate is known and too far from the clock to be taken for it."""
+    """Whether a frame rate is known and differs from the clock by more than the tolerance.
+
+    >>> differs(25.0, 25.1), differs(30.0, 25.0), differs(None, 25.0)
+    (False, True, False)
+    """
     return fps is not None and abs(fps - clock) > CLOCK_TOLERANCE * clock
 
 
@@ -355,7 +366,7 @@ def _reduced(frames: NDArray[Any], size: int) -> NDArray[np.float32]:
 
 @cache
 def _overlap(size: int, length: int) -> NDArray[np.float32]:
-    """(size, length): the part of each pixel of the result that lies on each pixel of the source."""
+    """(size, length): the part of each pixel of the result that lies on each pixel of the source frame."""
     edges = np.linspace(0, length, size + 1)
     left = np.maximum(edges[:-1, None], np.arange(length))
     right = np.minimum(edges[1:, None], np.arange(1, length + 1))
@@ -366,7 +377,7 @@ def _overlap(size: int, length: int) -> NDArray[np.float32]:
 
 
 def _grey(frame: Frame, path: Path, number: int) -> Frame:
-    """(H, W) of a frame that may have three channels, blue green red, of one picture."""
+    """(H, W) of a frame (H, W) or (H, W, 3), blue green red; refuses one that is coloured."""
     if frame.ndim == 2:
         return frame
     # plane by plane: sixty times faster than over the last axis
@@ -378,7 +389,7 @@ def _grey(frame: Frame, path: Path, number: int) -> Frame:
             str(path),
             got=f"colour in {100 * part:.0f} % of frame {number}",
             expected="a grey video",
-            cause="is it the MRI and not the camera? `ffmpeg -i IN -vf format=gray OUT` removes colour",
+            cause="is this the MRI video, not a camera's? `ffmpeg -i IN -vf format=gray OUT` removes colour",
         )
     return np.asarray(import_opencv().cvtColor(frame, import_opencv().COLOR_BGR2GRAY))
 
@@ -395,11 +406,11 @@ def _open_array(path: Path) -> Iterator[VideoReader]:
 
 def _array_header(path: Path, file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype[Any]]:
     """Shape and type of the frames; the file then stands at their first byte."""
-    # a file that was cut off still gives the frames before; how it ends is said by `_array_frames`
+    # of a file that was cut off, the frames before are still read; `_array_frames` reports the end
     header = read_array_header(path, file, "frames (T, H, W) in numpy's .npy format", truncated=True)
     shape, dtype = header.shape, header.dtype
     if len(shape) != 3 or header.by_columns or 0 in shape[1:] or dtype.kind not in "uf":
-        got = f"{dtype} of shape {shape}" + (", column by column" if header.by_columns else "")
+        got = f"{dtype} of shape {shape}" + (", in Fortran order" if header.by_columns else "")
         raise InputError(
             str(path),
             got=got,
@@ -435,7 +446,7 @@ def _array_frames(
         if len(content) < wanted:
             raise InputError(
                 str(path),
-                got=f"an end within frame {number}",
+                got=f"an end in the middle of frame {number}",
                 expected=f"{count} frames",
                 cause="the file is truncated",
             )
@@ -482,7 +493,7 @@ def _captured(capture: Any) -> Iterator[Frame]:
 
 
 def import_opencv() -> Any:
-    """The module cv2, its decoders silent: what they would print, a refusal says in one sentence.
+    """The module cv2, its decoders silenced: our errors say in one sentence what they would print.
 
     Raises:
         BackendError: it is not installed.

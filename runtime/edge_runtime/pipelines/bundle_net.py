@@ -1,4 +1,4 @@
-"""A net with one output, opened from its bundle on a backend: what the pipelines compose."""
+"""A net with one output, opened from its bundle on a backend: the building block of the pipelines."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ class BundleNet:
     Args:
         bundle: a folder, or a bundle that is open already.
         net: the name that its manifest must carry.
-        takes: axes of its input, or of each of its inputs by name.
-        gives: axes of its output.
+        takes: shape of its input, or of each of its inputs by name; None stands for any length.
+        gives: shape of its output.
         backend, device, threads: a name in `edge_runtime.backends`, or a `Backend`; see there.
         precision: "fp32" or "fp16".
 
     Raises:
-        BundleError: damaged, of another net, of other shapes, or without the artifact.
+        BundleError: damaged, of another net, of other shapes, or without an artifact for this backend and
+            precision.
         BackendError: the backend cannot run here.
     """
 
@@ -74,11 +75,11 @@ class BundleNet:
         return self.artifact.axes.get(size, Lengths())
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Run a net of one input once; an array of the shape that its manifest gives."""
+        """Run a net of one input once: (batch, …) → (batch, …), in the shapes of its manifest."""
         return self.run({self._input: values})
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Run the net once; input name → array of the shape that its manifest gives."""
+        """Run the net once: arrays (batch, …) by input name → the output (batch, …)."""
         inputs = {name: np.ascontiguousarray(values, np.float32) for name, values in arrays.items()}
         return np.asarray(self._session.run(inputs)[self._output], np.float32)
 
@@ -95,7 +96,7 @@ class BundleNet:
 
 
 def _match(tensors: Sequence[Tensor], wanted: Shape | Mapping[str, Shape]) -> bool:
-    """Whether tensors have the axes that are wanted, and the names where those are given."""
+    """Whether tensors have the shapes that are wanted, and the names where those are given."""
     if not isinstance(wanted, Mapping):
         return len(tensors) == 1 and _fits(tensors[0], wanted)
     return {tensor.name for tensor in tensors} == set(wanted) and all(
@@ -114,7 +115,7 @@ def _axes(shape: Shape) -> str:
 
 
 def _fits(tensor: Tensor, axes: Shape) -> bool:
-    """Whether every axis that is fixed in both is the same; a named axis takes any length."""
+    """Whether every axis that is fixed in both has the same length; a named axis takes any length."""
     return len(tensor.shape) == len(axes) and all(
         wanted is None or isinstance(axis, str) or axis == wanted
         for axis, wanted in zip(tensor.shape, axes, strict=True)

@@ -1,4 +1,4 @@
-"""Reference packs: the folder of arrays that a port to another language is checked against.
+"""Reference packs: folders of arrays against which a port to another language is checked.
 
 A pack holds .npy files, reference_audio.wav and JSON; VALIDATION_INSTRUCTIONS.json, written last, explains it
 and marks the folder as ours, so that ``overwrite`` never deletes anything else.
@@ -30,7 +30,7 @@ _TITLE = "Reference arrays for"
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Refusals of what was read from a file carry its name, once."""
+    """Errors raised in this block about a file's contents carry the file's name, once."""
     try:
         yield
     except InputError as error:
@@ -39,13 +39,13 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def replace_pack(out: str | os.PathLike[str], overwrite: bool) -> Iterator[Path]:
-    """The folder of a new pack; an older pack is replaced on request, any other folder never."""
+    """Yields the folder of a new pack; an older pack is replaced if ``overwrite``, any other folder never."""
     with replace_directory(out, overwrite, ours=is_pack) as folder:
         yield folder
 
 
 def is_pack(folder: Path) -> bool:
-    """Whether a folder holds a pack and nothing that a pack would not hold."""
+    """Whether a folder holds a pack and nothing else."""
     title = find_object(folder / INSTRUCTIONS).get("title", "")
     strange = [
         entry
@@ -56,12 +56,12 @@ def is_pack(folder: Path) -> bool:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Indented by two, in the order given, as the origin writes it."""
+    """JSON indented by two, in the order given, as SyncTalk_2D's audio_pipeline writes it."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_audio(path: Path, audio: Audio) -> None:
-    """The very samples that the arrays were made from: PCM 16 where that loses nothing, else float32."""
+    """Write the samples (n,) that the arrays were made from: PCM 16 where that is exact, else float32."""
     steps = audio.samples.astype(np.float64) * 32768
     exact = bool(np.all(steps == np.rint(steps)) and steps.min() >= -32768 and steps.max() <= 32767)
     write_wav(path, audio.samples, audio.sample_rate, "pcm16" if exact else "float32")
@@ -76,7 +76,7 @@ def write_instructions(
     criteria: Mapping[str, Any],
     provenance: Mapping[str, Any],
 ) -> None:
-    """VALIDATION_INSTRUCTIONS.json with the origin's keys, and where the numbers come from."""
+    """VALIDATION_INSTRUCTIONS.json, with the keys of SyncTalk_2D's audio_pipeline and the provenance."""
     write_json(
         folder / INSTRUCTIONS,
         {
@@ -91,7 +91,7 @@ def write_instructions(
 
 
 def provenance(manifest: Manifest, detail: str, precision: str) -> dict[str, Any]:
-    """Which weights gave the numbers, and what executed them."""
+    """Which weights gave the numbers, and which library and device computed them."""
     return {
         "net": manifest.net,
         "weights": manifest.source.file,

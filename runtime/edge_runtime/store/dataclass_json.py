@@ -56,12 +56,16 @@ def decode_fields(kind: Any, entries: dict[str, Any], where: str = "") -> Any:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a sentence: sorted, with commas; "none" where there are none."""
+    """Names for a sentence: sorted, with commas; "none" where there are none.
+
+    >>> listed({"onnx", "coreml"})
+    'coreml, onnx'
+    """
     return ", ".join(sorted(names)) or "none"
 
 
 def _made(make: Callable[[], Any], where: str) -> Any:
-    """What `make` makes; a refusal of its own gets the place in the file."""
+    """What `make` returns; an error that it raises gets the place in the file."""
     try:
         return make()
     except BundleError:
@@ -70,7 +74,7 @@ def _made(make: Callable[[], Any], where: str) -> Any:
         place = f"{where}.{error.what}" if where else error.what
         raise BundleError(place, got=error.got, expected=error.expected, cause=error.cause) from error
     except (TypeError, ValueError) as error:
-        raise BundleError(where or _ROOT, got=f"«{error}»", expected="entries of its own types") from error
+        raise BundleError(where or _ROOT, got=f"«{error}»", expected="entries of the right types") from error
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:

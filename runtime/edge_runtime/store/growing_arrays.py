@@ -17,11 +17,11 @@ from edge_runtime.errors import InputError
 class ArrayWriter(AbstractContextManager["ArrayWriter"]):
     """A .npy file of shape (rows, …) that grows: ``with ArrayWriter(path, (64,)) as file: file.write(rows)``.
 
-    The header is written at the end; a file that an exception left is none that numpy reads.
+    The header is written at the end; a file that an exception left unfinished is not readable as .npy.
 
     Args:
-        path: of the file to make.
-        row: axes of one row.
+        path: of the new file.
+        row: shape of one row.
         dtype: of the values.
     """
 
@@ -33,7 +33,7 @@ class ArrayWriter(AbstractContextManager["ArrayWriter"]):
         self._file.write(b"\0" * len(self._header()))
 
     def write(self, rows: NDArray[Any]) -> None:
-        """Append (n, …)."""
+        """Append rows, (n, …)."""
         if rows.shape[1:] != self.row:
             raise InputError("rows", got=f"shape {rows.shape}", expected=f"(n, *{self.row})")
         self._file.write(np.ascontiguousarray(rows, self.dtype).tobytes())
@@ -51,7 +51,7 @@ class ArrayWriter(AbstractContextManager["ArrayWriter"]):
                 self._file.write(self._header())
 
     def _header(self) -> bytes:
-        """Of the shape as it is now; numpy leaves room for the first axis to grow, so its length stays."""
+        """Header for the present shape; its length is fixed, because numpy leaves room for the first axis."""
         header = BytesIO()
         entries = {
             "descr": self.dtype.str,

@@ -1,9 +1,9 @@
-"""Whose a name and a folder are: what a file may name, and what we may delete.
+"""Which names from files may become paths, and which folders we may delete.
 
-A name that was read from a file becomes part of a path through `plain_name` alone, so that no file leads out
-of its folder. A folder is ours, and replacing it loses nothing, if it holds the record of the command that
-wrote it and beside that only files which, by that record, the command writes (`holds_only`). Links are never
-ours: we write none.
+A name that was read from a file becomes part of a path only through `plain_name`, so that no file leads out
+of its folder. A folder is ours, and may be replaced, if it holds the record of the command that wrote it and
+otherwise only files which, by that record, the command writes (`holds_only`). Links are never ours: we write
+none.
 """
 
 from __future__ import annotations
@@ -24,24 +24,27 @@ _APART = "/\\|" + (":" if sys.platform == "win32" else "")
 
 
 def plain_name(name: object, where: str) -> str:
-    """A name of one file or folder, as it was read from a file; ``where`` is what a refusal names.
+    """The name itself, if it can be that of one file or folder; ``where`` says which file it was read from.
 
     Raises:
-        InputError: no text, a path instead of a name, or a name that no file should have.
+        InputError: not text, a path instead of a name, or a name that no file should have.
     """
     if isinstance(name, str) and is_plain(name):
         return name
     raise InputError(
         where,
         got=f"the name {name!a:.60}",
-        expected="a plain name inside of its folder: without slashes, | and control characters, at most "
-        f"{LONGEST_NAME} bytes",
-        cause="the file is damaged, or was made to lead elsewhere",
+        expected=f"a plain file name without slashes, | and control characters, at most {LONGEST_NAME} bytes",
+        cause="the file is damaged, or was made to lead outside of its folder",
     )
 
 
 def is_plain(name: str) -> bool:
-    """Whether a text names a file inside of a folder, whatever the system."""
+    """Whether a text is a plain file name on every operating system.
+
+    >>> is_plain("model.onnx"), is_plain("../model.onnx")
+    (True, False)
+    """
     if name in ("", ".", "..") or name.startswith(_LEFTOVER) or any(letter in _APART for letter in name):
         return False
     if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in name):
@@ -50,15 +53,16 @@ def is_plain(name: str) -> bool:
 
 
 def holds_only(folder: Path, belongs: Callable[[str], bool]) -> bool:
-    """Whether all that lies in a folder, at any depth, has a relative POSIX path that ``belongs``.
+    """Whether ``belongs`` is true of the relative POSIX path of every file in a folder, at any depth.
 
-    Folders count by what is in them. What killed calls left (hidden, of our prefix) counts as ours.
+    Folders themselves do not count, only their files. Leftovers of killed calls (hidden, with our prefix)
+    count as ours.
     """
     return all(belongs(name) for name in _names_below(folder))
 
 
 def _names_below(folder: Path) -> Iterator[str]:
-    """Relative paths of all but folders; of a link its path with a slash, which belongs to nobody."""
+    """Relative paths of all but folders; a link's path ends in a slash, so that it never belongs."""
     for place, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(_LEFTOVER)]
         for name in (*folders, *files):

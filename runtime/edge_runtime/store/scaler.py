@@ -26,7 +26,7 @@ def read_scaler(path: str | os.PathLike[str], n_mels: int) -> Statistics:
 
 
 def statistics(entries: Mapping[str, Any], mean: str, std: str, n_mels: int, where: str) -> Statistics:
-    """The two entries of an object, checked; ``where`` is what a refusal names."""
+    """Mean and standard deviation, (n_mels,) each, from two entries of the object that ``where`` names."""
     means, deviations = (_numbers(entries.get(name), n_mels, f"{where}: {name}") for name in (mean, std))
     if not (deviations > 0).all():
         raise InputError(f"{where}: {std}", got=f"{deviations.min():g}", expected="numbers above 0")
@@ -45,6 +45,6 @@ def _numbers(value: Any, n_mels: int, what: str) -> NDArray[np.float64]:
             what,
             got=f"{len(numbers)} numbers",
             expected=f"{n_mels}, one a mel band of the net",
-            cause="it is the scaler of another mel",
+            cause="this scaler.json belongs to another mel configuration",
         )
     return numbers

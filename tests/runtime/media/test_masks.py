@@ -249,6 +249,6 @@ def test_a_lossless_video_that_was_damaged_on_its_way_is_refused(
 
     monkeypatch.setattr("cv2.VideoWriter", Forgetful)
     np.save(tmp_path / "in.npy", np.random.default_rng(0).integers(0, 255, (4, 64, 64), np.uint8))
-    with pytest.raises(TargetError, match="frames that are not those that were written"):
+    with pytest.raises(TargetError, match="frames that differ from those that were written"):
         mask_video(tmp_path / "in.npy", tmp_path / "out.avi", parse_mask("tongue"), lossless=True)
     assert not (tmp_path / "out.avi").exists()

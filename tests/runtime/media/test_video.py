@@ -116,7 +116,7 @@ def test_a_coloured_array_is_refused(tmp_path: Path) -> None:
         (noise(4, 32, 32).astype(np.uint16), "frames: got values of type uint16, expected uint8, or floats"),
         (noise(4, 32, 32).astype(np.float32), "got floats from 0 to 255, expected floats in 0 … 1; divide"),
         (np.full((4, 32, 32), np.nan), "got NaN or infinity, expected floats in 0 … 1$"),
-        (np.asfortranarray(noise(4, 32, 32)), "column by column"),
+        (np.asfortranarray(noise(4, 32, 32)), "in Fortran order"),
     ],
 )
 def test_arrays_that_are_no_frames_are_refused(tmp_path: Path, frames: Frames, sentence: str) -> None:
@@ -153,11 +153,11 @@ def test_decoders_print_nothing_of_their_own(tmp_path: Path) -> None:
 def test_files_that_were_cut_off_are_refused(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "a.mkv", noise(20, 64, 64)).read_bytes()
     (tmp_path / "a.mkv").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"got an end after \d+ frames, expected the 20 .*cut off"):
+    with pytest.raises(InputError, match=r"got only \d+ frames, expected the 20 .*cut off"):
         read_frames(tmp_path / "a.mkv")
     np.save(tmp_path / "a.npy", noise(20, 64, 64))
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
-    with pytest.raises(InputError, match="got an end within frame 19, expected 20 frames"):
+    with pytest.raises(InputError, match="got an end in the middle of frame 19, expected 20 frames"):
         read_frames(tmp_path / "a.npy")
 
 
@@ -201,8 +201,8 @@ def test_min_max_goes_frame_by_frame_and_a_constant_frame_is_zero() -> None:
 @pytest.mark.parametrize(
     ("frames", "sentence"),
     [
-        (noise(2, 32, 48), "frames: got 48x32 pixels, expected square ones .*crop"),
-        (noise(2, 8, 8), "frames: got 8x8 pixels, expected square ones of at least 16x16$"),
+        (noise(2, 32, 48), "frames: got 48x32 pixels, expected square frames .*crop"),
+        (noise(2, 8, 8), "frames: got 8x8 pixels, expected square frames of at least 16x16 pixels$"),
         (noise(0, 32, 32), r"got shape \(0, 32, 32\), expected \(T, H, W\) with at least one frame"),
         (noise(32, 32), r"got shape \(32, 32\)"),
         (noise(2, 32, 32).astype(np.int64), "got values of type int64"),

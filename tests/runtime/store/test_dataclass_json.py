@@ -89,7 +89,7 @@ def test_an_integer_is_a_number() -> None:
         ("inner", [{"size": -1, "kind": "a"}], r"inner\[0\]\.size: got -1, expected at least 0"),
         ("table", {"x": {"size": 1, "kind": "c"}}, r'table\.x\.kind: got "c", expected a or b'),
         ("table", {"x": {"size": 1}}, r"table\.x: got no kind, expected the entries kind, size"),
-        ("own", {"first": "1", "second": 2}, "own: got «.*», expected entries of its own types"),
+        ("own", {"first": "1", "second": 2}, "own: got «.*», expected entries of the right types"),
         ("text", ["é"] * 99, "text: got .{60}, expected a text"),
     ],
 )

@@ -42,7 +42,7 @@ def test_usual_names_are_plain() -> None:
      ".edge-export-12345678-x", "a|b", 3, None, ["a"]],
 )  # fmt: skip
 def test_what_is_no_plain_name_is_refused_and_shown_escaped(name: object) -> None:
-    with pytest.raises(InputError, match=r"meta\.json: got the name .*expected a plain name") as refused:
+    with pytest.raises(InputError, match=r"meta\.json: got the name .*expected a plain file name") as refused:
         plain_name(name, "meta.json")
     assert str(refused.value).isprintable()
 

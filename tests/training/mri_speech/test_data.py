@@ -121,7 +121,7 @@ def test_a_scaler_of_another_mel_size(source: MriSource, prepared: Path, tmp_pat
         MriData(replace(source, n_mels=80))
     folder = shutil.copytree(prepared, tmp_path / "copy")
     (folder / "scaler.json").write_text(json.dumps({"mean": [0.0] * 60, "std": [1.0] * 60}))
-    with pytest.raises(InputError, match=r"got 60 numbers, expected 64.*scaler of another mel"):
+    with pytest.raises(InputError, match=r"got 60 numbers, expected 64.*belongs to another mel"):
         MriData(replace(source, folder=folder))
     with pytest.raises(ConfigError, match=r"c0: got mels of 64 bands, expected the 60 of the net"):
         MriData(replace(source, folder=folder, n_mels=60))

@@ -313,7 +313,7 @@ def test_the_pack_holds_every_stage(acoustic: Path, vocoder: Path, tmp_path: Pat
     ("frames", "sentence"),
     [
         (video(0), "got no frame, expected a video of at least one"),
-        (np.zeros((3, 20, 30), np.uint8), r"frames: got 30x20 pixels, expected square ones"),
+        (np.zeros((3, 20, 30), np.uint8), r"frames: got 30x20 pixels, expected square frames"),
         (np.zeros((3, 8, 8), np.uint8), r"frames: got 8x8 pixels"),
         (np.zeros((3, 20, 20, 3), np.uint8), "a colour video: make it grey"),
         (np.full((3, 20, 20), 200.0), r"frames: got floats from 200 to 200.*divide by 255"),
