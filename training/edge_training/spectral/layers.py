@@ -14,8 +14,11 @@ constants: they are in no state dict.
 
 float16: a transform of n_fft samples at full scale reaches n_fft / 2 (512 for 1024), far below 65504. The
 inverse divides by √N before its convolution and by √N after it, so that neither end of the range is near.
-Kernels below 6e-8 become zero, which only the window's ends meet. Where Σ w² is far below 1 (at the ends,
-without padding) float16 has lost the numerator too; the other paddings never go there.
+Kernels below 6e-8 become zero, which only the window's ends meet.
+
+Ends without padding: there the edge of one window is all that covers a sample, and least squares would divide
+next to nothing by next to nothing. Σ w² is taken as at least `LEAST_WEIGHT` of its smallest value between
+frames, so the outermost samples fade instead; every other padding keeps away from there.
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ COSINES: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "rectangular": (1.0,),
     }
 )
-SMALLEST_WEIGHT = 1e-10  # of Σ w²; what weighs less is zero, as in the runtime
+LEAST_WEIGHT = 0.005  # of the smallest Σ w² between frames: no error grows by more than some 14
+FLATTEST = 0.02  # smallest by largest Σ w² between frames; below, an inverse multiplies errors by more than 7
 MOST_WEIGHTS = 2**26  # of one kernel: n_fft 8192 needs half of it
 
 
@@ -113,6 +117,15 @@ def window_in_frame(config: SpectralConfig) -> NDArray[np.float64]:
     return frame
 
 
+def weight_between_frames(config: SpectralConfig) -> NDArray[np.float64]:
+    """Σ w², (hop_length,): what a sample of each place in a hop weighs under all windows that cover it."""
+    pieces = -(-config.n_fft // config.hop_length)
+    square = np.zeros(pieces * config.hop_length)
+    square[: config.n_fft] = window_in_frame(config) ** 2
+    weight: NDArray[np.float64] = square.reshape(pieces, config.hop_length).sum(axis=0)
+    return weight
+
+
 def _kernel(config: SpectralConfig) -> Tensor:
     """(2 · bins, 1, n_fft) float32: windowed cos and −sin of 2πkn / N, the angle reduced in whole numbers."""
     n_fft = config.n_fft
@@ -148,6 +161,9 @@ class FixedIstft(nn.Module):
     Args:
         config: as of the transform that is inverted.
         kernel: of a FixedStft with this config, to be shared.
+
+    Raises:
+        ConfigError: windows that hardly overlap, so that samples between them are lost.
     """
 
     kernel: Tensor
@@ -159,6 +175,15 @@ class FixedIstft(nn.Module):
         self.config = config
         self.stft = config.stft
         self.root = math.sqrt(config.n_fft)
+        weight = weight_between_frames(config)
+        if weight.min() < FLATTEST * weight.max():
+            raise ConfigError(
+                "hop_length",
+                got=f"{config.hop_length} samples, windows of {config.win_length} that leave gaps",
+                expected=f"a hop at which the squared {config.window} windows overlap",
+                cause="no inverse transform exists; half of win_length and less does for every window",
+            )
+        self.least = LEAST_WEIGHT * float(weight.min()) * self.root
         pairs = np.full(self.stft.bins, 2.0)  # each bin stands for its mirror image too …
         pairs[0] = 1.0
         if config.n_fft % 2 == 0:
@@ -174,10 +199,8 @@ class FixedIstft(nn.Module):
     def forward(self, spectrum: Tensor) -> Tensor:
         hop, pad = self.stft.hop_length, self.stft.pad
         signal = F.conv_transpose1d(spectrum.flatten(1, 2) * self.pairs, self.kernel, stride=hop)
-        ones = torch.ones_like(spectrum[:, 0, :1])  # (B, 1, frames)
-        weight = F.conv_transpose1d(ones, self.square, stride=hop)
-        reached = weight > SMALLEST_WEIGHT * self.root
-        # two selections, so that nothing is divided by zero in any precision
-        signal = torch.where(reached, signal, torch.zeros_like(signal))
-        audio = (signal / torch.where(reached, weight, torch.ones_like(weight))).squeeze(1)
+        row = spectrum[:, 0, :1]  # (B, 1, frames)
+        # ones by comparison: runtimes for browsers and phones have no operator for a tensor of given shape
+        weight = F.conv_transpose1d((row == row).to(row.dtype), self.square, stride=hop)
+        audio = (signal / weight.clamp(min=self.least)).squeeze(1)
         return audio[:, pad:-pad] if pad else audio
