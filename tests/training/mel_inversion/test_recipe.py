@@ -17,6 +17,7 @@ from edge_runtime.dsp.quality import log_spectral_distance, si_ssdr, spectral_co
 from edge_runtime.errors import ConfigError
 from edge_training.engine.logs import read_table
 from edge_training.engine.run_checkpoints import checkpoint_steps
+from edge_training.engine.running_mean import follow
 from edge_training.mel_inversion.data import InversionData
 from edge_training.mel_inversion.losses import InversionTargets
 from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig, build_mel_inversion
@@ -24,7 +25,6 @@ from edge_training.mel_inversion.recipe import (
     PRESETS,
     MelInversionFit,
     MelInversionModule,
-    follow,
     judge,
     open_data,
 )

@@ -215,3 +215,13 @@ def test_a_mel_of_another_hop_is_refused(source: VocoderSource, tmp_path: Path) 
         InputError, match=r"clip1.npy: got 50 frames, expected about 25, one for each 16 samples"
     ):
         data.item(1, np.random.default_rng(0))
+
+
+def test_speeds_are_drawn_beside_the_recording(source: VocoderSource) -> None:
+    """A ramp played twice as fast rises twice as much a sample."""
+    data = VocoderData(replace(source, segment=64, speeds=(0.5, 2.0)))
+    slopes = [float(np.median(np.diff(item["wav"]))) for item in drawn(data, 3, 60)]
+    peak = 0.95 / 0.599  # recordings are scaled to a peak of 0.95
+    counts = {speed: sum(abs(s - speed * peak / 1000) < 2e-5 for s in slopes) for speed in (0.5, 1.0, 2.0)}
+    assert sum(counts.values()) == 60
+    assert min(counts.values()) > 8

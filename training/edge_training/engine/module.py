@@ -25,6 +25,7 @@ from edge_training.engine.items import Item, TrainingData
 
 RECIPES: Mapping[str, str] = {
     "hifigan": "edge_training.vocoder.hifigan_recipe",
+    "istft-vocoder": "edge_training.vocoder.istft_recipe",
     "audio-encoder": "edge_training.talking_head.recipe",
     "mel-inversion": "edge_training.mel_inversion.recipe",
     "degli": "edge_training.mel_inversion.degli_recipe",
@@ -119,6 +120,14 @@ class Recipe:
     open_data: Callable[[Any, Path], TrainingData]  # (config, DATA)
     build: Callable[[Any, TrainingData], FitModule[Any]]
     unused_parameters: bool = False  # some backward passes leave parameters out (two nets in turn)
+
+
+def uncounted(optimizer: Any) -> None:
+    """Keep Lightning from counting this optimiser's steps, of discriminators that step beside a generator.
+
+    `global_step`, and with it `max_steps`, is otherwise counted twice a batch (Lightning issue 17958).
+    """
+    optimizer._on_before_step = optimizer._on_after_step = lambda: None
 
 
 def find_recipe(net: str) -> Recipe:

@@ -30,10 +30,11 @@ from edge_runtime.errors import ConfigError
 from edge_training.engine.config import FitConfig, is_number, is_whole, refuse_unknown
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe
+from edge_training.engine.running_mean import follow
 from edge_training.mel_inversion.data import InversionData, InversionSource
 from edge_training.mel_inversion.degli import DEGLI_PRESETS, Degli, DegliConfig, magnitude_of, with_magnitude
 from edge_training.mel_inversion.losses import SpectrumLoss, noisy, spectrum_loss
-from edge_training.mel_inversion.recipe import follow, judge
+from edge_training.mel_inversion.recipe import judge
 from edge_training.weights.reading import load_checkpoint, read_checkpoint
 
 PICTURES = 2  # validation clips that are drawn

@@ -34,6 +34,7 @@ from edge_runtime.dsp.quality import log_spectral_distance, si_ssdr, spectral_co
 from edge_training.engine.config import FitConfig, is_number, is_whole, refuse_unknown
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe
+from edge_training.engine.running_mean import follow
 from edge_training.mel_inversion.data import InversionData, InversionSource
 from edge_training.mel_inversion.losses import InversionTargets, distortion, log_error
 from edge_training.mel_inversion.pinv_conv_skip import (
@@ -201,16 +202,6 @@ def judge(truth: Tensor, estimate: Tensor) -> dict[str, Tensor]:
         "log_spectral_distance": log_spectral_distance(theirs, ours),
     }
     return {name: torch.tensor(value) for name, value in figures.items()}
-
-
-@torch.no_grad()
-def follow(mean: nn.Module, net: nn.Module, decay: float, step: int) -> None:
-    """Move a running mean of a net's weights; a short mean at first, so that the start is forgotten."""
-    decay = min(decay, (1 + step) / (10 + step))
-    for ours, theirs in zip(mean.parameters(), net.parameters(), strict=True):
-        ours.lerp_(theirs, 1 - decay)
-    for mine, its in zip(mean.buffers(), net.buffers(), strict=True):
-        mine.copy_(its)  # running statistics are means already
 
 
 # ---- recipe -----------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Mel spectrograms in torch: differentiable, on any device, for whole batches.
 
-The numbers of `edge_runtime.dsp.mel.MelFrontEnd` for the front ends that vocoders use: explicit reflect
-padding or none, magnitude with epsilon or power, a filter bank, a logarithm with a floor. Window and banks
-are made once and stay on the module's device. One short-time transform serves several banks over the same
-frames (input mel to 8 kHz and loss mel to Nyquist, say): the transform is the expensive part.
+The numbers of `edge_runtime.dsp.mel.MelFrontEnd` for the front ends that vocoders use: pre-emphasis, explicit
+reflect padding or none, magnitude with epsilon or power, a filter bank, a logarithm with a floor. Window and
+banks are made once and stay on the module's device. One short-time transform serves several banks over the
+same frames (input mel to 8 kHz and loss mel to Nyquist, say): the transform is the expensive part.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class TorchMel(nn.Module):
         """Magnitude or power (…, bins, frames)."""
         config = self.configs[0]
         flat = samples.reshape(-1, samples.shape[-1])
+        if config.pre_emphasis:
+            flat = torch.cat([flat[:, :1], flat[:, 1:] - config.pre_emphasis * flat[:, :-1]], 1)
         if config.padding == "reflect":
             pad = (config.n_fft - config.hop_length) // 2
             flat = F.pad(flat.unsqueeze(1), (pad, pad), mode="reflect").squeeze(1)
@@ -84,7 +86,7 @@ def _transform(config: MelConfig) -> MelConfig:
 def _check_supported(config: MelConfig) -> None:
     """Refuse whatever would silently be computed otherwise than by the runtime's front end."""
     neutral = {
-        "standardize": False, "peak": None, "pre_emphasis": 0.0, "spectrum_range_db": None,
+        "standardize": False, "peak": None, "spectrum_range_db": None,
         "bin_spacing": "fft", "log": "ln", "log_gain": 1.0, "reference": 0.0, "top_db": None,
         "scale_from": None, "clip": False,
     }  # fmt: skip
@@ -97,7 +99,7 @@ def _check_supported(config: MelConfig) -> None:
         raise ConfigError(
             "mel configuration",
             got=", ".join(f"{name} {getattr(config, name)!r}" for name in changed),
-            expected="a spectrum, a bank and a natural logarithm, nothing more",
+            expected="pre-emphasis, a spectrum, a bank and a natural logarithm, nothing more",
             cause="this front end is not computed on the fly; make its files with edge_runtime",
         )
 

@@ -1,1 +1,1 @@
-"""Mel → waveform: HiFi-GAN, its discriminators, data, losses and recipe."""
+"""Mel → waveform: HiFi-GAN and istft-vocoder, their discriminators, data, losses and recipes."""

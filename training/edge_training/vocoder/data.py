@@ -13,7 +13,10 @@ ln(1e-5): in the published code they are padded with zeros, which is loud. Of tw
 drawn with probability `extra_weight`: the rtMRI system's mixture of predicted and true mels. Validation reads
 the first.
 
-Recordings are read once and kept in memory up to `CACHE_BYTES` in each process.
+With `speeds`, and without mels, an item is as often from the recording played at one of these speeds, which
+moves pitch and formants: a minute of one voice goes further.
+
+Recordings are read once and kept in memory up to `CACHE_BYTES` in each process, at every speed.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import MelConfig
+from edge_runtime.dsp.resampling import resample
 from edge_runtime.errors import InputError
 from edge_runtime.media.audio import read_audio
 from edge_runtime.store.reading import read_array, read_text
@@ -52,6 +56,7 @@ class VocoderSource:
     mels: Path | None = None
     extra_mels: Path | None = None
     extra_weight: float = 0.0  # probability of the extra folder, 0 … 1
+    speeds: tuple[float, ...] = ()  # beside 1; unused with mels
 
 
 class VocoderData:
@@ -68,7 +73,7 @@ class VocoderData:
         self._train, self._held = train, held
         self.names = tuple(path.stem for path in train)
         self.validation_names = tuple(path.stem for path in held)
-        self._cache: dict[Path, Samples] = {}
+        self._cache: dict[tuple[Path, float], Samples] = {}
         self._cached_bytes = 0
         for path in (*train, *held):
             _check_rate(path, source.mel.sample_rate)
@@ -78,7 +83,9 @@ class VocoderData:
     def item(self, clip: int, draw: np.random.Generator) -> Item:
         path, source = self._train[clip], self.source
         if source.mels is None:
-            return {"wav": _segment(self._samples(path), source.segment, draw), "name": path.stem}
+            speed = float(draw.choice((1.0, *source.speeds))) if source.speeds else 1.0
+            samples = self._samples(path, speed)
+            return {"wav": _segment(samples, source.segment, draw), "name": path.stem}
         folder = source.mels
         if source.extra_mels is not None and draw.random() < source.extra_weight:
             folder = source.extra_mels
@@ -99,13 +106,13 @@ class VocoderData:
             item["mel"] = mel[:, :frames]
         return item | {"wav": wav[: frames * hop]}
 
-    def _samples(self, path: Path) -> Samples:
-        found = self._cache.get(path)
+    def _samples(self, path: Path, speed: float = 1.0) -> Samples:
+        found = self._cache.get((path, speed))
         if found is not None:
             return found
-        samples = _read(path, self.source)
+        samples = _read(path, self.source) if speed == 1 else _played(self._samples(path), speed)
         if self._cached_bytes + samples.nbytes <= CACHE_BYTES:
-            self._cache[path] = samples
+            self._cache[path, speed] = samples
             self._cached_bytes += samples.nbytes
         return samples
 
@@ -196,6 +203,11 @@ def _read(path: Path, source: VocoderSource) -> Samples:
     if source.mels is None and largest > 0:
         samples = samples * np.float32(source.peak / largest)
     return samples
+
+
+def _played(samples: Samples, speed: float) -> Samples:
+    """The recording played `speed` times as fast; speeds are told apart by thousandths."""
+    return resample(samples, round(1000 * speed), 1000)
 
 
 # ---- predicted mels ---------------------------------------------------------------------------------------

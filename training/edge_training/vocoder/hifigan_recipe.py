@@ -35,7 +35,7 @@ from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.errors import ConfigError
 from edge_training.engine.config import FitConfig, is_number, is_whole, listed, refuse_unknown, tupled
 from edge_training.engine.items import Item, TrainingData
-from edge_training.engine.module import FitModule, Picture, Recipe
+from edge_training.engine.module import FitModule, Picture, Recipe, uncounted
 from edge_training.engine.optimizers import AdaBelief, Muon
 from edge_training.spectral.mels import TorchMel
 from edge_training.vocoder.data import VocoderData, VocoderSource
@@ -257,7 +257,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
         real, fake = real[..., :length], fake[..., :length]
         self._set_rate()
         generator, judges = cast(tuple[Any, Any], self.optimizers())
-        _uncounted(judges)
+        uncounted(judges)
         figures = {}
         playing = self.step >= self.config.warm_up_steps
         if playing:
@@ -378,14 +378,6 @@ class HifiGanModule(FitModule[HifiGanFit]):
         if not self.config.origin_checkpoints:
             return {}
         return writers(self)
-
-
-def _uncounted(optimizer: Any) -> None:
-    """Keep Lightning from counting this optimiser's steps: the discriminators step beside the generator.
-
-    `global_step`, and with it `max_steps`, is otherwise counted twice a batch (Lightning issue 17958).
-    """
-    optimizer._on_before_step = optimizer._on_after_step = lambda: None
 
 
 # ---- recipe -----------------------------------------------------------------------------------------------
