@@ -22,6 +22,8 @@ MODULES = (
     "edge_runtime.media.video",
     "edge_runtime.media.masks",
     "edge_runtime.media.pictures",
+    "edge_runtime.pipelines.mel_inversion.pipeline",
+    "edge_runtime.pipelines.vocoder.pipeline",
 )
 
 

@@ -86,7 +86,7 @@ def test_without_a_model_too_and_nothing_half_written(corpus: Path, tmp_path: Pa
     mel = out / "mel.npy"
     np.save(tmp_path / "linear.npy", np.geomspace(1e-5, 3, 800).reshape(80, 10))
     for arguments, sentence in (
-        ((mel,), "--preset: got none for a mel in a file"),
+        ((mel,), "--preset: got no front end for a mel in a file"),
         ((mel, "--preset", "rtmri"), "got shape (80, "),
         ((mel, "--preset", "talking-head", "--linear"), "leave out linear (--linear)"),
         ((tmp_path / "linear.npy", "--preset", "hifigan-22k"), "pass linear (--linear)"),

@@ -206,7 +206,7 @@ def test_bundles_that_are_refused(
     cases: list[tuple[list[str], str]] = [
         ([], "bundles of mri-speech: got none of mri-acoustic, expected one each of mri-acoustic, hifigan"),
         (acoustic, "bundles of mri-speech: got none of hifigan"),
-        (vocoder * 2, "bundles of mri-speech: got two of hifigan, expected one each of"),
+        (vocoder * 2, "bundles of mri-speech: got two of the net hifigan, expected one each of"),
         ([*bundles, *vocoder], "bundles of mri-speech: got 3, expected one each of"),
         ([*acoustic, "--bundle", str(tmp_path / "gone")], "gone: got no such folder"),
     ]

@@ -1,1 +1,1 @@
-"""One file a system, each a plain composition of the runtime's stages."""
+"""One folder for each system; each pipeline is composed of the runtime's stages."""

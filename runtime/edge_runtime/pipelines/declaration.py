@@ -1,9 +1,8 @@
-"""What a pipeline declares of itself: its inputs, the bundles it takes, its options.
+"""The declaration of a pipeline: its inputs, the bundles it takes, its options.
 
 Plain values, without numpy: `edge-export run PIPELINE --help` is made from them, `edge-export run` and
-`reference` check what they are given against them, and a test holds them equal to the arguments of the
-pipeline's class. Every system folder has one in its ``options.py``; `edge_runtime.pipelines.registry` lists
-them.
+`reference` check their arguments against them, and a test keeps them equal to the arguments of the pipeline's
+class. Every system folder has one in its ``options.py``; `edge_runtime.pipelines.registry` lists them.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ class Option:
     Args:
         name: the argument of the pipeline's class; on the command line ``--NAME``, with hyphens.
         type: str, int, float, Path, or bool for a flag.
-        help: what it is, without the choices, the unit and the default.
-        default: of the class; None where it depends on other things, which ``help`` then says.
-        choices: the values that exist, where they can be listed.
+        help: what it means, without the choices, the unit and the default.
+        default: that of the class; None where it depends on other things, which ``help`` then explains.
+        choices: the possible values, where they can be listed.
         unit: "Hz", "frames" …; empty where there is none.
     """
 
@@ -52,7 +51,7 @@ class Option:
         return "; ".join(parts) + "."
 
     def parse(self, text: str) -> Any:
-        """The value of what was written on the command line; ConfigError where it is no such number."""
+        """The value of a text from the command line; ConfigError where it is not a number of this type."""
         if self.type not in NUMBERS:
             return self.type(text)
         try:
@@ -61,7 +60,7 @@ class Option:
             raise ConfigError(self.flag, got=repr(text), expected=NUMBERS[self.type]) from error
 
     def check(self, value: Any) -> None:
-        """Refuse a value that is none of the choices."""
+        """ConfigError for a value that is not one of the choices."""
         if self.choices and isinstance(value, str) and value not in self.choices:
             raise ConfigError(self.flag, got=repr(value), expected=self._listed())
 
@@ -71,11 +70,11 @@ class Option:
 
 @dataclass(frozen=True)
 class Input:
-    """One thing that a pipeline is run on, a file or a text; an argument of the command line.
+    """One input of a pipeline, a file or a text; a positional argument of the command line.
 
     Args:
         name: the argument of `write_result` and `write_pack` of the system.
-        help: what it may be.
+        help: what it may hold.
         type: Path for a file, str for a text.
     """
 
@@ -95,8 +94,8 @@ class Role:
 
     Args:
         name: the argument of the pipeline's class, and ROLE in ``--bundle ROLE=DIR``.
-        nets: names in a manifest that fit the role; usually one.
-        required: whether the pipeline cannot do without.
+        nets: the nets, by the name in the manifest, that fit the role; usually one.
+        required: whether the pipeline cannot run without it.
     """
 
     name: str
@@ -105,12 +104,12 @@ class Role:
 
 
 EXECUTION = (
-    Option("backend", str, "What executes the nets, see `edge-export doctor`", "onnxruntime"),
-    Option("device", str, "cpu, cuda; of coreml also gpu, ane, all", "cpu"),
-    Option("threads", int, "Processor threads; those that the backend chooses if not given"),
+    Option("backend", str, "What runs the nets, see `edge-export doctor`", "onnxruntime"),
+    Option("device", str, "cpu or cuda; with coreml also gpu, ane, all", "cpu"),
+    Option("threads", int, "Processor threads; chosen by the backend if not given"),
     Option("precision", str, "Of the artifacts", "fp32", ("fp32", "fp16")),
 )
-"""Options of every pipeline: how its nets are executed."""
+"""Options of every pipeline: how its nets are run."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,11 @@ class Declaration:
         name: PIPELINE on the command line.
         summary: one line.
         roles: the bundles it takes.
-        options: those of its own, beside `EXECUTION`.
-        inputs: what it is run on, in the order of the command line.
-        inside: argument of the class → role, for stages inside of that role's net which a reference pack
-            holds and the net does not give: functions that `edge_export` makes where it can.
+        options: its own options, in addition to `EXECUTION`.
+        inputs: its inputs, in the order of the command line.
+        inside: argument of the class → role. The argument is a function that computes a stage inside of that
+            role's net, which the net does not return but a reference pack holds; `edge_export` supplies it
+            where it can.
     """
 
     name: str
@@ -136,7 +136,7 @@ class Declaration:
 
     @property
     def all_options(self) -> tuple[Option, ...]:
-        """Its own and those of every pipeline."""
+        """Its own options and those of every pipeline."""
         return (*self.options, *EXECUTION)
 
     def option(self, name: str) -> Option | None:
@@ -147,7 +147,7 @@ class Declaration:
         """Declared name → file or text.
 
         Args:
-            given: a mapping of them, or the only one by itself.
+            given: such a mapping, or the input itself where there is only one.
 
         Raises:
             ConfigError: one is missing, or too many.

@@ -1,6 +1,6 @@
-"""The table of pipelines. A new system adds its folder's name, and nothing else here.
+"""The table of pipelines. A new system adds only its folder's name here.
 
-Importing this loads the declarations alone: no numpy, so that ``--help`` answers at once.
+Importing this loads only the declarations, not numpy, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ PIPELINES: dict[str, Declaration] = {name: declared for name, (_, declared) in _
 
 
 def get_declaration(name: str) -> Declaration:
-    """What a pipeline declares; ConfigError with the names that exist where there is none of this name."""
+    """The declaration of a pipeline; for an unknown name a ConfigError that lists the known ones."""
     if name not in PIPELINES:
         raise ConfigError("PIPELINE", got=repr(name), expected=f"one of {', '.join(PIPELINES)}")
     return PIPELINES[name]
 
 
 def get_system(name: str) -> System[Any]:
-    """The system of a pipeline, whose modules are imported now; ConfigError as `get_declaration`."""
+    """The system of a pipeline; this imports its modules. ConfigError as `get_declaration`."""
     get_declaration(name)
     system: System[Any] = import_module(f"{_HOME}.{_FOUND[name][0]}.system").SYSTEM
     return system

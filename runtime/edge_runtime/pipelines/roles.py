@@ -1,4 +1,4 @@
-"""Which bundle is for what: by the role that the user names, else by the net in its manifest."""
+"""Assigns bundles to the roles of a pipeline: by the role that the user names, else by the bundle's net."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ GivenBundles = Mapping[str, AnyBundle] | Sequence[AnyBundle | tuple[str, AnyBund
 
 
 def parse_bundles(declared: Declaration, texts: Iterable[str]) -> list[AnyBundle | tuple[str, AnyBundle]]:
-    """``--bundle`` as it was written: ``DIR`` or ``ROLE=DIR``.
+    """The values of ``--bundle``, each ``DIR`` or ``ROLE=DIR``.
 
     A text that begins with a role of the pipeline and an equals sign names that role; to open a folder of
     such a name, write ``./`` before it.
 
     Raises:
-        ConfigError: a role that the pipeline does not have, before something that is no folder.
+        ConfigError: a text with an equals sign that names neither a role of the pipeline nor a folder.
     """
     roles = {role.name for role in declared.roles}
     parsed: list[AnyBundle | tuple[str, AnyBundle]] = []
@@ -42,8 +42,8 @@ def sort_bundles(declared: Declaration, given: GivenBundles) -> dict[str, Bundle
 
     Raises:
         ConfigError: too many, too few, two for one role, an unknown role; a bundle without a role whose net
-            several roles take.
-        BundleError: a bundle that is damaged, or of a net that its role, or the pipeline, does not take.
+            fits several roles.
+        BundleError: a bundle that is damaged, or of a net that does not fit its role or the pipeline.
     """
     wanted = _wanted(declared)
     pairs = [*given.items()] if isinstance(given, Mapping) else [_pair(each) for each in given]
@@ -54,7 +54,7 @@ def sort_bundles(declared: Declaration, given: GivenBundles) -> dict[str, Bundle
         bundle = place if isinstance(place, Bundle) else open_bundle(place)
         role = _by_manifest(declared, bundle) if name is None else _by_name(declared, name, bundle)
         if role.name in found:
-            got = f"two of {bundle.manifest.net}" if name is None else f"two for {name}"
+            got = f"two of the net {bundle.manifest.net}" if name is None else f"two for {name}"
             raise ConfigError(f"bundles of {declared.name}", got=got, expected=wanted)
         found[role.name] = bundle
     for role in declared.roles:
@@ -112,7 +112,7 @@ def _by_name(declared: Declaration, name: str, bundle: Bundle) -> Role:
 
 
 def _is_told_by_net(declared: Declaration, role: Role) -> bool:
-    """Whether a bundle of the role needs no ``ROLE=``, because no other role takes its net."""
+    """Whether a bundle for the role needs no ``ROLE=``, because its net fits no other role."""
     others = {net for other in declared.roles if other != role for net in other.nets}
     return not others & set(role.nets)
 

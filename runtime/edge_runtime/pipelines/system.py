@@ -1,9 +1,9 @@
-"""A system: one pipeline with all that the commands do with it, joined in one typed object.
+"""A system: one pipeline with everything that the commands need of it, in one typed object.
 
     options.py     DECLARATION     inputs, roles of bundles, options (no numpy)
     pipeline.py    the class       takes bundles by role, options by name
-    result.py      write_result    what `edge-export run` leaves in its folder
-    pack.py        write_pack      what `edge-export reference` leaves in its folder
+    result.py      write_result    writes what `edge-export run` leaves in its folder
+    pack.py        write_pack      writes what `edge-export reference` leaves in its folder
     system.py      SYSTEM          these four, whose types must fit together
 
 `edge_runtime.pipelines.registry` finds them.
@@ -28,23 +28,23 @@ P = TypeVar("P")
 
 
 class Pipeline(Protocol):
-    """A pipeline with its nets opened: what `edge-export run` and `edge-export reference` need of it."""
+    """A pipeline with its nets opened, as `edge-export run` and `edge-export reference` use it."""
 
     def write_result(self, folder: Path, inputs: Inputs) -> Facts:
-        """Run on the inputs, fill the folder; returns what metadata.json says of it."""
+        """Run on the inputs and fill the folder; returns the entries for metadata.json."""
 
     def write_pack(self, folder: Path, inputs: Inputs) -> None:
-        """Run on the inputs, fill the folder with every stage and the instructions for who ports it."""
+        """Run on the inputs and fill the folder with every stage and instructions for porting it."""
 
 
 @dataclass(frozen=True)
 class System(Generic[P]):
-    """One pipeline and what is written of it.
+    """One pipeline, its declaration and the functions that write its results.
 
     Args:
         declaration: its inputs, roles and options.
         build: the class; takes the bundles by role, the options by name, and may take ``progress``.
-        result: (pipeline, folder, the inputs by name) → facts for metadata.json.
+        result: (pipeline, folder, the inputs by name) → entries for metadata.json.
         pack: (pipeline, folder, the inputs by name): fills the folder of a reference pack.
     """
 
@@ -55,11 +55,11 @@ class System(Generic[P]):
 
     @property
     def tells_progress(self) -> bool:
-        """Whether the class takes ``progress``, a function that is told how far long work is."""
+        """Whether the class takes ``progress``, a function that is called with the state of long work."""
         return "progress" in signature(self.build).parameters
 
     def open(self, bundles: Mapping[str, Bundle], **arguments: Any) -> Pipeline:
-        """The pipeline with bundles by role; EdgeError as its class raises it."""
+        """The pipeline with these bundles, by role; raises the EdgeErrors of its class."""
         return _Opened(self, self.build(**bundles, **arguments))
 
     def save_reference(
@@ -73,8 +73,9 @@ class System(Generic[P]):
         """Write the reference pack of an open pipeline into a new folder.
 
         Raises:
-            TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
-            EdgeError: what the inputs are refused for.
+            TargetError: ``out`` cannot be written, or exists and is not a pack, or ``overwrite`` is not
+                given.
+            EdgeError: the inputs cannot be processed.
         """
         with replace_pack(out, overwrite) as folder:
             self.pack(pipeline, folder, **self.declaration.name_inputs(inputs))

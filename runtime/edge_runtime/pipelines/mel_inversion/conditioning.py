@@ -1,8 +1,8 @@
-"""What a front end does to a signal around its transform, and how a mel's inversion undoes it.
+"""What a front end does to a signal before its transform, and how the inversion of a mel undoes it.
 
-A front end conditions the recording, ``(x − mean) · gain``, then pre-emphasises it; after the transform come
-bank, logarithm and scale. Here are the front end with its later stages cut off, which says what the truth
-would have been, and the ways back from magnitude and samples.
+A front end conditions the recording, ``(x − mean) · gain``, then applies pre-emphasis; after the transform
+follow bank, logarithm and scale. This module has front ends with the later stages removed, which give the
+true intermediate results of a recording, and the functions that undo conditioning and pre-emphasis.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd, mean_and_gain
 from edge_runtime.dsp.spectral import Array
 
-PEAK = 0.95  # of audio whose level the mel does not hold
+PEAK = 0.95  # of audio whose level is not in the mel
 
 
 @dataclass(frozen=True)
@@ -34,33 +34,33 @@ def conditioning_of(audio: Array, config: MelConfig) -> Conditioning:
 
 
 def uncompressed(config: MelConfig) -> MelConfig:
-    """The front end cut off after the bank: linear mels."""
+    """The front end without the stages after the bank: it gives linear mels."""
     return replace(config, log="none", log_gain=1.0, reference=0.0, top_db=None, scale_from=None, clip=False)
 
 
 def of_magnitude(config: MelConfig) -> MelConfig:
-    """The front end cut off after the magnitude, (bins, frames)."""
+    """The front end without the stages after the magnitude: it gives (bins, frames)."""
     return replace(uncompressed(config), n_mels=None, power=1, epsilon=0.0, spectrum_range_db=None)
 
 
 def of_plain_magnitude(config: MelConfig) -> MelConfig:
-    """The same of the signal as it stands: no conditioning, no pre-emphasis."""
+    """The front end that gives the magnitude of the signal itself: no conditioning, no pre-emphasis."""
     return replace(of_magnitude(config), standardize=False, peak=None, pre_emphasis=0.0)
 
 
 def silence(config: MelConfig) -> float:
-    """Largest value of a band in silence: a logarithm's floor, as near as float32 comes to it."""
+    """Largest value of a band in silence: the logarithm's floor, plus the rounding of float32."""
     value = float(MelFrontEnd(config).compress(np.zeros((1, 1)))[0, 0])
     return value if config.log == "none" else value + 1e-5
 
 
 def loses_level(config: MelConfig) -> bool:
-    """Whether the mel does not tell how loud the recording was."""
+    """Whether the loudness of the recording cannot be known from the mel."""
     return config.standardize or config.spectrum_range_db is not None
 
 
 def without_pre_emphasis(magnitude: Array, config: MelConfig) -> Array:
-    """(bins, frames) of the signal before ``x[n] − a · x[n−1]``: divided by the filter's response."""
+    """Magnitude (bins, frames) without pre-emphasis ``x[n] − a · x[n−1]``: divided by its response."""
     if not config.pre_emphasis:
         return magnitude
     turns = np.arange(len(magnitude)) / config.n_fft
@@ -69,7 +69,10 @@ def without_pre_emphasis(magnitude: Array, config: MelConfig) -> Array:
 
 
 def restore(samples: Array, config: MelConfig, conditioning: Conditioning | None) -> NDArray[np.float32]:
-    """Mean and level of the recording; where it is unknown, and the mel does not hold the level, a peak."""
+    """Samples (n,) with the mean and level of the recording restored.
+
+    Where the recording is unknown and the mel does not hold the level, they get the peak `PEAK`.
+    """
     values = samples.astype(np.float64)
     if config.spectrum_range_db is not None and (spread := float(values.std())):
         values *= (conditioning.deviation if conditioning else 1.0) / spread

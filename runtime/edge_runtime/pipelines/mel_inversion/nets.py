@@ -1,10 +1,10 @@
 """The two nets of mel inversion, opened from their bundles and run over whole recordings.
 
     MagnitudeNet    mel (n_mels, frames)           → magnitude (bins, frames)    net `mel-inversion`
-    PhaseNet        magnitude (bins, frames)       → samples                     net `degli`, looped
+    PhaseNet        magnitude (bins, frames)       → samples                     net `degli`, repeated
 
-Both run in chunks of frames, each with ``context_frames`` of its neighbours whose output is dropped; where
-the bundle states no context, once over everything.
+Both run in chunks of frames, each with ``context_frames`` of its neighbours, whose output is dropped; where
+the bundle states no context, they run once over the whole recording.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class MagnitudeNet:
         self._chunks = Chunks(self.net, 2, chunk_frames)
 
     def __call__(self, mel: Array, silence: float) -> NDArray[np.float32]:
-        """One magnitude; for domain "db" relative to its largest value.
+        """Mel (n_mels, frames) → magnitude (bins, frames); for domain "db" relative to its largest value.
 
-        ``silence``: a band's value in it, to fill up a mel shorter than the shortest that the net takes.
+        ``silence`` is the value of a band in silence; it pads a mel shorter than the net takes.
         """
         output = np.empty((self.front_end.stft.bins, mel.shape[1]), np.float32)
         for piece in self._chunks.plan(mel.shape[1]):
@@ -61,13 +61,13 @@ class MagnitudeNet:
             raise BundleError(
                 f"{self.net.bundle.path}: config",
                 got=f"domain {domain!r}, front end with spectrum_range_db {self.front_end.spectrum_range_db}",
-                expected="'db' where the front end normalises decibels, else 'log'",
+                expected="domain 'db' if the front end has spectrum_range_db, else 'log'",
             )
         return str(domain)
 
 
 class PhaseNet:
-    """The net `degli`: blocks that mend the phase of a spectrum, all with the same weights.
+    """The net `degli`: blocks that improve the phase of a spectrum, all with the same weights.
 
     The magnitude is scaled to the level that the net was trained at; only the phase is taken from the blocks.
     """
@@ -87,9 +87,9 @@ class PhaseNet:
         self._chunks = Chunks(self.net, 3, chunk_frames)
 
     def __call__(self, magnitude: Array, blocks: int, length: int, start: Array | None = None) -> Array:
-        """(bins, frames) → (length,) after so many blocks.
+        """Magnitude (bins, frames) → samples (length,), after ``blocks`` blocks.
 
-        ``start``: the spectrum to begin from, with that magnitude; by default of zero phase.
+        ``start``, complex (bins, frames), is the spectrum to begin with; by default it has zero phase.
         """
         loudness = float(np.sqrt(np.mean(np.square(magnitude, dtype=np.float64))))
         gain = self.level / loudness if loudness else 1.0
@@ -101,7 +101,7 @@ class PhaseNet:
         return self.stft.inverse(_with_magnitude(spectrum, magnitude), length)
 
     def block(self, spectrum: Array, magnitude: Array) -> Array:
-        """One block, on complex spectra (bins, frames)."""
+        """One block: complex spectrum and magnitude, both (bins, frames) → the next spectrum."""
         if self.graph == "block":
             return self._run({"spectrum": spectrum}, magnitude)
         y = _with_magnitude(spectrum, magnitude)
@@ -119,7 +119,7 @@ class PhaseNet:
 
 
 def _degli_config(bundle: Bundle) -> Mapping[str, Any]:
-    """The manifest's `config`, which must say how the host takes part."""
+    """The manifest's `config`, which must say which part of a block the pipeline computes itself."""
     config = bundle.manifest.config
     if bundle.manifest.net != PHASE_NET:
         raise BundleError(
@@ -140,9 +140,9 @@ def _degli_config(bundle: Bundle) -> Mapping[str, Any]:
 
 
 def _degli_framing(config: Mapping[str, Any], front_end: MelConfig, bundle: Bundle) -> StftConfig:
-    """The transform of the block, which must frame as the mel does; paddings may differ.
+    """Framing of the block's transform, which must be that of the mel; the padding may differ.
 
-    At another sample rate the shapes would fit, but the phases of other speech would come out.
+    At another sample rate the shapes would fit, but the net was trained on the phases of other frequencies.
     """
     framing = StftConfig(
         config["n_fft"], config["hop_length"], config["win_length"], padding=config["padding"]
@@ -152,19 +152,19 @@ def _degli_framing(config: Mapping[str, Any], front_end: MelConfig, bundle: Bund
         raise ConfigError(
             str(bundle.path),
             got=f"DeGLI with {framing_text(framing)} at {config['sample_rate']} Hz",
-            expected=f"{framing_text(front_end.stft)} at {front_end.sample_rate} Hz, as the front end has it",
-            cause="choose another front end, or a DeGLI that was trained on this framing",
+            expected=f"{framing_text(front_end.stft)} at {front_end.sample_rate} Hz, as in the front end",
+            cause="choose another front end, or a DeGLI that was trained with this framing",
         )
     return framing
 
 
 def framing_text(config: StftConfig) -> str:
-    """As it is said in sentences."""
+    """The framing in words, for sentences."""
     return f"n_fft {config.n_fft}, hop {config.hop_length}, window {config.win_length}"
 
 
 def _with_magnitude(spectrum: Array, magnitude: Array) -> Array:
-    """P_A: the phase of a spectrum with a magnitude; 0 where the spectrum has no phase."""
+    """P_A: the phase of a spectrum with another magnitude; 0 where the spectrum is 0."""
     size = np.abs(spectrum)
     factor = np.divide(magnitude, size, out=np.zeros_like(size), where=size > 0)
     return np.asarray(spectrum * factor)
@@ -179,7 +179,7 @@ class Chunks:
     """The runs of a net over the frames of a recording.
 
     Args:
-        net: its manifest states the context, or none where a frame depends on the whole recording.
+        net: its manifest states the context; no context means that a frame depends on the whole recording.
         axis: of the (first) input on which frames are counted.
         chunk_frames: most frames per run.
     """
@@ -192,11 +192,13 @@ class Chunks:
         self._longest = min(chunk_frames, admitted.high or chunk_frames)
         if not self._only and self._context is not None and self._longest <= 2 * self._context:
             raise ConfigError(
-                "chunk_frames", got=str(chunk_frames), expected=f"more than {2 * self._context}"
+                "chunk_frames",
+                got=str(chunk_frames),
+                expected=f"more than {2 * self._context}, twice the net's context",
             )
 
     def plan(self, frames: int) -> Iterator[Piece]:
-        """Every frame once, each with its context."""
+        """The runs, which together give every frame once, each with its context."""
         if self._context is not None:
             sizes = self._only or range(self._low, self._longest + 1)
             return map(Piece, plan_chunks(frames, self._context, sizes))
@@ -222,7 +224,7 @@ class Piece:
 
     @property
     def kept(self) -> slice:
-        """Frames of the recording that it gives."""
+        """The frames of the recording that this run gives."""
         return slice(self.chunk.first, self.chunk.last)
 
     @property
@@ -231,7 +233,7 @@ class Piece:
         return slice(self.chunk.first - self.chunk.start, self.chunk.last - self.chunk.start)
 
     def cut(self, values: Array, silence: float) -> Array:
-        """(…, frames) of the recording → what the run takes; what the recording lacks is silence."""
+        """(…, frames) of the recording → the frames that the run takes, padded with silence where needed."""
         part = values[..., self.chunk.start : self.chunk.stop]
         missing = self.chunk.stop - self.chunk.start - part.shape[-1]
         if not missing:

@@ -1,4 +1,4 @@
-"""What the pipeline `mel-inversion` declares of itself."""
+"""The declaration of the pipeline `mel-inversion`."""
 
 from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 
@@ -11,16 +11,16 @@ DECLARATION = Declaration(
         Role("degli", ("degli",), required=False),
     ),
     options=(
-        Option("preset", str, "The front end, where no bundle says it"),
+        Option("preset", str, "The front end, where no bundle states it"),
         Option(
             "phase",
             str,
-            "How the phase is found; fgla, or degli with its bundle, if not given",
+            "How the phase is found; degli with its bundle, else fgla, if not given",
             choices=("gla", "fgla", "agla", "admm", "degli"),
         ),
-        Option("iterations", int, "Of the phase; 64, of degli 10, if not given"),
+        Option("iterations", int, "Iterations of the phase step; 64, with degli 10, if not given"),
         Option("updates", int, "Multiplicative updates of the pseudo-inverse", 50),
-        Option("momentum", float, "Of fgla and agla", 0.99),
+        Option("momentum", float, "Momentum of fgla and agla", 0.99),
         Option("linear", bool, "The .npy is a linear mel, without logarithm", False),
         Option("chunk_frames", int, "Most frames per run of a net", 512),
     ),

@@ -1,10 +1,10 @@
-"""The reference pack of mel inversion: every stage, for who ports it to another language.
+"""The reference pack of mel inversion: every stage, for developers of a port.
 
 Griffin-Lim from zero phase cannot be checked number by number: the first transform has bins that are zero
-but for rounding, whose phase is noise, and float32 leaves float64 by 1e-3 of the peak within an iteration, by
-0.1 within 64. From random phases it stays within 1e-5 over the first few and 1e-3 over 16 (measured on
-speech). So the pack's iterations start from phases that are part of it; the result of the pipeline itself is
-there to be listened to.
+but for rounding, so that their phase is noise; float32 and float64 then differ by 1e-3 of the peak after one
+iteration and by 0.1 after 64. From random phases they differ by at most 1e-5 in the first few iterations and
+1e-3 in 16 (measured on speech). So the pack's iterations start from phases that are part of it; the result of
+the pipeline itself is included for listening.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _FILES = {
     "wav": "the last of them, mean and level of the recording restored",
 }
 _STEPS = [
-    "Undo scale and logarithm of mel.npy, and set to 0 what stands at their floor: linear_mel.npy. Compare "
-    "first: a wrong logarithm shows here.",
+    "Undo scale and logarithm of mel.npy, and set values at the logarithm's floor to 0: linear_mel.npy. "
+    "Compare first: a wrong logarithm shows here.",
     "Multiply by the pseudo-inverse of the filter bank A, raise to 1e-10, then repeat `updates` times "
     "q = q · (Aᵀ m) / (Aᵀ A q); the root of it where the front end has power 2; the decibels undone where it "
     "has spectrum_range_db: estimate.npy.",
@@ -60,18 +60,18 @@ _STEPS = [
     "deviation is set first; of a mel whose level is lost the peak is 0.95.",
     "Stop at the first array that differs by more than 1e-3 (`edge-export check` exits with 1 then); the "
     "arrays before it are right.",
-    f"{PREDICTION} is the pipeline's own result, from zero phase and after all `iterations`, to be listened "
-    "to. Rounding decides the phase of bins that are zero but for it, so no port has the same samples.",
+    f"{PREDICTION} is the pipeline's own result, from zero phase and after all `iterations`, for listening. "
+    "Rounding decides the phase of bins that would otherwise be zero, so no port gives the same samples.",
 ]
 
 
 def write_pack(pipeline: MelInversion, folder: Path, source: Path) -> None:
-    """Fill a folder with every stage, computed in float64 where no net is, and JSON.
+    """Fill a folder with every stage, computed in float64 except by the nets, and JSON.
 
     Args:
-        pipeline: what inverts.
+        pipeline: computes the stages.
         folder: an empty one.
-        source: an audio file – its samples are then part of the pack – or a mel, a .npy file.
+        source: a mel, a .npy file, or an audio file, whose samples then become part of the pack.
 
     Raises:
         EdgeError: as `MelInversion.process_file`.
@@ -162,7 +162,7 @@ def _write_instructions(
 
 
 def _magnitude(pipeline: MelInversion) -> str:
-    """The step that a net may take."""
+    """The instruction for the step from mel to magnitude."""
     if pipeline.net is None:
         return "Without a net for the magnitude, magnitude.npy is estimate.npy."
     steepness = (pipeline.front_end.spectrum_range_db or 0.0) / 20
@@ -172,7 +172,7 @@ def _magnitude(pipeline: MelInversion) -> str:
 
 
 def _iteration(pipeline: MelInversion) -> str:
-    """What one iteration does; P_A gives a spectrum the target's magnitude."""
+    """The instruction for one iteration; P_A gives a spectrum the target's magnitude."""
     if pipeline.degli:
         ending = "X = the net's next_spectrum of (X, A)"
         if pipeline.degli.graph == "net":

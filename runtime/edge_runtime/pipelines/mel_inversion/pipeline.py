@@ -1,27 +1,29 @@
-"""Mel → magnitude → audio: at once without any model, better with a net for either step.
+"""Mel → magnitude → audio: without any model, or better with a net for either step.
 
     mel (n_mels, frames)          of a recording, or a .npy in the unit of the front end
       │ pseudo-inverse and multiplicative updates (`edge_runtime.dsp.magnitude`), or the net `mel-inversion`
     magnitude (bins, frames)      of the signal as the front end conditioned it
-      │ pre-emphasis divided out, frames laid as the phase step counts them
+      │ pre-emphasis divided out, frames added as the padding of the phase step needs
     target (bins, frames + a few)
       │ Griffin-Lim and its relatives (`edge_runtime.dsp.griffin_lim`), or blocks of the net `degli`
     samples (n,)                  cut to the recording, at its level
 
-The whole recording goes through at once, so nothing drifts and no joint clicks. The net `mel-inversion` runs
-in chunks of frames, each with ``context_frames`` of its neighbours whose output is dropped: what comes out is
-that of one run. Where every frame depends on all (U-nets, min-max normalisation) the bundle states no context
-and the net runs once. Griffin-Lim works on the whole target. A DeGLI block is computed for the whole target
-before the next begins: the net in chunks as above; STFT(ISTFT(·)) here where the graph is the net alone
-(`graph` "net"), inside of the graph where it is the block ("block").
+The recording is processed as a whole, so nothing drifts and there are no clicks at joints. The net
+`mel-inversion` runs in chunks of frames, each with ``context_frames`` of its neighbours, whose output is
+dropped: the result equals one run. Where every frame depends on all frames (U-nets, min-max normalisation)
+the bundle states no context and the net runs once. Griffin-Lim works on the whole target. A DeGLI block is
+computed for the whole target before the next begins, its net in chunks as above; STFT(ISTFT(·)) is computed
+here where the graph holds the net only (`graph` "net"), inside of the graph where it holds the whole block
+("block").
 
 Alignment: frame m of a front end is centred on sample ``n_fft // 2 - pad + m · hop``. Griffin-Lim takes the
-front end's own padding, but for "none": there an end that is seen through part of a window only would be
-faded or blown up. It, and a DeGLI of another padding, get frames that are centred elsewhere: frames are
+front end's own padding, except "none", with which the ends, covered by part of a window only, would be faded
+or amplified. There, and for a DeGLI with another padding, the frames' centres do not match: frames are
 mirrored beyond both ends until the recording is covered, and the samples outside of it are cut off.
 
-Level: what the front end's conditioning took away (mean, deviation, peak) is given back where the recording
-is known. Of a mel alone it is lost: `standardize` and `spectrum_range_db` then give a peak of 0.95.
+Level: what the front end's conditioning removed (mean, deviation, peak) is restored where the recording is
+known. From a mel alone it cannot be; with `standardize` or `spectrum_range_db` the result then has a peak of
+0.95.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class MelInversionResult:
     )
     target: Array  # (bins, frames + a few): magnitude of the signal itself, as the phase step takes it
     samples: NDArray[np.float32]  # (n,)
-    level_known: bool  # False: the mel does not hold it, the peak is 0.95
+    level_known: bool  # False: the level is not in the mel, the peak is 0.95
 
 
 class MelInversion:
@@ -89,14 +91,14 @@ class MelInversion:
     Args:
         bundle: of the `mel-inversion` net, for the magnitude; None for pseudo-inverse and updates.
         degli: bundle of the `degli` net, for the phase; None for the Griffin-Lim family.
-        preset: name in `PRESETS` of the front end, or a configuration, where no `mel-inversion` bundle says
+        preset: the front end, a name in `PRESETS` or a configuration, where no `mel-inversion` bundle states
             it.
         phase: "fgla", "gla", "agla", "admm" (see `edge_runtime.dsp.griffin_lim`) or "degli"; by default
             "degli" with its bundle, else "fgla".
         iterations: of the phase step; 64 of the Griffin-Lim family or 10 blocks of DeGLI by default.
         updates: multiplicative updates of the estimate, 0 for the pseudo-inverse alone.
         momentum: of fgla and agla; the others have none.
-        linear: mels that are given are linear, without the logarithm and scale of the front end.
+        linear: mels given to the pipeline are linear, without the logarithm and scale of the front end.
         backend, device, threads: what executes the nets: a name in `edge_runtime.backends`, or a `Backend`.
         precision: of the artifacts, "fp32" or "fp16".
         chunk_frames: most frames per run of a net that takes any number; memory grows with it.
@@ -105,6 +107,11 @@ class MelInversion:
         ConfigError: options that contradict each other, or a front end that cannot be inverted.
         BundleError: a damaged bundle, or one of another net.
         BackendError: the backend cannot run here.
+
+    >>> pipeline = MelInversion(preset="mel-inversion", iterations=2, updates=0)
+    >>> mel = pipeline.mel(np.sin(np.arange(4096) / 5))
+    >>> mel.shape, pipeline.invert(mel).samples.shape
+    ((80, 17), (4096,))
     """
 
     def __init__(
@@ -142,12 +149,12 @@ class MelInversion:
 
     @property
     def sample_rate(self) -> int:
-        """Of the audio that comes out, Hz."""
+        """Sample rate of the result, Hz."""
         return self.front_end.sample_rate
 
     @property
     def executed_by(self) -> str:
-        """What computed each of the two steps."""
+        """What computes each of the two steps, in words."""
         magnitude = self.net.net.detail if self.net else f"pseudo-inverse, {self.updates} updates, numpy"
         phase = self.degli.net.detail if self.degli else "numpy"
         return f"magnitude: {magnitude}; phase: {self.iterations} iterations of {self.phase}, {phase}"
@@ -157,7 +164,7 @@ class MelInversion:
         return np.asarray(self._mel(np.asarray(audio), "float32"), np.float32)
 
     def process(self, audio: ArrayLike) -> MelInversionResult:
-        """Audio → mel → audio, as long and as loud as what was given.
+        """Audio (samples,) at `sample_rate` → mel → audio of the same length and loudness.
 
         Raises:
             InputError: not one channel of finite floats, or too short for one frame.
@@ -169,28 +176,28 @@ class MelInversion:
         """Audio of a mel.
 
         Args:
-            mel: (n_mels, frames), as `mel` gives it; linear where the pipeline was told so.
+            mel: (n_mels, frames), as `mel` gives it; linear mels where the pipeline has ``linear``.
 
         Returns:
-            Stages and samples: as many as the frames cover, hop · frames for HiFi-GAN's padding,
-            hop · (frames − 1) for centred frames.
+            Stages and samples. The samples are those that the frames cover: hop · frames with HiFi-GAN's
+            padding, hop · (frames − 1) with centred frames.
 
         Raises:
-            InputError: another shape, values that are not finite, or that no such mel has.
+            InputError: another shape, values that are not finite, or values impossible in such a mel.
         """
         return self._invert(self._as_the_front_end(np.asarray(mel)), None, "float32")
 
     def linear_mel(self, mel: Array) -> Array:
-        """The mel before scale and logarithm; what stands at their floor is silence, not that value."""
+        """The mel before scale and logarithm, both (n_mels, frames); values at the floor become 0."""
         linear = linear_mel(mel, self.front_end)
         return np.where(mel <= self._silence, linear.dtype.type(0), linear)
 
     def read_source(self, path: str | os.PathLike[str], dtype: str = "float32") -> tuple[Array, Audio | None]:
-        """The mel in a .npy file as the front end would have given it, or of an audio file, and that audio.
+        """The mel (n_mels, frames) in a .npy file, or of an audio file, and the audio of the latter.
 
         Raises:
-            InputError: the file is refused, by its name.
-            ConfigError: a .npy of which nobody said what front end made it.
+            InputError: the file cannot be processed; the error names it.
+            ConfigError: a .npy file, and neither a bundle nor ``preset`` says which front end made it.
         """
         if Path(path).suffix.lower() != ".npy":
             audio = read_audio(path, self.sample_rate)
@@ -199,9 +206,9 @@ class MelInversion:
         if not self.front_end_is_given:
             raise ConfigError(
                 "--preset",
-                got="none for a mel in a file",
-                expected=f"the front end that made it, one of {', '.join(PRESETS)}",
-                cause="or a bundle of the net mel-inversion, which says it",
+                got="no front end for a mel in a file",
+                expected=f"the one that made it, one of {', '.join(PRESETS)}",
+                cause="a bundle of the net mel-inversion would state it too",
             )
         mel = read_array(path)
         with pack.naming(path):
@@ -210,21 +217,22 @@ class MelInversion:
     def process_file(
         self, path: str | os.PathLike[str], dtype: str = "float32"
     ) -> tuple[MelInversionResult, Audio | None]:
-        """`process` or `invert` of a file, and the recording that was in it; refusals name the file.
+        """`process` or `invert` of a file, and its audio where it is an audio file; errors name the file.
 
-        ``dtype``: in which everything is computed where no net is; reference packs take float64.
+        ``dtype``, "float32" or "float64" (reference packs), is the precision of all but the nets. The stages
+        have the shapes of `MelInversionResult`, samples (n,) among them.
         """
         mel, audio = self.read_source(path, dtype)
         with pack.naming(path):
             return self._invert(mel, None if audio is None else audio.samples, dtype), audio
 
     def measure(self, audio: ArrayLike, result: MelInversionResult) -> dict[str, dict[str, float]]:
-        """How near a result came to its recording, (samples,): figures of `edge_runtime.dsp.quality`.
+        """How near a result is to its recording (samples,), by the measures of `edge_runtime.dsp.quality`.
 
         Returns:
-            "estimate" and "magnitude" against the magnitude of the recording as the front end conditioned it,
-            "result" the magnitudes of the two signals themselves, each with `si_ssdr_db`,
-            `spectral_convergence`, `spectral_convergence_db` and `log_spectral_distance_db`.
+            "estimate" and "magnitude" compare these stages with the magnitude of the recording as the front
+            end conditioned it, "result" compares the magnitudes of the two signals themselves; each holds
+            `si_ssdr_db`, `spectral_convergence`, `spectral_convergence_db` and `log_spectral_distance_db`.
         """
         samples = np.asarray(audio)
         truth = MelFrontEnd(of_magnitude(self.front_end))(samples)
@@ -238,7 +246,7 @@ class MelInversion:
         }
 
     def spectrum(self, samples: ArrayLike) -> Array:
-        """Magnitude (bins, frames) of a signal in the framing of the front end, for pictures."""
+        """Magnitude (bins, frames) of a signal (samples,) in the framing of the front end, for pictures."""
         signal = np.asarray(samples)
         missing = max(0, self.front_end.min_samples - signal.size)
         return MelFrontEnd(of_plain_magnitude(self.front_end))(np.pad(signal, (0, missing)))
@@ -249,8 +257,9 @@ class MelInversion:
         """Write the pack of a file, see `edge_runtime.pipelines.mel_inversion.pack`; returns ``out``.
 
         Raises:
-            TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
-            EdgeError: what the file is refused for.
+            TargetError: ``out`` cannot be written, or exists and is not a pack, or ``overwrite`` is not
+                given.
+            EdgeError: the file cannot be processed.
         """
         return get_system("mel-inversion").save_reference(self, out, overwrite=overwrite, source=path)
 
@@ -260,7 +269,7 @@ class MelInversion:
         return MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)
 
     def _as_the_front_end(self, mel: Array) -> Array:
-        """A mel that was given, in the unit of the front end; refused where it is of another kind."""
+        """A mel from outside, in the unit of the front end; InputError where its values cannot be such."""
         if not self.linear or self.front_end.log == "none":
             _check_is_compressed(mel, self.front_end)
             linear_mel(mel, self.front_end)  # checks it
@@ -291,9 +300,9 @@ class MelInversion:
     def reconstruct(
         self, target: Array, length: int, iterations: int | None = None, start: Array | None = None
     ) -> Array:
-        """The phase step: magnitude (bins, frames) in its layout → (length,) samples as conditioned.
+        """The phase step: target (bins, frames) → samples (length,), still conditioned.
 
-        ``start``: complex, the target with the phase to begin from; by default zero.
+        ``start``, complex (bins, frames), is the target with the phase to begin with; by default zero phase.
         """
         count = self.iterations if iterations is None else iterations
         total = self.frames.offset + length
@@ -321,7 +330,7 @@ class MelInversion:
 
 
 class FrameLayout:
-    """How the frames of a front end become frames of the phase step.
+    """Turns the frames of a front end into frames of the phase step.
 
     Args:
         front_end: framing of the mel.
@@ -339,20 +348,20 @@ class FrameLayout:
         self.offset = self.before * self._hop - ahead  # samples before the recording
 
     def natural_length(self, frames: int) -> int:
-        """Samples that so many frames cover, `InputError` if none."""
+        """Number of samples that so many frames cover; `InputError` if there are none."""
         config = self._config
         covered = config.n_fft + (frames - 1) * self._hop - 2 * config.pad
         if covered < 1:
-            raise InputError("mel", got=f"{frames} frame", expected="at least 2, which enclose samples")
+            raise InputError("mel", got=f"{frames} frame", expected="at least 2, so that samples lie between")
         return covered
 
     def lay_out(self, magnitude: Array, length: int) -> Array:
-        """(bins, frames) → the same, frames mirrored at both ends until ``length`` samples are covered."""
+        """(bins, frames) → (bins, more), mirrored at both ends until ``length`` samples are covered."""
         frames = magnitude.shape[1]
         phase = self.phase
         needed = max(
-            1 + (self.offset + length + 2 * phase.pad - phase.n_fft) // self._hop,  # those that cover it all
-            1 + -(-phase.min_samples // self._hop),  # those whose audio can be transformed again
+            1 + (self.offset + length + 2 * phase.pad - phase.n_fft) // self._hop,  # to cover all samples
+            1 + -(-phase.min_samples // self._hop),  # to be long enough for another transform
         )
         after = max(0, needed - frames - self.before)
         return np.ascontiguousarray(np.pad(magnitude, ((0, 0), (self.before, after)), mode="symmetric"))
@@ -387,14 +396,14 @@ def _check_phase(phase: str | None, has_degli: bool) -> Algorithm | Literal["deg
         raise ConfigError(
             "phase",
             got=f"{phase} with a bundle of the net degli",
-            expected="degli",
-            cause="leave one of them out",
+            expected="phase degli with it",
+            cause="leave out the phase or the bundle",
         )
     if not has_degli and found == "degli":
         raise ConfigError(
             "phase",
             got="degli without a bundle of that net",
-            expected="its bundle (--bundle), or fgla, gla, agla, admm, which need none",
+            expected="its bundle (--bundle), or one of fgla, gla, agla, admm, which need none",
         )
     return found
 
@@ -414,7 +423,7 @@ def _check_momentum(momentum: float) -> float:
 
 
 def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -> MelConfig:
-    """The front end of the net, of the option, or the default one, if it can be inverted."""
+    """The front end of the net, else of the option, else the default; ConfigError if it has no inverse."""
     if preset is not None and not isinstance(preset, MelConfig) and preset not in PRESETS:
         raise ConfigError("preset", got=repr(preset), expected=f"one of {', '.join(PRESETS)}")
     asked = PRESETS[preset] if isinstance(preset, str) else preset
@@ -422,8 +431,8 @@ def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -
         raise ConfigError(
             "preset",
             got=f"{preset if isinstance(preset, str) else 'another one'} with a bundle of the net {NET}",
-            expected="none",
-            cause="the bundle says which mel its net was trained on",
+            expected="no preset with such a bundle",
+            cause="the bundle states the mel that its net was trained on",
         )
     config = of_net or asked or PRESETS[DEFAULT_FRONT_END]
     if not Stft(config.stft).covers_every_sample:
@@ -431,7 +440,7 @@ def _check_front_end(of_net: MelConfig | None, preset: str | MelConfig | None) -
             "hop_length",
             got=f"{config.hop_length} samples with a window of {config.win_length}",
             expected="less than the window",
-            cause="frames leave gaps (no overlap-add gives every sample), so this front end has no inverse",
+            cause="the windows leave samples out, so this front end has no inverse",
         )
     return config
 
@@ -449,6 +458,6 @@ def _check_is_compressed(mel: Array, config: MelConfig) -> None:
         raise InputError(
             "mel",
             got=f"values from {lowest:.4g} to {highest:.4g}, none negative and most near 0",
-            expected="the logarithm of the front end",
+            expected="logarithms, as the front end gives them",
             cause="these look like a linear mel: pass linear (--linear)",
         )

@@ -1,10 +1,10 @@
-"""What ``edge-export run mel-inversion`` writes: the audio, its stages, pictures of them, and their figures.
+"""What ``edge-export run mel-inversion`` writes: the audio, its stages, pictures of them, and measures.
 
 prediction.wav    the result, 16 bits; float32 where it exceeds full scale
 mel.npy           (n_mels, frames), in the unit of the front end
 magnitude.npy     (bins, frames), of the signal as the front end conditioned it
 mel.png  magnitude.png  prediction.png    low frequencies at the bottom; the last two over 80 dB
-metrics.json      where the input was audio: how near magnitude and result came to it
+metrics.json      where the input was audio: how near the magnitude and the result are to it
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RANGE_DB = 80.0  # of the pictures
 
 
 def write_result(pipeline: MelInversion, folder: Path, source: Path) -> dict[str, Any]:
-    """Run the pipeline on a file; returns what metadata.json says of it."""
+    """Run the pipeline on a file and fill the folder; returns the entries for metadata.json."""
     result, audio = pipeline.process_file(source)
     encoding: Subtype = "pcm16" if np.abs(result.samples).max() <= 1 else "float32"
     write_wav(folder / "prediction.wav", result.samples, pipeline.sample_rate, encoding)
@@ -47,7 +47,7 @@ def write_result(pipeline: MelInversion, folder: Path, source: Path) -> dict[str
         "iterations": pipeline.iterations,
         "updates": pipeline.updates,
         "encoding": encoding,
-        "level": "of the mel" if result.level_known else "unknown to the mel: the peak is 0.95",
+        "level": "of the mel" if result.level_known else "not in the mel: the peak is 0.95",
         "front_end": pipeline.front_end.to_json(),
     }
 

@@ -1,4 +1,4 @@
-"""The pipeline with its declaration and what is written of it."""
+"""The pipeline, its declaration and the functions that write its results."""
 
 from edge_runtime.pipelines.mel_inversion.options import DECLARATION
 from edge_runtime.pipelines.mel_inversion.pack import write_pack

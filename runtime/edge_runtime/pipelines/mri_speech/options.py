@@ -1,4 +1,4 @@
-"""What the pipeline `mri-speech` declares of itself."""
+"""The declaration of the pipeline `mri-speech`."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ DECLARATION = Declaration(
             "full",
             ("full", "window"),
         ),
-        Option("window", int, "Frames of a window; those of the training if not given"),
-        Option("step", int, "Frames from window to window; 1 if not given"),
+        Option("window", int, "Frames in a window; as in training if not given"),
+        Option("step", int, "Frames from one window to the next; 1 if not given"),
         Option("mask", str, "Darken lip, tongue, or a polygon (see `edge-export data mask --help`)"),
-        Option("alpha", float, "Intensity that the mask leaves, 0 to 1; 0.1 if not given"),
+        Option("alpha", float, "Part of the intensity that the mask leaves, 0 to 1; 0.1 if not given"),
         Option("scaler", Path, "scaler.json of the data, where the bundle holds none"),
-        Option("max_frames", int, "Frames used of the video"),
+        Option("max_frames", int, "Most frames of the video to use"),
     ),
     inside={"features": "acoustic"},
 )

@@ -26,18 +26,18 @@ _DESCRIPTION = (
 def write_pack(pipeline: MriSpeech, folder: Path, source: Path) -> None:
     """Fill a folder with every stage of a video.
 
-    video.npy (T, H, W), the pictures on the mel's clock; frames.npy (T, S, S), what the net sees; mask.npy
-    (S, S) where there is one; features.npy (T, C) where `MriSpeech.features` tells; mel_standardised.npy,
+    video.npy (T, H, W), the pictures at the mel's frame rate; frames.npy (T, S, S), the net's input; mask.npy
+    (S, S) where there is one; features.npy (T, C) where the pipeline has `features`; mel_standardised.npy,
     mel_db.npy and mel_log.npy, (T, n_mels) each; wav.npy (T · hop_length,); generated.wav, metadata.json and
     the instructions.
 
     Raises:
-        InputError: the video is refused, by its name.
+        InputError: the video cannot be processed; the error names it.
     """
     with pack.naming(source), open_video(source) as reader:
         pictures = [*pipeline.on_clock(reader)]
         if not pictures:
-            raise InputError("frames", got="none", expected="at least one")
+            raise InputError("frames", got="no frame", expected="at least one")
         video = np.stack(pictures)
         result = pipeline.process(video)
         fps = reader.fps
@@ -97,7 +97,7 @@ def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: 
     meanings = {
         "video": f"pictures at {made_by.clock:.6g} per second, as they were decoded",
         "frames": "pictures as the net sees them, 0 to 1",
-        "mask": "what each pixel of frames.npy was multiplied by",
+        "mask": "the factor by which each pixel of frames.npy was multiplied",
         "features": "inside of mri-acoustic: the mean of the last map of each picture, its LSTM's input",
         "mel_standardised": "the mri-acoustic net's output, standard deviations of each band",
         "mel_db": "mel power spectrogram, dB: mel_standardised * mel_std + mel_mean (metadata.json)",
@@ -110,7 +110,7 @@ def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: 
     }[made_by.scaling]
     once = "Feed frames.npy to mri-acoustic as (1, T, 1, S, S); compare with mel_standardised.npy."
     averaged = (
-        f"Feed windows of {made_by.window} frames, one every {made_by.step} and one against the end, to "
+        f"Feed windows of {made_by.window} frames, one every {made_by.step} and one at the end, to "
         "mri-acoustic as (n, window, 1, S, S); average where they overlap; compare with mel_standardised.npy."
     )
     steps = [
@@ -122,7 +122,7 @@ def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: 
         "Keep the largest absolute difference at or below 1e-3 (`edge-export check` exits with 1 otherwise).",
     ]
     if "mask" in arrays:
-        steps.insert(1, "frames.npy is that times mask.npy.")
+        steps.insert(1, "Multiply by mask.npy: this is frames.npy.")
     files = {
         f"{stage}.npy": f"{values.shape} {values.dtype}, {meanings[stage]}"
         for stage, values in arrays.items()
@@ -130,7 +130,7 @@ def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: 
     files |= {"generated.wav": "wav.npy as a 16-bit file", "metadata.json": "settings, shapes, value ranges"}
     pack.write_instructions(
         folder,
-        "the way from rtMRI video to speech",
+        "the pipeline from rtMRI video to speech",
         _DESCRIPTION,
         steps,
         files,

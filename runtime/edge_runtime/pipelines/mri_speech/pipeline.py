@@ -1,20 +1,20 @@
 """rtMRI video → mel spectrogram → speech, with the `mri-acoustic` and `hifigan` nets.
 
     video      → `edge_runtime.media.video`        frames (T, S, S) in 0 … 1 at the mel's rate
-    frames     → mask, if one is asked for   the same, an articulator darkened
+    frames     → mask, if there is one       the same, an articulator darkened
     frames     → mri-acoustic                (T, n_mels), standard deviations of each band
     · std + mean                             (T, n_mels), dB of a power: STEM_mel.npy
     ln max(10^(dB / 10), 1e-5)               (T, n_mels): STEM_mel_log.npy
     transposed → hifigan                     (T · hop_length,) samples: STEM_generated.wav
 
-Mode "full" runs the net once over the whole video, as the origin does: every mel frame may depend on every
+Mode "full" runs the net once over the whole video, as mri2speech does: every mel frame may depend on every
 picture, and memory grows with the video. Mode "window" runs it over overlapping windows as long as those of
 its training, one every `step` frames, and averages where they overlap: a mel frame then depends on window − 1
-pictures to each side, and memory is constant, because frames, mels and samples pass through as a stream.
+pictures on each side, and memory is constant, because frames, mels and samples are streamed.
 
-The mask is drawn on pixels of the video and reduced as its frames are; it multiplies what the net would see,
-after scaling: where frames are scaled to their own range (min-max), that of the unmasked frame counts, so
-that a mask changes nothing outside of it.
+The mask is drawn on the pixels of the video and reduced as its frames are; it multiplies the net's input,
+after scaling: where frames are scaled to their own range (min-max), the range is that of the unmasked frame,
+so that nothing changes outside of the mask.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Mode = Literal["full", "window"]
 Rows = NDArray[np.float32]
 
 NET = "mri-acoustic"
-LOUDEST = HIGHEST * 10 / np.log(10)  # dB; beyond it the vocoder refuses a mel
+LOUDEST = HIGHEST * 10 / np.log(10)  # dB; the vocoder refuses a louder mel
 LOG_FLOOR = 1e-5  # of the power that enters the vocoder's logarithm: -50 dB
 RUN_FRAMES = 32  # pictures per run of the net in window mode; memory grows with it
 
@@ -71,22 +71,22 @@ class MriSpeech:
     Args:
         acoustic, vocoder: bundles of `mri-acoustic` and `hifigan`, folders or open bundles.
         mode: "full" or "window", see above.
-        window: pictures of a window, in mode "window"; those of the net's training if not given.
-        step: pictures from one window to the next; 1 averages most.
+        window: pictures in a window, in mode "window"; as in the net's training if not given.
+        step: pictures from one window to the next; 1, the default, averages most.
         mask: an articulator ("lip", "tongue") or a polygon to darken, see
             `edge_runtime.media.masks.parse_mask`.
         alpha: intensity that remains under the mask, 0 hides, 1 changes nothing.
-        scaler: the data set's scaler.json, where the bundle holds no mean and deviation of the mel; it
-            takes the place of those of the bundle.
-        max_frames: frames, on the mel's clock, that are used of a video.
+        scaler: the data set's scaler.json, with the mean and deviation of the mel; it replaces those in the
+            bundle and is needed where the bundle has none.
+        max_frames: most frames of a video, at the mel's rate, that are used.
         backend, device, threads, precision: what executes the nets, see `edge_runtime.pipelines.bundle_net`.
-        progress: is told in one line how far long work is.
-        features: frames (T, S, S) → what they become inside of the acoustic net (T, C), where somebody can
-            tell; reference packs hold it.
+        progress: called with one line on the state of long work.
+        features: function from frames (T, S, S) to features inside of the acoustic net (T, C), for reference
+            packs; None where it is not available.
 
     Raises:
         ConfigError: options that are impossible or contradict each other.
-        InputError: a mask or a scaler that is refused.
+        InputError: not a valid mask or scaler.
         BundleError: a bundle that is damaged or of another net; two that do not fit together.
         BackendError: the backend cannot run here.
     """
@@ -141,16 +141,16 @@ class MriSpeech:
 
     @property
     def clock(self) -> float:
-        """Frames per second that net and vocoder work at."""
+        """Frame rate of the mel, 1/s."""
         return self.front_end.sample_rate / self.front_end.hop_length
 
     @property
     def sample_rate(self) -> int:
-        """Of the speech, Hz."""
+        """Sample rate of the speech, Hz."""
         return self.vocoder.sample_rate
 
     def mask_weights(self, height: int, width: int) -> Rows | None:
-        """(S, S) that prepared frames of a video of this size are multiplied by; None without a mask."""
+        """(S, S) by which prepared frames of a video of this size are multiplied; None without a mask."""
         if self.polygon is None:
             return None
         if self._weights is None or self._weights[0] != (height, width):
@@ -163,10 +163,10 @@ class MriSpeech:
 
         Args:
             frames: (T, H, W), grey and square, uint8 or floats in 0 … 1.
-            fps: their rate; None takes them to be on the mel's clock.
+            fps: frames per second; None means that they have the mel's frame rate.
 
         Raises:
-            InputError: frames that are refused, or too many for the artifact.
+            InputError: frames of another shape, type or range, or too many for the artifact.
         """
         values = np.asarray(frames)
         if values.ndim != 3:
@@ -174,15 +174,15 @@ class MriSpeech:
         return self._process(self._on_clock(values, fps))
 
     def process_file(self, path: str | os.PathLike[str]) -> MriSpeechResult:
-        """The same for a video file or .npy frames; refusals name the file."""
+        """`process` of a video file or of .npy frames; errors name the file."""
         with pack.naming(path), open_video(path) as reader:
             return self._process(self._on_clock(reader, reader.fps))
 
     def stream_mels(self, video: VideoReader) -> Iterator[tuple[Rows, Rows]]:
-        """The mels of an open video as they come, in constant memory in mode "window".
+        """The mels of an open video, piece by piece; in mode "window" in constant memory.
 
         Yields:
-            (k, n_mels) dB, and (k, n_mels) what the vocoder takes; k is 1 at least.
+            (k, n_mels) in dB, and (k, n_mels) as the vocoder takes them; k is at least 1.
 
         Raises:
             InputError: as `process`.
@@ -191,10 +191,10 @@ class MriSpeech:
             yield self._scaled(standardised)
 
     def on_clock(self, video: VideoReader) -> Iterator[Frame]:
-        """The pictures of an open video on the mel's clock, (H, W) each, at most `max_frames`."""
+        """The pictures of an open video at the mel's frame rate, (H, W) each, at most `max_frames`."""
         if differs(video.fps, self.clock):
             self.progress(
-                f"the video has {video.fps:g} frames a second: blended to the mel's {self.clock:.4g}"
+                f"the video has {video.fps:g} frames a second: interpolated to the mel's {self.clock:.4g}"
             )
         return self._on_clock(video, video.fps)
 
@@ -204,8 +204,9 @@ class MriSpeech:
         """Write the pack of a file, see `edge_runtime.pipelines.mri_speech.pack`; returns ``out``.
 
         Raises:
-            TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
-            EdgeError: what the file is refused for.
+            TargetError: ``out`` cannot be written, or exists and is not a pack, or ``overwrite`` is not
+                given.
+            EdgeError: the file cannot be processed.
         """
         return get_system("mri-speech").save_reference(self, out, overwrite=overwrite, source=path)
 
@@ -218,7 +219,7 @@ class MriSpeech:
     def _process(self, frames: Iterable[Frame]) -> MriSpeechResult:
         prepared = [*self._prepared(frames)]
         if not prepared:
-            raise InputError("frames", got="none", expected="at least one")
+            raise InputError("frames", got="no frame", expected="at least one")
         standardised = np.concatenate([*self._acoustic(prepared)])
         mel, mel_log = self._scaled(standardised)
         samples = self.vocoder.synthesize(mel_log.T)  # (T, n_mels) → (n_mels, T)
@@ -257,8 +258,8 @@ class MriSpeech:
             raise InputError(
                 "mel",
                 got=f"up to {highest:.4g} dB",
-                expected=f"at most {LOUDEST:.4g}, what sound within ±1 has",
-                cause="the acoustic net has no training, or mean and std of another one",
+                expected=f"at most {LOUDEST:.4g} dB, the loudest mel of sound within ±1",
+                cause="the acoustic net is untrained, or mean and std belong to another net",
             )
         power = np.maximum(10.0 ** (decibels / 10.0), LOG_FLOOR)
         return decibels.astype(np.float32), np.log(power).astype(np.float32)
@@ -273,7 +274,7 @@ class MriSpeech:
         if config.get("mel_mean") is None or config.get("mel_std") is None:
             raise ConfigError(
                 "--scaler",
-                got=f"none, and no mel_mean and mel_std in {self.net.bundle.path}",
+                got=f"no scaler, and no mel_mean and mel_std in {self.net.bundle.path}",
                 expected="the scaler.json of the training data",
             )
         return statistics(config, "mel_mean", "mel_std", self.n_mels, f"{self.net.bundle.path}: config")
@@ -281,7 +282,9 @@ class MriSpeech:
     def _windows(self, window: int | None, step: int | None) -> tuple[int, int]:
         for option, value in (("--window", window), ("--step", step)):
             if value is not None and self.mode != "window":
-                raise ConfigError(option, got=f"{value} in mode {self.mode}", expected="it in mode window")
+                raise ConfigError(
+                    option, got=f"{value} in mode {self.mode}", expected="this option only in mode window"
+                )
         length = _count("--window", window) or int(self.net.manifest.config.get("window", 4))
         apart = _count("--step", step) or 1
         if apart > length:
@@ -299,13 +302,13 @@ class MriSpeech:
             numbers = ", ".join(map(str, admitted.only)) or f"{admitted.low} to {admitted.high}"
             raise InputError(
                 "frames",
-                got=f"{frames} in one run",
-                expected=f"{numbers}, which the artifact takes",
+                got=f"{frames} frames in one run",
+                expected=f"{numbers} frames, which the artifact takes",
                 cause="--mode window runs videos of any length" if self.mode == "full" else "",
             )
 
     def settings(self, fps: float | None) -> dict[str, Any]:
-        """What else decides the numbers, for metadata.json."""
+        """The settings that the numbers depend on, for metadata.json."""
         settings: dict[str, Any] = {
             "mode": self.mode,
             "frame_scaling": self.scaling,
@@ -334,7 +337,7 @@ def _front_end(net: BundleNet) -> MelConfig:
 
 
 def _sizes(net: BundleNet) -> tuple[int, int]:
-    """(pixels of a side, mel bands), which the manifest must fix."""
+    """(height and width in pixels, mel bands); the manifest must fix both."""
     *_, height, width = net.manifest.inputs[0].shape
     bands = net.manifest.outputs[0].shape[2]
     if not isinstance(height, int) or height != width or not isinstance(bands, int):
@@ -347,7 +350,7 @@ def _sizes(net: BundleNet) -> tuple[int, int]:
 
 
 def _check_pair(front_end: MelConfig, n_mels: int, vocoder: Vocoder) -> None:
-    """Refuse nets of different clocks: the speech would be too fast, too high, or noise."""
+    """Refuse a vocoder for another mel: the speech would be too fast, too high, or noise."""
     for what, acoustic, other in (
         ("sample rate", front_end.sample_rate, vocoder.sample_rate),
         ("hop length", front_end.hop_length, vocoder.hop_length),

@@ -1,4 +1,4 @@
-"""What ``edge-export run mri-speech`` writes, as it comes, in constant memory in mode "window".
+"""What ``edge-export run mri-speech`` writes, frame by frame; in mode "window" in constant memory.
 
 NAME_generated.wav                 the speech, 16 bits
 NAME_mel.npy                       (T, n_mels), dB of a power
@@ -24,10 +24,10 @@ from edge_runtime.store.growing_arrays import ArrayWriter
 
 
 def write_result(pipeline: MriSpeech, folder: Path, source: Path) -> dict[str, Any]:
-    """Run the pipeline on a video; returns what metadata.json says of it.
+    """Run the pipeline on a video and fill the folder; returns the entries for metadata.json.
 
     Raises:
-        InputError: the video is refused, by its name.
+        InputError: the video cannot be processed; the error names it.
     """
     stem, bands = folder / source.stem, pipeline.n_mels
     previews = {"mel": Preview(bands), "mel_log": Preview(bands)}

@@ -1,4 +1,4 @@
-"""The pipeline with its declaration and what is written of it."""
+"""The pipeline, its declaration and the functions that write its results."""
 
 from edge_runtime.pipelines.mri_speech.options import DECLARATION
 from edge_runtime.pipelines.mri_speech.pack import write_pack

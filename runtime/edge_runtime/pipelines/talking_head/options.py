@@ -1,4 +1,4 @@
-"""What the pipeline `talking-head` declares of itself."""
+"""The declaration of the pipeline `talking-head`."""
 
 from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 
@@ -11,7 +11,10 @@ DECLARATION = Declaration(
         Option("fps", float, "Video frames per second", 25.0),
         Option("mode", str, "What the renderer was trained with", "ave", ("ave", "hubert", "wenet")),
         Option(
-            "legacy_padding", bool, "hubert and wenet: AVE values filled up with zeros; shapes alone", False
+            "legacy_padding",
+            bool,
+            "hubert, wenet: AVE values padded with zeros; only the shape is right",
+            False,
         ),
         Option("batch_size", int, "Windows per run of the net", 64),
     ),

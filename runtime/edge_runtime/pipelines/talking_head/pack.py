@@ -50,7 +50,7 @@ def write_pack(pipeline: TalkingHead, folder: Path, source: Path) -> None:
 
 
 def _metadata(name: str, result: TalkingHeadResult) -> dict[str, Any]:
-    """The origin's keys. ``audio_path`` is the bare name: a path of this machine helps nobody."""
+    """The keys of SyncTalk_2D's audio_pipeline; ``audio_path`` is the file's name without its folder."""
     assert result.mel is not None
     frames = result.mel.shape[1]
     return {
@@ -83,7 +83,7 @@ _DESCRIPTION = (
     "`edge-export check THIS_FOLDER YOUR_FOLDER`. All arrays are numpy .npy files, little-endian, C order."
 )
 _LEGACY_DESCRIPTION = (
-    " The mode is {mode}, but the values are AVE features filled up with zeros (legacy_padding): shapes "
+    " The mode is {mode}, but the values are AVE features padded with zeros (legacy_padding): shapes "
     "and arithmetic can be checked with them; a renderer trained on {mode} features cannot use them."
 )
 _STEPS = [
@@ -98,8 +98,8 @@ _STEPS = [
     "with zeros outside (frames/frame_XXXXX_window.npy), reshape in C order and compare with "
     "frames/frame_XXXXX_reshaped.npy.",
     "Keep the largest absolute difference of every array at or below 1e-3 (`edge-export check` exits with 1 "
-    "where one is larger). The origin's instructions ask for 1e-4; float32 alone can cost 3e-4 of a mel unit "
-    "near the floor of the logarithm, and the encoder's outputs reach about 10.",
+    "where one is larger). SyncTalk_2D's instructions ask for 1e-4; float32 alone can cost 3e-4 of a mel "
+    "unit near the floor of the logarithm, and the encoder's outputs reach about 10.",
 ]
 
 

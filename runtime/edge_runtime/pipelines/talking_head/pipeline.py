@@ -1,4 +1,4 @@
-"""Audio → mel → windows → features: what a talking-head renderer (SyncTalk_2D) is driven by.
+"""Audio → mel → windows → features, the input of a talking-head renderer (SyncTalk_2D).
 
 One feature row per video frame comes from the `audio-encoder` net; the renderer takes 16 rows around a frame
 in the shape of its mode (see `edge_runtime.dsp.windows`). Modes "hubert" and "wenet" take features that were
@@ -55,10 +55,10 @@ class TalkingHeadResult:
         return None if self.mel is None else windows.encoder_windows(self.mel, self.fps)
 
     def frame_features(self, i: int, reshape: bool = True) -> NDArray[np.float32]:
-        """What the renderer takes for video frame ``i``, 0 … len(padded) − 1.
+        """The renderer's input for video frame ``i``, 0 … len(padded) − 1.
 
         Returns:
-            The mode's shape – ave (32, 16, 16), hubert (32, 32, 32), wenet (256, 16, 32) –, or with
+            An array of the mode's shape, ave (32, 16, 16), hubert (32, 32, 32) or wenet (256, 16, 32); with
             ``reshape=False`` the context rows (16, D), the frame at row 8.
         """
         context = windows.context_window(self.padded, i)
@@ -74,12 +74,12 @@ class TalkingHead:
         bundle: of the `audio-encoder` net, a folder or an open bundle. None where features come from
             elsewhere (modes "hubert" and "wenet").
         mode: what the renderer was trained with: "ave", "hubert" or "wenet".
-        fps: video frames per second; the origin knows 25.
+        fps: video frames per second; SyncTalk_2D always has 25.
         backend, device, threads: what executes the net: a name in `edge_runtime.backends`, or a `Backend`.
         batch_size: windows per run of the net, fewer where the artifact takes fewer.
         precision: of the artifact, "fp32" or "fp16".
-        legacy_padding: let "hubert" and "wenet" run on AVE values filled up with zeros, as the origin's
-            audio_pipeline did. Shapes are right; the content means nothing to a renderer.
+        legacy_padding: let "hubert" and "wenet" run on AVE values padded with zeros, as SyncTalk_2D's
+            audio_pipeline does. The shape is right, but the values are meaningless to a renderer.
 
     Raises:
         ConfigError: unknown mode, impossible fps or batch size, or no bundle where one is needed.
@@ -121,7 +121,7 @@ class TalkingHead:
 
         Args:
             audio: (samples,) floats at 16 kHz, full scale ±1; at least 3000.
-            dtype: in which the mel is computed; reference packs take float64.
+            dtype: precision of the mel, "float32" or "float64" (reference packs).
 
         Raises:
             InputError: not one channel of finite floats, or too short for one window.
@@ -130,17 +130,17 @@ class TalkingHead:
         return self._process(np.asarray(audio), dtype)
 
     def process_file(self, path: str | os.PathLike[str]) -> TalkingHeadResult:
-        """The same for a file, averaged to one channel and resampled to 16 kHz; refusals name the file."""
+        """`process` of a file, averaged to one channel and resampled to 16 kHz; errors name the file."""
         audio = read_audio(path, SAMPLE_RATE)
         with pack.naming(path):
             return self.process(audio.samples)
 
     def process_features(self, features: ArrayLike) -> TalkingHeadResult:
-        """Features of the mode's kind that were computed elsewhere, one row per video frame.
+        """The result for features that were computed elsewhere, one row per video frame.
 
         Args:
             features: (n, D) or with D over several axes: hubert (n, 2, 1024), wenet (n, 16, 512). Rows are
-                taken as they stand: no ends are repeated.
+                used as they are: the first and last row are not repeated.
 
         Raises:
             InputError: another size per frame, or values that are not finite.
@@ -149,9 +149,13 @@ class TalkingHead:
         return self._remember(TalkingHeadResult(self.mode, self.fps, None, rows, rows))
 
     def frame_features(self, i: int, reshape: bool = True) -> NDArray[np.float32]:
-        """`TalkingHeadResult.frame_features` of the last recording; InputError where there was none."""
+        """`TalkingHeadResult.frame_features` of the last recording: the mode's shape, or (16, D).
+
+        Raises:
+            InputError: nothing was processed yet, or no such frame.
+        """
         if self.last is None:
-            raise InputError("frame features", got="no recording", expected="process one first")
+            raise InputError("frame features", got="no recording", expected="a call of process before")
         return self.last.frame_features(i, reshape)
 
     def save_reference(
@@ -160,8 +164,9 @@ class TalkingHead:
         """Write the pack of a file, see `edge_runtime.pipelines.talking_head.pack`; returns ``out``.
 
         Raises:
-            TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
-            EdgeError: what the file is refused for.
+            TargetError: ``out`` cannot be written, or exists and is not a pack, or ``overwrite`` is not
+                given.
+            EdgeError: the file cannot be processed.
         """
         return get_system("talking-head").save_reference(self, out, overwrite=overwrite, source=path)
 
@@ -171,8 +176,8 @@ class TalkingHead:
                 f"mode {self.mode}",
                 got="audio",
                 expected=f"{self.mode} features, for process_features",
-                cause="the audio-encoder gives AVE features; legacy_padding=True fills them up with zeros, "
-                "which gives the shape and no meaning",
+                cause="the audio-encoder gives AVE features; legacy_padding=True pads them with zeros, "
+                "which makes only their shape right",
             )
         if audio.ndim == 1 and len(audio) < windows.MIN_SAMPLES:
             raise InputError(
@@ -221,7 +226,7 @@ def _open(
 
 
 def _front_end(net: BundleNet) -> MelConfig:
-    """The mel that the bundle's net was trained on, which the windows must be able to follow."""
+    """The mel that the bundle's net was trained on; refused unless its rate and bands fit the windows."""
     config = net.manifest.front_end
     if config is None:
         return PRESETS["talking-head"]

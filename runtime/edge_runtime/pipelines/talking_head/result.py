@@ -16,7 +16,7 @@ from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
 
 
 def write_result(pipeline: TalkingHead, folder: Path, source: Path) -> dict[str, Any]:
-    """Run the pipeline on an audio file; returns what metadata.json says of it."""
+    """Run the pipeline on an audio file and fill the folder; returns the entries for metadata.json."""
     result = pipeline.process_file(source)
     assert result.mel is not None  # only features from elsewhere come without one
     assert pipeline.net is not None

@@ -1,4 +1,4 @@
-"""What the pipeline `vocoder` declares of itself."""
+"""The declaration of the pipeline `vocoder`."""
 
 from pathlib import Path
 

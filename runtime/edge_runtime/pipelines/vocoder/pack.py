@@ -22,13 +22,13 @@ def write_pack(pipeline: Vocoder, folder: Path, source: Path) -> None:
     """Fill a folder: mel.npy (n_mels, frames) float32, wav.npy (samples,) float32, and JSON.
 
     Args:
-        pipeline: what makes the samples.
+        pipeline: computes the samples.
         folder: an empty one.
-        source: an audio file – then reference_audio.wav, the samples that the mel was made from, is part of
-            the pack, and the mel is computed in float64 – or a mel, a .npy file of (n_mels, frames).
+        source: a mel, a .npy file of (n_mels, frames), or an audio file; then the pack also holds
+            reference_audio.wav, the samples that the mel was made from, and the mel is computed in float64.
 
     Raises:
-        InputError: the file is refused, by its name.
+        InputError: the file cannot be processed; the error names it.
     """
     values, audio = pipeline.read_mel(source, "float64")
     with pack.naming(source):

@@ -1,13 +1,13 @@
-"""Mel → audio with the `hifigan` net; and audio → mel → audio, which tells how much the net itself loses.
+"""Mel → audio with the `hifigan` net; and audio → mel → audio, which shows how much the net itself loses.
 
-Long mels run in chunks, in constant memory. Each chunk is fed with ``context_frames`` of its neighbours (13
-for HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64) whose output is dropped, so that the result
-is that of one run over everything, up to the rounding of the net's kernels.
+Long mels run in chunks, in constant memory. Each chunk is given ``context_frames`` of its neighbours on both
+sides (13 for HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64), and their output is dropped, so
+that the result equals one run over the whole mel, up to the rounding of the net's kernels.
 
-Core ML packages take a few numbers of frames alone. Chunks of such a length are laid inside the recording,
-the last one against its end, and nothing is padded: that is exact too. Only a mel shorter than the shortest
-length that leaves room between two contexts has to be filled up (with silence); its last ``context_frames``
-then differ from a run of its own length.
+Core ML packages take only a few numbers of frames. Chunks of such lengths are placed inside the recording,
+the last one at its end, and nothing is padded: that is exact too. Only a mel that is shorter than the
+shortest usable length has to be padded (with silence); its last ``context_frames`` frames then differ from a
+run of its own length.
 """
 
 from __future__ import annotations
@@ -49,27 +49,30 @@ class Chunk:
 
 
 def plan_chunks(frames: int, context: int, sizes: Sequence[int]) -> Iterator[Chunk]:
-    """Runs of the admitted ``sizes`` that give every frame once, each with its context.
+    """Plans runs of the allowed ``sizes`` which together give every frame once, each with its context.
 
     Args:
         frames: of the mel, at least 1.
-        context: frames to each side that an output frame depends on.
+        context: frames on each side that an output frame depends on.
         sizes: ascending numbers of frames that the net takes; ``range(1, n + 1)`` where it takes any.
 
     Raises:
-        ConfigError: the longest size that fits leaves nothing between its two contexts.
+        ConfigError: the longest usable size has no frame left between its two contexts.
+
+    >>> [(c.start, c.stop, c.first, c.last) for c in plan_chunks(10, context=2, sizes=range(1, 9))]
+    [(0, 8, 0, 6), (4, 10, 6, 10)]
     """
     usable = sizes[: bisect_right(sizes, frames)]
     longest = usable[-1] if usable else 0
     enough = bisect_left(sizes, frames)
     if enough < len(sizes) and (sizes[enough] == frames or longest <= 2 * context):
-        yield Chunk(0, sizes[enough], 0, frames)  # the caller fills up what the mel lacks
+        yield Chunk(0, sizes[enough], 0, frames)  # the caller pads the mel to this length
         return
     if longest <= 2 * context:
         raise ConfigError(
             "frames per run",
             got=f"{longest}",
-            expected=f"more than {2 * context} (context of {context} to each side)",
+            expected=f"more than {2 * context} (the context is {context} on each side)",
             cause="export the net with a longer frame bucket",
         )
     done = 0
@@ -96,7 +99,7 @@ class Vocoder:
     Raises:
         BundleError: a damaged bundle, or one of another net.
         BackendError: the backend cannot run here.
-        ConfigError: chunk_frames that the context leaves nothing of.
+        ConfigError: chunk_frames is not more than twice the net's context_frames.
     """
 
     def __init__(
@@ -127,12 +130,14 @@ class Vocoder:
         self.sizes: Sequence[int] = admitted.only or range(1, longest + 1)
         if not admitted.only and longest <= 2 * self.context_frames:
             raise ConfigError(
-                "chunk_frames", got=str(chunk_frames), expected=f"more than {2 * self.context_frames}"
+                "chunk_frames",
+                got=str(chunk_frames),
+                expected=f"more than {2 * self.context_frames}, twice the net's context",
             )
 
     @property
     def front_end(self) -> MelConfig:
-        """How audio becomes the net's mel; BundleError where the manifest does not say."""
+        """The front end that makes the net's mel of audio; BundleError where the manifest has none."""
         config = self.net.manifest.front_end
         if config is None:
             raise BundleError(
@@ -142,7 +147,7 @@ class Vocoder:
 
     @property
     def sample_rate(self) -> int:
-        """Of the audio that comes out, Hz."""
+        """Sample rate of the result, Hz."""
         return self.front_end.sample_rate
 
     def mel(self, audio: ArrayLike) -> NDArray[np.float32]:
@@ -159,7 +164,7 @@ class Vocoder:
             (frames · hop_length,) in [−1, 1].
 
         Raises:
-            InputError: another shape, values that are not finite, or in a range that no such logarithm has.
+            InputError: another shape, values that are not finite, or outside the range of such a logarithm.
         """
         values = self._check(np.asarray(mel))
         frames, hop = values.shape[1], self.hop_length
@@ -169,19 +174,19 @@ class Vocoder:
         return samples
 
     def stream(self, mels: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
-        """Audio of a mel that comes in pieces, and need never be there as a whole.
+        """Audio of a mel that arrives in pieces; the whole mel is never held in memory.
 
         Args:
-            mels: (n_mels, k) each, k of any size.
+            mels: (n_mels, k) each, with any k.
 
         Yields:
-            Samples as soon as enough frames are known; joined, what `synthesize` gives of the joined mel.
+            (n,) samples, as soon as enough frames are known; joined they equal `synthesize` of the whole.
 
         Raises:
-            InputError: as `synthesize`; also where no frame comes at all.
+            InputError: as `synthesize`; also where there is no frame at all.
         """
         longest = self.sizes[-1]
-        kept = np.empty((self.n_mels, 0), np.float32)  # frames that chunks to come may need
+        kept = np.empty((self.n_mels, 0), np.float32)  # frames that later chunks may need
         first = done = 0  # number of the first frame kept; frames whose audio was given
         for piece in mels:
             kept = np.concatenate([kept, self._check(np.asarray(piece))], axis=1)
@@ -210,18 +215,19 @@ class Vocoder:
         """Write the pack of a file, see `edge_runtime.pipelines.vocoder.pack`; returns ``out``.
 
         Raises:
-            TargetError: ``out`` exists (and is no pack, or ``overwrite`` is not given) or cannot be written.
-            EdgeError: what the file is refused for.
+            TargetError: ``out`` cannot be written, or exists and is not a pack, or ``overwrite`` is not
+                given.
+            EdgeError: the file cannot be processed.
         """
         return get_system("vocoder").save_reference(self, out, overwrite=overwrite, source=path)
 
     def read_mel(
         self, path: str | os.PathLike[str], dtype: str = "float32"
     ) -> tuple[NDArray[Any], Audio | None]:
-        """The mel in a .npy file as it stands, or the mel of an audio file in ``dtype`` and that audio.
+        """The mel (n_mels, frames) in a .npy file, or the mel of an audio file, in ``dtype``, and its audio.
 
         Raises:
-            InputError: the file is refused, by its name.
+            InputError: the file cannot be processed; the error names it.
         """
         if Path(path).suffix.lower() == ".npy":
             return read_array(path), None
@@ -250,7 +256,7 @@ class Vocoder:
                 str(self.net.bundle.path),
                 got=f"{len(audio)} samples for {length} frames",
                 expected=f"{length * self.hop_length} (hop {self.hop_length})",
-                cause="the manifest's hop_length is not the net's",
+                cause="the hop_length in the manifest is not that of the net",
             )
         return audio
 
@@ -289,7 +295,7 @@ def _guess_shape(shape: tuple[int, ...], n_mels: int) -> str:
     if len(shape) == 3 and shape[0] == 1:
         return "drop the batch axis: pass mel[0]"
     if len(shape) == 2 and shape[1]:
-        return "the mel of another front end, or of another net"
+        return "is it the mel of another front end or net?"
     return ""
 
 
@@ -300,7 +306,7 @@ def _guess_unit(lowest: float) -> str:
 
 
 def _geometry(net: BundleNet) -> tuple[int, int]:
-    """(hop length, context frames), which a vocoder's manifest must hold."""
+    """(hop length, context frames); a vocoder's manifest must state both."""
     geometry = net.manifest.geometry
     if geometry.hop_length is None or geometry.context_frames is None:
         raise BundleError(
@@ -315,6 +321,6 @@ def _n_mels(net: BundleNet) -> int:
     axis = net.manifest.inputs[0].shape[1]
     if not isinstance(axis, int):
         raise BundleError(
-            f"{net.bundle.path}: inputs", got=f"an axis {axis}", expected="a fixed number of mels"
+            f"{net.bundle.path}: inputs", got=f"an axis {axis}", expected="a fixed number of mel bands"
         )
     return axis

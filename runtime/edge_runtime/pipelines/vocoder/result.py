@@ -17,7 +17,7 @@ from edge_runtime.pipelines.vocoder.pipeline import Vocoder
 
 
 def write_result(pipeline: Vocoder, folder: Path, source: Path) -> dict[str, Any]:
-    """Run the pipeline on an audio file or a mel; returns what metadata.json says of it."""
+    """Run on an audio file or a mel and fill the folder; returns the entries for metadata.json."""
     mel, _ = pipeline.read_mel(source)
     with pack.naming(source):
         samples = pipeline.synthesize(mel)

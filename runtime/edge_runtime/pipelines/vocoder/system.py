@@ -1,4 +1,4 @@
-"""The pipeline with its declaration and what is written of it."""
+"""The pipeline, its declaration and the functions that write its results."""
 
 from edge_runtime.pipelines.system import System
 from edge_runtime.pipelines.vocoder.options import DECLARATION

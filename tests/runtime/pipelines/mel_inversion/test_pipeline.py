@@ -435,7 +435,7 @@ def test_wrong_mels_are_refused_with_a_guess(
 
 def test_a_mel_of_an_unnamed_front_end_is_refused(tmp_path: Path, inversion: Path) -> None:
     np.save(tmp_path / "mel.npy", np.full((MEL.bands, 9), -3.0))
-    with pytest.raises(ConfigError, match="--preset: got none for a mel in a file, expected the front end"):
+    with pytest.raises(ConfigError, match="--preset: got no front end for a mel in a file, expected the one"):
         MelInversion().process_file(tmp_path / "mel.npy")
     MelInversion(inversion, iterations=0).process_file(tmp_path / "mel.npy")
 
@@ -482,7 +482,9 @@ def test_front_ends_that_leave_gaps_are_refused() -> None:
 
 def test_options_that_contradict_a_bundle_are_refused(tmp_path: Path, inversion: Path) -> None:
     degli = small_inversions.write_degli(tmp_path / "degli", (0, 0, 0))
-    with pytest.raises(ConfigError, match="phase: got fgla with a bundle of the net degli, expected degli"):
+    with pytest.raises(
+        ConfigError, match="phase: got fgla with a bundle of the net degli, expected phase degli"
+    ):
         MelInversion(degli=degli, preset=MEL, phase="fgla")
     with pytest.raises(ConfigError, match="preset: got hifigan-22k with a bundle of the net mel-inversion"):
         MelInversion(inversion, preset="hifigan-22k")

@@ -143,7 +143,7 @@ def test_refused_files_leave_nothing(tmp_path: Path, net: Path) -> None:
     (tmp_path / "damaged" / "model.onnx").write_bytes(b"")
     with pytest.raises(BundleError, match=r"damaged/model\.onnx"):
         run("mel-inversion", SENTENCE, [tmp_path / "damaged"], tmp_path / "out")
-    with pytest.raises(ConfigError, match="bundles of mel-inversion: got two of mel-inversion"):
+    with pytest.raises(ConfigError, match="bundles of mel-inversion: got two of the net mel-inversion"):
         run("mel-inversion", SENTENCE, [net, net], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -99,10 +99,13 @@ def test_windows_keep_to_what_an_artifact_takes(tmp_path: Path, vocoder: Path) -
     short = small_mri.write_acoustic(tmp_path / "short", longest=8)
     result = MriSpeech(short, vocoder, mode="window", window=2).process(video(30))
     np.testing.assert_allclose(result.standardised, windowed(result.frames, 2), atol=SAME)
-    with pytest.raises(InputError, match=r"frames: got 30 in one run, expected 1 to 8, .*--mode window runs"):
+    with pytest.raises(
+        InputError, match=r"frames: got 30 frames in one run, expected 1 to 8 frames, .*--mode window runs"
+    ):
         MriSpeech(short, vocoder).process(video(30))
     with pytest.raises(
-        InputError, match=r"frames: got 9 in one run, expected 1 to 8, which the artifact takes$"
+        InputError,
+        match=r"frames: got 9 frames in one run, expected 1 to 8 frames, which the artifact takes$",
     ):
         MriSpeech(short, vocoder, mode="window", window=9).process(video(30))
 
@@ -151,7 +154,7 @@ def test_a_scaler_takes_the_place_of_the_bundles(acoustic: Path, vocoder: Path, 
 def test_a_bundle_without_statistics_needs_a_scaler(vocoder: Path, tmp_path: Path) -> None:
     bare = small_mri.write_acoustic(tmp_path / "bare", config={"mel_mean": None, "mel_std": None})
     with pytest.raises(
-        ConfigError, match=r"--scaler: got none, and no mel_mean .* in .*bare, expected the sc"
+        ConfigError, match=r"--scaler: got no scaler, and no mel_mean .* in .*bare, expected the sc"
     ):
         MriSpeech(bare, vocoder)
     path = tmp_path / "scaler.json"
@@ -200,7 +203,7 @@ def test_a_video_of_another_rate(acoustic: Path, vocoder: Path, tmp_path: Path) 
     facts = result_of(tmp_path / "out", path, pipeline)
     assert {"frames": 20, "video_fps": CLOCK / 2, "resampled": True}.items() <= facts.items()
     assert told == [
-        "the video has 125 frames a second: blended to the mel's 250",
+        "the video has 125 frames a second: interpolated to the mel's 250",
         "0.1 s of speech of about 0.1 s",
     ]
     whole = pipeline.process(video(10), fps=CLOCK / 2)
@@ -336,7 +339,7 @@ def test_videos_that_are_refused_are_named_once(
 
 def test_frames_in_memory_that_are_refused(acoustic: Path, vocoder: Path) -> None:
     pipeline = MriSpeech(acoustic, vocoder)
-    with pytest.raises(InputError, match="frames: got none, expected at least one"):
+    with pytest.raises(InputError, match="frames: got no frame, expected at least one"):
         pipeline.process(video(0))
     with pytest.raises(InputError, match=r"frames: got shape \(20, 20\), expected \(T, H, W\)"):
         pipeline.process(video(1)[0])
@@ -346,7 +349,7 @@ def test_levels_that_no_sound_has_are_refused(acoustic: Path, vocoder: Path, tmp
     path = tmp_path / "scaler.json"
     path.write_text(json.dumps({"mean": [80.0] * BANDS, "std": [1.0] * BANDS}))
     with pytest.raises(
-        InputError, match=r"mel: got up to 8\d.* dB, expected at most 52.12, .* has no training"
+        InputError, match=r"mel: got up to 8\d.* dB, expected at most 52.12 dB, .* is untrained"
     ):
         MriSpeech(acoustic, vocoder, scaler=path).process(video(3))
 
@@ -355,7 +358,7 @@ def test_levels_that_no_sound_has_are_refused(acoustic: Path, vocoder: Path, tmp
     ("options", "sentence"),
     [
         ({"mode": "ave"}, "--mode: got 'ave', expected full or window"),
-        ({"window": 8}, "--window: got 8 in mode full, expected it in mode window"),
+        ({"window": 8}, "--window: got 8 in mode full, expected this option only in mode window"),
         ({"step": 2}, "--step: got 2 in mode full"),
         ({"mode": "window", "window": 0}, "--window: got 0, expected at least 1"),
         ({"mode": "window", "step": 5}, "--step: got 5, expected at most the window's 4 frames"),

@@ -337,7 +337,7 @@ def test_packs_of_legacy_padding_say_so(bundle: Path, speech: Path, tmp_path: Pa
     out = SYSTEM.save_reference(head, tmp_path / "pack", source=speech)
     assert read_array(out / "frames/frame_00003_reshaped.npy").shape == (32, 32, 32)
     instructions = json.loads((out / "VALIDATION_INSTRUCTIONS.json").read_text())
-    assert "filled up with zeros" in instructions["description"]
+    assert "padded with zeros" in instructions["description"]
     assert "frame_features_hubert" in instructions["validation_criteria"]
 
 

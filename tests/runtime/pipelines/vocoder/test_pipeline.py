@@ -196,7 +196,7 @@ def test_copy_synthesis_goes_through_the_front_end(bundle: Path) -> None:
     [
         (
             np.zeros((80, 100)),
-            r"shape \(80, 100\), expected \(5, frames\).*another front end, or of another net",
+            r"shape \(80, 100\), expected \(5, frames\).*another front end or net",
         ),
         (np.zeros((100, 5)), "transposed: pass mel.T"),
         (np.zeros((1, 5, 100)), r"drop the batch axis: pass mel\[0\]"),
