@@ -1,0 +1,1 @@
+"""ECoG → speech parameters → speech: three decoders, the speech encoder, the formant synthesizer."""

@@ -1,0 +1,183 @@
+"""ecog-decoder: ECoG (B, 144, E) → speech parameters over 128 frames; families of nets behind one config.
+
+    resnet    `edge_training.ecog_speech.resnet`       lstm, gru  `…recurrent`       swin  `…swin`
+
+`wiring` "published" loads the origin's weights; its `causal` nets see later input all the same (only the
+recurrent one does not). "streaming" sees none: no output frame changes when a later input frame does. Then
+the number of frames is free.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal, Self, get_args
+
+from torch import Tensor, nn
+
+from edge_runtime.errors import ConfigError
+from edge_training.ecog_speech.layers import Side
+from edge_training.ecog_speech.parameters import FRAMES, PAST, Parameters, in_order
+from edge_training.ecog_speech.recurrent import RecurrentDecoder
+from edge_training.ecog_speech.resnet import FEATURES as RESNET_FEATURES
+from edge_training.ecog_speech.resnet import ResNetDecoder, Wiring
+from edge_training.ecog_speech.swin import FEATURES as SWIN_FEATURES
+from edge_training.ecog_speech.swin import SwinDecoder
+
+Family = Literal["resnet", "lstm", "gru", "swin"]
+LOW_DENSITY, HYBRID_DENSITY = 64, 225  # electrodes of the grids 8 × 8 and 15 × 15
+MOST_SIDE = 16
+MOST_UNITS = 4096
+
+
+@dataclass(frozen=True)
+class EcogDecoderConfig:
+    """What a decoder is; ConfigError names the entry that contradicts another."""
+
+    family: Family = "resnet"
+    electrodes: int = LOW_DENSITY  # a square: the grid row by row
+    wiring: Wiring = "published"
+    causal: bool = False  # convolutions padded with the past alone
+    anticausal: bool = False  # with `causal`: with the future alone
+    db_loudness: bool = False  # loudness from −100 … 100 dB through a sigmoid, not softplus
+    # recurrent families alone
+    layers: int = 4
+    units: int = 256
+    classes: int = 128  # channels of x_common
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, rule, holds in self._rules():
+            if not holds:
+                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
+
+    def _rules(self) -> tuple[tuple[str, str, bool], ...]:
+        streaming = self.wiring == "streaming"
+        side = round(self.electrodes**0.5) if _whole(self.electrodes) else 0
+        sizes = tuple(
+            (name, f"a whole number from 1 to {MOST_UNITS}", _whole(getattr(self, name)))
+            for name in ("layers", "units", "classes")
+        )
+        return (
+            ("family", " or ".join(get_args(Family)), self.family in get_args(Family)),
+            ("wiring", " or ".join(get_args(Wiring)), self.wiring in get_args(Wiring)),
+            (
+                "electrodes",
+                f"a square from 9 to {MOST_SIDE**2}",
+                3 <= side <= MOST_SIDE and side**2 == self.electrodes,
+            ),
+            *((name, "true or false", isinstance(getattr(self, name), bool)) for name in _FLAGS),
+            *sizes,
+            ("dropout", "a number in 0 … 1", isinstance(self.dropout, int | float) and 0 <= self.dropout < 1),
+            ("anticausal", "false, or causal with it", self.causal or not self.anticausal),
+            ("causal", "true where the wiring is streaming", self.causal or not streaming),
+            ("anticausal", "false where the wiring is streaming", not (streaming and self.anticausal)),
+            ("anticausal", "false but for resnet", self.family == "resnet" or not self.anticausal),
+            (
+                "family",
+                "resnet, lstm or gru where the wiring is streaming",
+                not streaming or self.family != "swin",
+            ),
+        )
+
+    @property
+    def side(self) -> Side:
+        """Whose frames convolutions are padded with."""
+        return ("future" if self.anticausal else "past") if self.causal else "both"
+
+    @property
+    def grid(self) -> int:
+        """Electrodes a side."""
+        return math.isqrt(self.electrodes)
+
+    @property
+    def features(self) -> int:
+        """Channels of x_common."""
+        fixed: dict[str, int] = {"resnet": RESNET_FEATURES, "swin": SWIN_FEATURES}
+        return fixed.get(self.family, self.classes)
+
+    @property
+    def input_frames(self) -> int | str:
+        """Frames of the input: 144, or the name of a free axis."""
+        return "frames" if self.wiring == "streaming" else PAST + FRAMES
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; `from_json` gives an equal config."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any]) -> Self:
+        """The config of a manifest or file; raises ConfigError for an unknown entry."""
+        known = [field.name for field in fields(cls)]
+        for key in entries:
+            if key not in known:
+                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
+        return cls(**entries)
+
+
+_FLAGS = ("causal", "anticausal", "db_loudness")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_UNITS
+
+
+def _presets() -> Mapping[str, EcogDecoderConfig]:
+    presets = {}
+    for family in get_args(Family):
+        plain = EcogDecoderConfig(family=family)
+        variants = {"": plain, "-causal": replace(plain, causal=True)}
+        if family == "resnet":
+            variants["-anticausal"] = replace(plain, causal=True, anticausal=True)
+        if family != "swin":
+            variants["-streaming"] = replace(plain, causal=True, wiring="streaming")
+        for suffix, config in variants.items():
+            presets[family + suffix] = config
+            presets[f"{family}-hb{suffix}"] = replace(config, electrodes=HYBRID_DENSITY)
+    return MappingProxyType(presets)
+
+
+ECOG_DECODER_PRESETS: Mapping[str, EcogDecoderConfig] = _presets()
+
+
+class EcogDecoder(nn.Module):
+    """The exported net: the same as its family's, but a tuple goes out.
+
+    ecog (B, 144, E) → the tensors of `PARAMETERS` in their order, each (B, rows, 128), then x_common
+    (B, features, 128). Keys are those of the family.
+    """
+
+    def __init__(self, config: EcogDecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.net = build_decoder(config)
+
+    def forward(self, ecog: Tensor) -> tuple[Tensor, ...]:
+        return in_order(self.net(ecog), "x_common")
+
+
+def build_decoder(config: EcogDecoderConfig) -> nn.Module:
+    """ecog (B, 144, E) → a dictionary of parameters, with the origin's initial weights."""
+    if config.family == "resnet":
+        return ResNetDecoder(config.electrodes, config.side, config.wiring, db_loudness=config.db_loudness)
+    if config.family == "swin":
+        return SwinDecoder(config.electrodes, config.side, db_loudness=config.db_loudness)
+    return RecurrentDecoder(
+        config.electrodes,
+        config.family,
+        units=config.units,
+        layers=config.layers,
+        classes=config.classes,
+        dropout=config.dropout,
+        side=config.side,
+        wiring=config.wiring,
+        db_loudness=config.db_loudness,
+    )
+
+
+def decode(net: nn.Module, ecog: Tensor) -> Parameters:
+    """The parameters that a decoder of `build_decoder` gives."""
+    parameters: Parameters = net(ecog)
+    return parameters

@@ -1,0 +1,176 @@
+"""Layers that the ECoG decoders share.
+
+FrameNorm       statistics over channels (and electrodes) of one frame; a causal net may use it
+RecordingNorm   statistics of each channel over all frames and electrodes: sees the whole window
+Doubling        transposed convolution that doubles the frames
+TimeConv        convolution whose time axis is padded on both sides, the past's, or the future's
+
+Axes: (B, C, T) or (B, C, T, H, W). Statistics of five axes are taken over a flattened tensor by hand, which
+keeps the rank at five: Core ML knows no more, and a group norm of five axes needs six.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.2  # of every leaky rectifier
+EPS = 1e-5
+
+# whose frames a convolution's padding makes up: a plain one sees both sides
+Side = Literal["both", "past", "future"]
+_BEFORE: Mapping[Side, float] = MappingProxyType({"both": 0.5, "past": 1.0, "future": 0.0})
+
+
+def leaky(x: Tensor) -> Tensor:
+    """Leaky rectifier of the whole system."""
+    return F.leaky_relu(x, SLOPE)
+
+
+class _Affine(nn.Module):
+    """A gain and an offset for each channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def apply_to(self, x: Tensor) -> Tensor:
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        return x * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+
+class FrameNorm(nn.Module):
+    """Zero mean and unit variance of each frame, then an affine map by channel: (B, C, T, …) → the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _Affine(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm.apply_to(_normalised(x, _frame_axes(x)))
+
+
+class BlockNorm(_Affine):
+    """Norm of a residual block: over the recording as published, or `framewise` for the causal wiring."""
+
+    def __init__(self, channels: int, *, framewise: bool = False) -> None:
+        super().__init__(channels)
+        self.framewise = framewise
+
+    def forward(self, x: Tensor) -> Tensor:
+        axes = _frame_axes(x) if self.framewise else list(range(2, x.ndim))
+        return self.apply_to(_normalised(x, axes))
+
+
+def _frame_axes(x: Tensor) -> list[int]:
+    return [1, *range(3, x.ndim)]
+
+
+def _normalised(x: Tensor, axes: list[int]) -> Tensor:
+    centred = x - x.mean(axes, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + EPS)
+
+
+class TimeConv3d(nn.Conv3d):
+    """(B, C, T, H, W) → the same T, H, W; odd kernels, the time axis padded on `side`."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: tuple[int, int, int], side: Side, *, bias: bool
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, padding=(0, kernel[1] // 2, kernel[2] // 2), bias=bias)
+        self.before, self.after = _sides(kernel[0], side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (0, 0, 0, 0, self.before, self.after)))
+
+
+class TimeConv1d(nn.Conv1d):
+    """(B, C, T) → the same T; an odd kernel, padded on `side`."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, side: Side = "both") -> None:
+        super().__init__(inputs, outputs, kernel)
+        self.before, self.after = _sides(kernel, side)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (self.before, self.after)))
+
+
+def _sides(kernel: int, side: Side) -> tuple[int, int]:
+    before = int((kernel - 1) * _BEFORE[side])
+    return before, kernel - 1 - before
+
+
+class DoublingConv(nn.Module):
+    """Transposed convolution of stride 2, stored with three taps and applied with four: (B, C, T) → 2 T.
+
+    The taps are (w₀, w₀ + w₁, w₁ + w₂, w₂), so that even and odd frames weigh the same. Plain padding lets an
+    output see one input frame ahead; with `causal` output n sees inputs up to ⌊n / 2⌋.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, causal: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(inputs, outputs, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.causal = causal
+        self.taps: Tensor | None = None
+
+    def fold(self) -> None:
+        """Four taps as a constant: an exporter must not find a computed kernel."""
+        self.taps = nn.Parameter(self._four_taps().detach(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = self._four_taps() if self.taps is None else self.taps
+        y = F.conv_transpose1d(x, taps, self.bias, stride=2)
+        return y[..., :-2] if self.causal else y[..., 1:-1]
+
+    def _four_taps(self) -> Tensor:
+        w0, w1, w2 = self.weight.unbind(-1)
+        return torch.stack([w0, w0 + w1, w1 + w2, w2], dim=-1)
+
+
+class HoldingConv(DoublingConv):
+    """The weights of a `DoublingConv` where the causal wiring does not double: a causal convolution."""
+
+    def fold(self) -> None:
+        self.taps = nn.Parameter(self.weight.transpose(0, 1).detach().contiguous(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps = self.weight.transpose(0, 1) if self.taps is None else self.taps
+        return F.conv1d(F.pad(x, (2, 0)), taps, self.bias)
+
+
+class Doubling(nn.Module):
+    """`DoublingConv` under the key `up`, as the origin names it."""
+
+    def __init__(self, inputs: int, outputs: int, *, causal: bool = False, hold: bool = False) -> None:
+        super().__init__()
+        self.up = HoldingConv(inputs, outputs) if hold else DoublingConv(inputs, outputs, causal=causal)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.up(x)
+        return y
+
+
+def pad_past(x: Tensor, frames: int) -> Tensor:
+    """Zero frames before the first one, (B, C, T, H, W)."""
+    return F.pad(x, (0, 0, 0, 0, frames, 0))
+
+
+def initialise(module: nn.Module) -> None:
+    """The origin's initial weights: N(0, √2 / √fan_in), no offset, for every convolution and linear layer."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv1d | nn.Conv3d | nn.Linear):
+            fan_in = layer.weight[0].numel()
+        elif isinstance(layer, DoublingConv):
+            fan_in = layer.weight.shape[0] * layer.weight.shape[2]
+        else:
+            continue
+        nn.init.normal_(layer.weight, 0.0, (2 / fan_in) ** 0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,78 @@
+"""ECoG decoder, recurrent: LSTM (or GRU) over the electrodes as they are, one linear layer, the head.
+
+    ecog (B, 144, E) → LSTM, `layers` × `units`, both directions unless causal → rectifier → linear
+                     → frames 8 … 135 → (classes, 128) = x_common
+
+The published net takes those frames, so that with `causal` a speech frame sees ECoG up to 8 frames before
+it. Wiring "streaming" takes the last 128: up to its own frame, and no later one. It takes any number of
+frames; `edge_training.ecog_speech.streaming` carries its state.
+
+Source: `ECoGMapping_RNN` of the origin system; keys as there, `transform_initial_state` unused.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from edge_training.ecog_speech.layers import Side, initialise
+from edge_training.ecog_speech.parameters import PAST, Parameters
+from edge_training.ecog_speech.prediction_head import PredictionHead
+from edge_training.ecog_speech.resnet import Wiring
+
+Cell = Literal["lstm", "gru"]
+OFFSET = 8  # frames: which of the 144 the published net takes
+
+
+class Recurrent(nn.Module):
+    """The recurrent layers under the key `base_model`."""
+
+    def __init__(
+        self, electrodes: int, cell: Cell, units: int, layers: int, dropout: float, *, both: bool
+    ) -> None:
+        super().__init__()
+        self.transform_initial_state = nn.Linear(electrodes, layers * units * (1 + both), bias=False)
+        kind = nn.LSTM if cell == "lstm" else nn.GRU
+        self.rnn = kind(
+            electrodes,
+            units,
+            layers,
+            batch_first=True,
+            dropout=dropout if layers > 1 else 0.0,
+            bidirectional=both,
+        )
+
+
+class RecurrentDecoder(nn.Module):
+    """ecog (B, 16 + T, E) → parameters over T frames; T 128 (any number when streaming)."""
+
+    def __init__(
+        self,
+        electrodes: int,
+        cell: Cell,
+        *,
+        units: int,
+        layers: int,
+        classes: int,
+        dropout: float,
+        side: Side,
+        wiring: Wiring,
+        db_loudness: bool = False,
+    ) -> None:
+        super().__init__()
+        both = side == "both"
+        self.first = PAST if wiring == "streaming" else OFFSET
+        self.base_model = Recurrent(electrodes, cell, units, layers, dropout, both=both)
+        self.motion_projection = nn.Linear(units * (2 if both else 1), classes)
+        self.prediction_head = PredictionHead(classes, side, db_loudness=db_loudness)
+        initialise(self)
+        self.prediction_head.quieten()
+
+    def forward(self, ecog: Tensor) -> Parameters:
+        states, _ = self.base_model.rnn(ecog)
+        frames = ecog.shape[1] - PAST
+        x = self.motion_projection(torch.relu(states))[:, self.first : self.first + frames]
+        parameters: Parameters = self.prediction_head(x.transpose(1, 2))
+        return parameters
