@@ -93,7 +93,7 @@ def test_configurations_round_trip_and_are_refused_by_name() -> None:
     for preset in PRESETS.values():
         assert DegliFit.from_json(preset.to_json()) == preset
     for entries, message in (
-        ({"noise_low_db": 20}, "noise_low_db: got 20, expected at most noise_high_db, 12"),
+        ({"noise_low_db": 20}, "noise_low_db: got 20 dB, expected at most noise_high_db, 12 dB"),
         ({"loss": "frobenius"}, "loss: got 'frobenius', expected spectrum or projected"),
         ({"validation_blocks": 0}, "validation_blocks: got 0, expected a whole number, 1 or more"),
     ):

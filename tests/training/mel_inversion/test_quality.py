@@ -168,13 +168,13 @@ def test_refusals(weights: Path, clip: Path, corpus: Path, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="nets: got none, expected at least one"):
         compare([clip], {})
     other = fit("mel-inversion", corpus, tmp_path / "run", steps=1).weights
-    with pytest.raises(ConfigError, match="tiny: got a mel of its own, expected that of light"):
+    with pytest.raises(ConfigError, match="tiny: got another mel configuration, expected that of light"):
         compare([clip], {"light": light, "tiny": other})
     with pytest.raises(ConfigError, match=r"n_fft 64, hop 16, window 64, expected 1024, 256, 1024"):
         load_degli(fit("degli", corpus, tmp_path / "degli", steps=1).weights, MEL)
     small = {"sample_rate": 8000, "n_fft": 64, "win_length": 64, "hop_length": 16, "n_mels": 12}
     db = INVERSION | {"domain": "db", "mel": PRESETS["mel-inversion-db"].to_json() | small}
-    with pytest.raises(ConfigError, match="got a net of the domain 'db', expected 'log'"):
+    with pytest.raises(ConfigError, match="got a net of the domain 'db', expected a net of the domain 'log'"):
         load_net(fit("mel-inversion", corpus, tmp_path / "db", config=db, steps=1).weights)
     write_wav(tmp_path / "low.wav", speechlike(0.2), 16000)
     with pytest.raises(InputError, match=r"low.wav: got 16000 Hz, expected 22050 Hz"):

@@ -240,15 +240,18 @@ def no_video(folder: Path) -> None:
         (no_audio, r"clip1: got no audio.wav, expected its audio"),
         (other_rate, r"audio.wav: got 44100 Hz, expected 16000 Hz"),
         (short_audio, r"clip2.audio.wav: got 0.25 s, expected about 1.00 s"),
-        (four_pictures, r"clip1: got 0 windows of 5 pictures in a row.*expected at least 5; leave this clip"),
+        (
+            four_pictures,
+            r"clip1: got 0 windows of 5 consecutive pictures.*expected at least 5; leave this clip",
+        ),
         (strange_name, r"frame_3.jpg: got a name that is not a number"),
         (missing_entry, r"train.txt: got 'clip7' and 1 more without a clip"),
         (empty_list, r"train.txt: got no names"),
         (emptied, r"clips: got no clips, expected folders with"),
         (one_too_deep, r"clips: got no clips.*; is .*sync meant\?"),
         (removed, r"clips: got no such folder"),
-        (silent_video, r"film.avi: got no film.wav.*a video file's sound is not read"),
-        (fast_video, r"film.avi: got 30 pictures a second, expected 25; .*ffmpeg"),
+        (silent_video, r"film.avi: got no film.wav.*sound inside video files is not read"),
+        (fast_video, r"film.avi: got 30 pictures a second, expected 25 pictures a second; .*ffmpeg"),
         (no_video, r"film.mp4: got bytes that opencv cannot open"),
     ],
 )
@@ -274,6 +277,8 @@ def test_a_damaged_picture_is_named(source: SyncSource) -> None:
 
 def test_without_opencv_one_sentence(source: SyncSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(BackendError, match=r"expected opencv; pip install 'edge-export\[video\]'") as caught:
+    with pytest.raises(
+        BackendError, match=r"expected opencv to be installed; pip install 'edge-export\[video\]'"
+    ) as caught:
         SyncData(source).item(0, np.random.default_rng(0))
     assert isinstance(caught.value, EdgeError)

@@ -112,7 +112,7 @@ def test_clips_with_missing_pictures_are_left_out() -> None:
     ("clips", "sentence"),
     [
         ([aligned(20)], "recordings: got 1, expected at least 2"),
-        ([aligned(4)] * 2, "no windows 5 pictures apart"),
+        ([aligned(4)] * 2, "no two windows 5 pictures apart"),
     ],
 )
 def test_too_little_to_judge(clips: list[Embedded], sentence: str) -> None:
@@ -166,7 +166,7 @@ def test_which_recordings(data: Path) -> None:
 
 def test_runs_that_cannot_be_judged(run: TrainResult, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"net": "hifigan", "config": {}}')
-    with pytest.raises(ConfigError, match="got a run of 'hifigan', expected one of 'audio-encoder'"):
+    with pytest.raises(ConfigError, match="got a run of 'hifigan', expected a run of 'audio-encoder'"):
         load_towers(tmp_path)
     (tmp_path / "config.json").write_bytes((run.run / "config.json").read_bytes())
     with pytest.raises(InputError, match="no checkpoint"):

@@ -168,11 +168,15 @@ def test_two_processes_average_over_batches_of_their_own(data: Path, tmp_path: P
     [
         ({"loss": "triplet"}, ConfigError, "loss: got 'triplet', expected 'bce' or 'infonce'"),
         ({"windows": 1}, ConfigError, "windows: got 1, expected a whole number, 2 or more"),
-        ({"windows": 5}, InputError, r"clip00: got 16 windows of 5 pictures.*expected at least 21"),
+        ({"windows": 5}, InputError, r"clip00: got 16 windows of 5 consecutive.*expected at least 21"),
         ({"spacing": 0}, ConfigError, "spacing: got 0"),
         ({"temperature": 0}, ConfigError, "temperature: got 0, expected a number above 0"),
         ({"other_clips": 2}, ConfigError, "other_clips: got 2, expected a number in 0 … 1"),
-        ({"loss": "bce", "other_clips": 0.5, "batch_size": 1}, ConfigError, "other_clips: got batch_size 1"),
+        (
+            {"loss": "bce", "other_clips": 0.5, "batch_size": 1},
+            ConfigError,
+            "other_clips: got more than 0 with batch_size 1",
+        ),
         ({"decay_steps": 0}, ConfigError, "decay_steps: got 0, expected a positive whole number, or null"),
         ({"face": 8}, ConfigError, r"face: got 8, expected an object"),
         ({"face": {"width": 0}}, ConfigError, "width: got 0"),

@@ -1,16 +1,16 @@
-"""Data of mel inversion and Deep Griffin-Lim: a folder of recordings, nothing beside it.
+"""Data of mel inversion and Deep Griffin-Lim: a folder of recordings.
 
     DATA/*.wav, *.flac …               at the configuration's rate or above; below DATA/wavs or DATA itself
     DATA/training.txt, validation.txt  optional lists: the name before the first `|` of each line
 
 Without file lists the last `validation_clips` recordings by name are kept for validation. Recordings at a
-higher rate are resampled when they are read; a lower rate is refused, for the bins above its Nyquist
+higher rate are resampled when they are read; a lower rate is refused, because the bins above its Nyquist
 frequency would be empty.
 
 A training item is a random segment of `segment` samples, zero-padded on the right where the recording is
-shorter. With `vary`, so that minutes of one voice go further:
+shorter. With `vary` items are changed at random, to make more of a few minutes of one voice:
 
-    stretch    played 0.8 … 1.25 times as fast, which moves pitch and formants: other voices
+    stretch    played 0.8 … 1.25 times as fast, which shifts pitch and formants: other voices
     reversal   backwards, half the time; magnitudes keep their neighbours
     level      −12 … +6 dB
 
@@ -32,7 +32,7 @@ from edge_runtime.media.audio import read_audio
 from edge_training.engine.items import Item
 from edge_training.vocoder.data import CACHE_BYTES, split_recordings
 
-STRETCH = 1.25  # fastest; the slowest is its inverse
+STRETCH = 1.25  # the fastest; the slowest is its inverse
 LEVEL_DB = (-12.0, 6.0)
 _STEPS = 1000  # of a stretch: it is a ratio of whole numbers
 
@@ -41,7 +41,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class InversionSource:
-    """What to read and how to cut it."""
+    """Which recordings to read and how to cut them into items."""
 
     folder: Path
     sample_rate: int  # Hz
@@ -54,7 +54,8 @@ class InversionSource:
 class InversionData:
     """Segments for training and whole clips for validation (`TrainingData`): `wav` float32 and `name`.
 
-    Raises InputError for empty folders, and for recordings too short or of too low a rate, by their name.
+    Raises:
+        InputError: an empty folder, or a recording too short or of too low a rate; the error names it.
     """
 
     def __init__(self, source: InversionSource) -> None:
@@ -95,14 +96,14 @@ def _read(path: Path, source: InversionSource) -> Samples:
             str(path),
             got=f"{audio.sample_rate} Hz",
             expected=f"at least {source.sample_rate} Hz",
-            cause="its upper bins would be empty; choose a configuration of its rate",
+            cause="its upper bins would be empty; choose a configuration with its rate",
         )
     samples = resample(audio.samples, audio.sample_rate, source.sample_rate)
     if len(samples) < source.shortest:
         raise InputError(
             str(path),
             got=f"{len(samples)} samples at {source.sample_rate} Hz",
-            expected=f"at least {source.shortest}, one frame",
+            expected=f"at least {source.shortest} samples, one frame",
         )
     return samples
 
@@ -113,7 +114,7 @@ def _piece(samples: Samples, length: int, draw: np.random.Generator) -> Samples:
 
 
 def _varied(samples: Samples, length: int, draw: np.random.Generator) -> Samples:
-    """A piece of at most `length` samples, stretched, turned round and scaled at random."""
+    """A piece (n,) of at most `length` samples, with random stretch, reversal and level."""
     speed = math.exp(draw.uniform(-1, 1) * math.log(STRETCH))
     kept = round(_STEPS / speed)  # output samples of _STEPS
     piece = resample(_piece(samples, length * _STEPS // kept + 1, draw), _STEPS, kept)[:length]

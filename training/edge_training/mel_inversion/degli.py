@@ -1,10 +1,10 @@
-"""Deep Griffin-Lim iteration: one block that mends the phase of a spectrum.
+"""Deep Griffin-Lim iteration: one block that improves the phase of a spectrum.
 
-    Y = A · X / |X|        the magnitude that is wanted, the phase that X has
+    Y = A · X / |X|        the wanted magnitude with the phase of X
     Z = STFT(ISTFT(Y))     the nearest spectrum that some signal has
-    X' = Z − F(X, Y, Z; A) F: what is still noise, by a convolutional net
+    X' = Z − F(X, Y, Z; A) F: the remaining noise, estimated by a convolutional net
 
-Every block has the same weights; it is trained alone, by denoising, so any number of blocks may follow one
+Every block has the same weights; one block is trained, by denoising, so any number of blocks may follow one
 another at run time. After the last one: P_A once more, then the inverse transform. Source: Masuyama, Yatabe,
 Koizumi, Oikawa, Harada, JSTSP 14 (1), 2020.
 
@@ -15,10 +15,10 @@ im' = (Wr∗im + Wi∗re) g with g = sigmoid(Wg ∗ [|re + i im|, A]), then a pl
     graph "block"   spectrum (B, 2, bins, T), magnitude (B, bins, T) → next_spectrum (B, 2, bins, T)
     graph "net"     x, y, z (B, 2, bins, T), magnitude (B, bins, T)  → residual F (B, 2, bins, T)
 
-Real part before imaginary part on the axis of 2. In the graph "net" the host computes Y, Z and Z − F.
+Real part before imaginary part on the axis of 2. In the graph "net" the pipeline computes Y, Z and Z − F.
 
-Scale: the gates make F depend on the level. Training and host scale the magnitude to a root mean square of
-`config.magnitude_rms` over all bins and frames (a signal of standard deviation 1 has about √Σw² = 19.6) and
+Scale: the gates make F depend on the level. Training and pipeline scale the magnitude to a root mean square
+of `config.magnitude_rms` over all bins and frames (a signal of deviation 1 has about √Σw² = 19.6) and
 divide the result by the same factor.
 
 float16: magnitudes reach some hundreds there, and their squares 65504. So |c| and c / |c| are computed from
@@ -47,7 +47,7 @@ from edge_training.spectral.layers import FixedIstft, FixedStft, SpectralConfig
 Graph = Literal["block", "net"]
 
 LAYERS = 3  # gated ones
-SMALLEST = 2.0**-14  # float16's smallest normal number; what is smaller has no phase to keep
+SMALLEST = 2.0**-14  # float16's smallest normal number; the phase of smaller values is not kept
 MOST_CHANNELS = 1024
 MOST_TAPS = 63  # of a kernel along one axis
 
@@ -63,7 +63,7 @@ class DegliConfig:
     hop_length: int = 256  # samples
     win_length: int = 1024  # samples, periodic Hann
     padding: Padding = "center-reflect"
-    magnitude_rms: float = 19.6  # over bins and frames; the host scales the magnitude to it
+    magnitude_rms: float = 19.6  # over bins and frames; the pipeline scales the magnitude to it
     graph: Graph = "block"
 
     def __post_init__(self) -> None:
@@ -137,13 +137,13 @@ def _scaled(re: Tensor, im: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def magnitude_of(re: Tensor, im: Tensor) -> Tensor:
-    """|re + i im| without squares beyond 2, and with a gradient of 0 at 0."""
+    """|re + i im| of two tensors of any shape (…, T), no square above 2, with a gradient of 0 at 0."""
     largest, _, _, square = _scaled(re, im)
     return largest * square.sqrt()
 
 
 def unit_phasor(re: Tensor, im: Tensor) -> tuple[Tensor, Tensor]:
-    """c / |c| as (re, im), 0 where c is 0; no angle is computed."""
+    """c / |c| as (re, im), each of the inputs' shape; 0 where c is 0. No angle is computed."""
     _, re, im, square = _scaled(re, im)
     factor = square.rsqrt()
     return re * factor, im * factor
@@ -164,17 +164,19 @@ class ComplexConv(nn.Module):
         self.conv_im = _convolution(inputs, outputs, kernel)
 
     def forward(self, re: Tensor, im: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part, (B, inputs, bins, T) each → (B, outputs, bins, T) each."""
         return self.conv_re(re) - self.conv_im(im), self.conv_re(im) + self.conv_im(re)
 
 
 class GatedComplexConv(ComplexConv):
-    """The same, both parts times a gate that sees the magnitudes of the input and of the target."""
+    """`ComplexConv` times a gate that sees the magnitudes of the input and of the target."""
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int]) -> None:
         super().__init__(inputs, outputs, kernel)
         self.conv_gate = _convolution(inputs + 1, outputs, kernel)
 
     def gated(self, re: Tensor, im: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Both parts (B, inputs, bins, T) and A (B, 1, bins, T) → both parts (B, outputs, bins, T)."""
         gate = self.conv_gate(torch.cat([magnitude_of(re, im), magnitude], 1)).sigmoid()
         re, im = self(re, im)
         return re * gate, im * gate
@@ -195,6 +197,7 @@ class ConvDnn(nn.Module):
         self.conv = ComplexConv(channels, 1, (1, 1))
 
     def forward(self, re: Tensor, im: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Both parts (B, 3, bins, T) and A (B, 1, bins, T) → both parts (B, 1, bins, T)."""
         for layer in self.aigcc:
             assert isinstance(layer, GatedComplexConv)
             re, im = layer.gated(re, im, magnitude)
@@ -212,17 +215,18 @@ class DegliBlock(nn.Module):
         self.istft = FixedIstft(config.spectral, self.stft.kernel)
 
     def residual(self, x: Tensor, y: Tensor, z: Tensor, magnitude: Tensor) -> Tensor:
-        """F(X, Y, Z; A), all spectra (B, 2, bins, T)."""
+        """F(X, Y, Z; A): spectra (B, 2, bins, T) and A (B, bins, T) → (B, 2, bins, T)."""
         re = torch.stack([x[:, 0], y[:, 0], z[:, 0]], 1)
         im = torch.stack([x[:, 1], y[:, 1], z[:, 1]], 1)
         return torch.cat(self.convdnn(re, im, magnitude.unsqueeze(1)), 1)
 
     def consistent(self, y: Tensor) -> Tensor:
-        """P_C: STFT(ISTFT(y))."""
+        """P_C: STFT(ISTFT(y)), (B, 2, bins, T) → the same shape."""
         z: Tensor = self.stft(self.istft(y))
         return z
 
     def forward(self, spectrum: Tensor, magnitude: Tensor) -> Tensor:
+        """Spectrum (B, 2, bins, T) and magnitude (B, bins, T) → the next spectrum (B, 2, bins, T)."""
         y = with_magnitude(spectrum, magnitude)
         z = self.consistent(y)
         return z - self.residual(spectrum, y, z, magnitude)
@@ -237,13 +241,23 @@ class Degli(nn.Module):
         self.degliblock = DegliBlock(self.config)
 
     def forward(self, *inputs: Tensor) -> Tensor:
+        """Spectra (B, 2, bins, T), then a magnitude (B, bins, T) → (B, 2, bins, T), by `config.graph`."""
         if self.config.graph == "net":
             return self.degliblock.residual(*inputs)
         following: Tensor = self.degliblock(*inputs)
         return following
 
     def reconstruct(self, spectrum: Tensor, magnitude: Tensor, blocks: int) -> Tensor:
-        """`blocks` blocks one after the other, then P_A and the inverse transform; (B, samples)."""
+        """`blocks` blocks one after the other, then P_A and the inverse transform.
+
+        Args:
+            spectrum: (B, 2, bins, T), where the first block begins.
+            magnitude: (B, bins, T), A.
+            blocks: how many.
+
+        Returns:
+            (B, samples).
+        """
         for _ in range(blocks):
             spectrum = self.degliblock(spectrum, magnitude)
         audio: Tensor = self.degliblock.istft(with_magnitude(spectrum, magnitude))

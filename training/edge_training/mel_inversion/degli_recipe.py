@@ -2,15 +2,16 @@
 
 One block is trained alone ("sub-block training", Masuyama and others 2020), so that any number of blocks may
 follow one another later: it gets the true spectrum X* with white complex noise, each item at a
-signal-to-noise ratio drawn from `noise_low_db` … `noise_high_db`, and the true magnitude A = |X*|, and is
-asked for X*. `loss` says where: at the block's output ("spectrum", the published code of its first
-reimplementation and preset `small`), or after P_A ("projected", the origin: only the phase counts).
+signal-to-noise ratio drawn from `noise_low_db` … `noise_high_db`, and the true magnitude A = |X*|, and must
+give X*. `loss` says where the two are compared: at the block's output ("spectrum", as in the PyTorch port
+cvincent13/DeGLI-phase-reconstruction and preset `small`), or after P_A ("projected", as in
+mel-speech-reconstruction: only the phase counts).
 
-Each item is scaled so that A has the root mean square that the net's configuration names.
+Each item is scaled so that A has the root mean square that the net's configuration states.
 
 Validation: `validation_blocks` blocks from zero phase on the first `validation_seconds` of each clip, then
-P_A and the inverse transform; the magnitude of what is heard against the one that was asked for, by the
-figures of `edge_runtime.dsp.quality`. The monitor is spectral convergence, the lower the better.
+P_A and the inverse transform; the magnitude of the resulting signal is compared with the wanted one by the
+measures of `edge_runtime.dsp.quality`. The monitored one is spectral convergence, the lower the better.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from edge_training.mel_inversion.recipe import judge
 from edge_training.weights.reading import load_checkpoint, read_checkpoint
 
 PICTURES = 2  # validation clips that are drawn
-SILENCE = 1e-5  # root mean square of a magnitude that is not scaled up any further
+SILENCE = 1e-5  # root mean square of a magnitude; quieter items are scaled up as if they had this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +72,8 @@ class DegliFit(FitConfig):
         if self.noise_low_db > self.noise_high_db:
             raise ConfigError(
                 "noise_low_db",
-                got=f"{self.noise_low_db:g}",
-                expected=f"at most noise_high_db, {self.noise_high_db:g}",
+                got=f"{self.noise_low_db:g} dB",
+                expected=f"at most noise_high_db, {self.noise_high_db:g} dB",
             )
 
     def _rules(self) -> Iterator[tuple[str, str, bool]]:
@@ -134,6 +135,7 @@ class DegliModule(FitModule[DegliFit]):
     # ---- a step
 
     def training_step(self, batch: Item, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's names
+        """Loss, a scalar, of a batch of samples (B, N)."""
         config = self.config
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = config.rate(self.step)
@@ -183,7 +185,7 @@ class DegliModule(FitModule[DegliFit]):
             self.pictures.append(Picture(batch["name"][0], drawn))
 
     def spectrum_of_blocks(self, magnitude: Tensor, blocks: int) -> Tensor:
-        """Magnitude (B, bins, T) of the signal that so many blocks make of one, from zero phase."""
+        """Magnitude of the signal that `blocks` blocks make, from zero phase; (B, bins, T) → (B, bins, T)."""
         spectrum = torch.stack([magnitude, torch.zeros_like(magnitude)], 1)
         for _ in range(blocks):
             spectrum = run_block(self.result, spectrum, magnitude)
@@ -192,11 +194,12 @@ class DegliModule(FitModule[DegliFit]):
             return magnitude_of(heard[:, 0], heard[:, 1])
 
     def weights(self) -> dict[str, Tensor]:
+        """State dict of the exported net: name → tensor (…,)."""
         return {key: tensor.detach().cpu() for key, tensor in self.result.state_dict().items()}
 
 
 def run_block(net: Degli, spectrum: Tensor, magnitude: Tensor) -> Tensor:
-    """One block with its transforms in full precision, whatever the convolutions are computed in."""
+    """One block with transforms in float32; (B, 2, bins, T) and (B, bins, T) → (B, 2, bins, T)."""
     block = net.degliblock
     with torch.autocast(spectrum.device.type, enabled=False):
         y = with_magnitude(spectrum.float(), magnitude)
@@ -208,7 +211,7 @@ def run_block(net: Degli, spectrum: Tensor, magnitude: Tensor) -> Tensor:
 
 
 def open_data(config: DegliFit, folder: Path) -> InversionData:
-    """The recordings."""
+    """Opens the recordings of a data folder."""
     net = config.net
     return InversionData(
         InversionSource(
@@ -224,11 +227,11 @@ def open_data(config: DegliFit, folder: Path) -> InversionData:
 
 PRESETS: Mapping[str, DegliFit] = MappingProxyType(
     {
-        # the origin's recipe
+        # the recipe of mel-speech-reconstruction
         "origin": DegliFit(
             net=DEGLI_PRESETS["origin"], batch_size=1, segment_frames=64, vary=False, learning_rate=1e-4
         ),
-        # that of the reimplementation which has trained it
+        # that of cvincent13/DeGLI-phase-reconstruction, which has trained this net
         "small": DegliFit(net=DEGLI_PRESETS["small"], loss="spectrum"),
     }
 )

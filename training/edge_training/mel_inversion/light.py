@@ -2,28 +2,28 @@
 
     mel (B, n_mels, T)
       │ start: local averages of the bands, then UPDATES_BEFORE multiplicative updates (`Updates`)
-    q (B, bins, T)                what the bank can say, nowhere negative
+    q (B, bins, T)                the estimate that follows from the bank alone, nowhere negative
       │ ln q, and ln q less the local average of the log bands: two features of each bin
       │ convolution of 9 bins × 3 frames, every 4th bin; plus a learned vector for each place on the axis
     (B, CHANNELS, bands of 4 bins, T)
       │ BLOCKS × [9 × 3 of each channel alone → norm → 1 × 1 to twice the channels → GELU → 1 × 1], added
       │ transposed convolution back to bins: a correction of ln q
     q (B, bins, T)
-      │ UPDATES_AFTER multiplicative updates: what the correction broke of the mel is mended
+      │ UPDATES_AFTER multiplicative updates: the mel of the result is the given one again
     ln q (B, bins, T)
 
-What a mel has lost is fine structure: neighbouring bins share a band, more of them the higher they are. It is
-predictable, because speech has harmonics (the same distance apart at every frequency, and resolved at the low
-ones) and windows have a shape. Hence convolutions over a picture whose axis is linear in Hz, wide in
-frequency, with the place known, for the bank is another one at each; and no more than 4 bins together, the
-width of a window's main lobe.
+A mel lacks fine structure: neighbouring bins share a band, more of them at higher frequencies. It can be
+predicted, because speech has harmonics (equally spaced, and resolved at low frequencies) and the window has a
+known shape. Hence convolutions along a frequency axis that is linear in Hz, wide in frequency, with a learned
+vector for the position, as the bank differs from place to place; and groups of no more than 4 bins, the width
+of a window's main lobe.
 
 73,777 parameters; 0.92 GMAC for a second at 22 050 Hz. Bins that the bank does not reach (above 8 kHz for
-`hifigan-22k`) start at the nearest one that it does, and are the convolutions' alone.
+`hifigan-22k`) start at the nearest one that it reaches, and are changed by the convolutions only.
 
-float16: ratios of averages instead of sums, computed on magnitudes 16 times as large, so that nothing that
-counts comes near the smallest normal number; and never beyond 7 times what a signal at full scale has, where
-one infinity would make every bin NaN.
+float16: ratios of averages instead of sums, computed on magnitudes 16 times as large, so that no value that
+matters comes near the smallest normal number; and limited to 7 times the largest magnitude of a signal at
+full scale, because one infinity would make every bin NaN.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ LARGEST = math.exp(LOUDEST)
 
 
 class Updates(nn.Module):
-    """Multiplicative updates with exponent 1.5, as good as twice as many without; magnitudes times SCALE.
+    """Multiplicative updates with exponent 1.5, as good as twice as many with 1; magnitudes times SCALE.
 
     With B the bank, each band divided by its sum, and I its transpose, each bin divided by its sum:
     ``q ← q · (I m / I B q)^1.5``, where m are the linear bands divided by the same sums. Bins that no band
-    reaches stay.
+    reaches stay unchanged.
     """
 
     bank: Tensor
@@ -78,12 +78,13 @@ class Updates(nn.Module):
             self.register_buffer(name, torch.from_numpy(values).float(), persistent=False)
 
     def start(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """ln mel (B, n_mels, T) → I m and the same average of the logarithms, both (B, bins, T)."""
+        """ln mel (B, n_mels, T) → I m, and the same average of the logarithms, both (B, bins, T)."""
         bands = mel - self.log_sums
         target = torch.matmul(self.average, (bands + math.log(SCALE)).clamp_max(LOUDEST).exp())
         return target, torch.matmul(self.average, bands)
 
     def forward(self, q: Tensor, target: Tensor, times: int) -> Tensor:
+        """Estimate and `target` I m, both (B, bins, T) → the estimate after so many updates, (B, bins, T)."""
         for _ in range(times):
             ratio = target / torch.matmul(self.average, torch.matmul(self.bank, q))
             q = (q * (1 + self.reached * (ratio * ratio.sqrt() - 1))).clamp_max(LARGEST)
@@ -115,6 +116,7 @@ class Block(nn.Module):
             self.narrow.weight.mul_(FIRST_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, CHANNELS, bands, T) → the same shape."""
         y: Tensor = self.narrow(F.gelu(self.widen(self.norm(self.spread(x)))))
         return x + y
 
@@ -134,6 +136,7 @@ class MelInversionLight(nn.Module):
         nn.init.normal_(self.scatter.weight, std=0.01)
 
     def forward(self, mel: Tensor) -> Tensor:
+        """(B, n_mels, T) → ln of the magnitude, (B, bins, T)."""
         with torch.autocast(mel.device.type, enabled=False):  # half precision does not carry the updates
             target, log_average = self.updates.start(mel.float())
             log_q = self.updates(target, target, UPDATES_BEFORE).log() - math.log(SCALE)

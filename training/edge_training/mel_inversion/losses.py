@@ -1,17 +1,17 @@
-"""What mel inversion and Deep Griffin-Lim are trained on, and their losses: all per item, then the mean.
+"""Targets and losses of mel inversion and Deep Griffin-Lim; losses are computed per item, then averaged.
 
 Mel inversion, t the true magnitude and h the estimate, (B, bins, T):
 
-    distortion   10 log10 (‖h − t‖² / ‖t − mean t‖²): SI-SSDR with the sign turned, but for scale and offset,
-                 which a net that keeps the level must get right
+    distortion   10 log10 (‖h − t‖² / ‖t − mean t‖²): negative SI-SSDR, except that scale and offset count,
+                 because a net that keeps the level must get them right
     log_error    mean |ln h − ln t|
 
 Deep Griffin-Lim (Masuyama and others 2020), for a true spectrum X* (B, 2, bins, T) to which noise was added:
 
     spectrum     mean |X − X*|², the block's output itself
-    projected    mean |P_A(X) − X*|: only the phase of the output counts, as in the origin system
+    projected    mean |P_A(X) − X*|: only the phase of the output counts, as in mel-speech-reconstruction
 
-No figure depends on what else is in the batch, and every loss has a gradient.
+The loss of an item does not depend on the rest of its batch, and every loss has a gradient.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ from edge_training.spectral.mels import TorchMel
 SpectrumLoss = Literal["spectrum", "projected"]
 
 COLOUR_POINTS = 12  # of a random equaliser, evenly spaced over the bins
-PERFECT = 1e-6  # of the energy: a distortion below −60 dB is no longer worth a step
-LOUDEST = 10.0  # times an item's largest magnitude: louder estimates are no worse
-SILENCE = 1e-6  # mean square of a magnitude that has nothing to be near to
+PERFECT = 1e-6  # of the energy: a distortion below −60 dB is not reduced any further
+LOUDEST = 10.0  # times an item's largest magnitude: louder estimates count as this loud
+SILENCE = 1e-6  # smallest mean square of a magnitude that distortion is measured against
 
 
 class InversionTargets(nn.Module):
-    """Samples (B, N) → (mel (B, n_mels, T), magnitude (B, bins, T)): what goes in and what is to come out.
+    """Samples (B, N) → (mel (B, n_mels, T), magnitude (B, bins, T)): the net's input and the target.
 
-    Domain "log": the mel is `config`'s, the magnitude that of the transform, at least 1e-5. Domain "db": the
-    origin's, each item's magnitude divided by its own maximum, at least `spectrum_range_db` below it.
+    Domain "log": the mel is `config`'s, the magnitude that of the transform, at least 1e-5. Domain "db", that
+    of mel-speech-reconstruction: each item's magnitude is divided by its own maximum and at least
+    `spectrum_range_db` below it.
 
     Args:
-        colour: standard deviation of a random equaliser's gains, of ln; other microphones and rooms. Drawn
-            from torch's global generator for each item.
+        colour: standard deviation of a random equaliser's gains, in ln, to imitate other microphones and
+            rooms. Drawn from torch's global generator for each item.
     """
 
     def __init__(self, config: MelConfig, domain: Domain) -> None:
@@ -57,6 +58,7 @@ class InversionTargets(nn.Module):
 
     @torch.no_grad()
     def forward(self, samples: Tensor, colour: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Samples (B, N) → mel (B, n_mels, T) and magnitude (B, bins, T)."""
         with torch.autocast(samples.device.type, enabled=False):
             samples = samples.float()
             if self.domain == "db":
@@ -73,7 +75,7 @@ class InversionTargets(nn.Module):
             return self.get_buffer("bank") @ normalized, magnitude
 
     def log_magnitude(self, output: Tensor) -> Tensor:
-        """A net's output in this domain → ln of the magnitude that `forward` gives as the truth."""
+        """A net's output (B, bins, T) in this domain → ln of the magnitude that `forward` gives."""
         if self.domain == "log":
             return output
         return (output - 1) * (self._range_db * math.log(10) / 20)
@@ -84,16 +86,16 @@ class InversionTargets(nn.Module):
 
 
 def random_gains(magnitude: Tensor, deviation: float) -> Tensor:
-    """Factors (B, bins, 1) along a smooth random curve over frequency; `deviation`: standard, of ln."""
+    """Factors (B, bins, 1) along a smooth random curve over frequency; standard `deviation` in ln."""
     points = deviation * torch.randn(len(magnitude), 1, COLOUR_POINTS, device=magnitude.device)
     curve = F.interpolate(points, size=magnitude.shape[1], mode="linear", align_corners=True)
     return curve.transpose(1, 2).exp()
 
 
 def distortion(truth: Tensor, log_estimate: Tensor) -> Tensor:
-    """dB, see above; a magnitude and the logarithm of another → scalar, the lower the better."""
+    """dB, scalar, the lower the better: magnitude and ln of the estimate, both (B, bins, T)."""
     axes = (-2, -1)
-    # what a net says before it has learnt anything may be beyond the exponential's range
+    # the output of an untrained net may be beyond the exponential's range
     ceiling = (LOUDEST * truth.amax(axes, keepdim=True)).log()
     error = (torch.minimum(log_estimate, ceiling).exp() - truth).square().mean(axes)
     energy = (truth - truth.mean(axes, keepdim=True)).square().mean(axes)
@@ -101,7 +103,7 @@ def distortion(truth: Tensor, log_estimate: Tensor) -> Tensor:
 
 
 def log_error(truth: Tensor, log_estimate: Tensor) -> Tensor:
-    """Mean |Δ ln|; a magnitude and the logarithm of another → scalar."""
+    """Mean |Δ ln|, scalar: magnitude and ln of the estimate, both (B, bins, T)."""
     return F.l1_loss(log_estimate, truth.log())
 
 
@@ -109,7 +111,7 @@ def log_error(truth: Tensor, log_estimate: Tensor) -> Tensor:
 
 
 def noisy(spectrum: Tensor, low_db: float, high_db: float) -> Tensor:
-    """A spectrum (B, 2, bins, T) plus white complex noise, each item at a ratio drawn from low … high dB."""
+    """A spectrum (B, 2, bins, T) plus white complex noise, each item at a random SNR, low … high dB."""
     level = torch.empty(len(spectrum), 1, 1, 1, device=spectrum.device).uniform_(low_db, high_db)
     noise = torch.randn_like(spectrum)
     ratio = _norm(spectrum) / _norm(noise).clamp(min=1e-12)
@@ -122,9 +124,9 @@ def _norm(spectrum: Tensor) -> Tensor:
 
 
 def spectrum_loss(truth: Tensor, output: Tensor, magnitude: Tensor, kind: SpectrumLoss) -> Tensor:
-    """Scalar for a block's output (B, 2, bins, T), see above; `magnitude` (B, bins, T) is A."""
+    """Scalar loss of a block's output (B, 2, bins, T), see above; `magnitude` (B, bins, T) is A."""
     if kind == "spectrum":
         return (output - truth).square().sum(1).mean()
     difference = with_magnitude(output, magnitude) - truth
-    # a root has no gradient at 0: bins that are already right
+    # a root has no gradient at 0, where a bin is already right
     return (difference.square().sum(1) + 1e-12).sqrt().mean()

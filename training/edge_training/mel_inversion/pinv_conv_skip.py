@@ -6,23 +6,23 @@
 
 Two domains of the same nets:
     log   the mel that vocoders share, ln(max(bank @ magnitude, floor)). The estimate is the logarithm of
-          pinv @ exp(mel), which is negative in many bins, so at least 20 dB below the local average of the
-          mel's bands and at least 1e-5. Estimate and output are scaled by fixed numbers, ln 1e-5 onto 0 and
+          pinv @ exp(mel); as that is negative in many bins, it is raised to 20 dB below the local average of
+          the mel's bands, and to 1e-5. Estimate and output are scaled by fixed numbers, ln 1e-5 onto 0 and
           the largest magnitude that a signal at full scale can have (win_length / 2) onto 1: the level is
           kept, whatever else is in the batch.
-    db    the origin's: the bank applied to the normalised dB magnitude. Estimate: pinv @ mel.
+    db    mel-speech-reconstruction's: the bank applied to the normalised dB magnitude. Estimate: pinv @ mel.
 
-Normalisation: "fixed", as above (domain "db": the estimate is clamped to 0 … 1); or "min-max", what the
-origin's checkpoints need: the estimate onto 0 … 1 by its own extrema, the output divided by its own maximum.
-The origin takes the extrema over the batch, which is one example there; here they are each example's own.
+Normalisation: "fixed", as above (domain "db": the estimate is clamped to 0 … 1); or "min-max", for
+checkpoints of mel-speech-reconstruction: the estimate scaled onto 0 … 1 by its own extrema, the output
+divided by its own maximum. There the extrema are the batch's, which is one example; here each example's own.
 
-Variants, on the estimate (B, 1, bins, T); convolutions 5 bins × 3 frames with batch norm and ReLU, nothing is
-sampled down (708,000 weights of `pinv-conv-skip`, 22.7 GMAC for a second at 16 kHz):
+Variants, on the estimate (B, 1, bins, T); convolutions 5 bins × 3 frames with batch norm and ReLU, without
+downsampling (708,000 weights of `pinv-conv-skip`, 22.7 GMAC for a second at 16 kHz):
     pinv-conv-skip                 encoder of three, bottleneck, decoder of three; skips are concatenated
     pinv-conv                      the same without skips
     pinv-conv-res                  skips are added
-    pinv-conv-skip-no-bottleneck   the decoder follows the encoder at once
-    unet, pinv-unet                three levels with pooling: the answer, or what the estimate has too much
+    pinv-conv-skip-no-bottleneck   the decoder follows the encoder directly
+    unet, pinv-unet                three levels with pooling: the output, or a correction to subtract
     light                          a small net of its own for devices, see `mel_inversion_light`; domain "log"
 
 float16: exp(mel) and the floors are computed 16 times as large, 1.6e-4 to some thousands, so that none is
@@ -31,7 +31,7 @@ logarithm from magnifying the rounding of bins where pinv's terms cancel: withou
 4.6 of ln on speech and float32 by 2e-3, with it by 0.43 and 3e-5.
 
 Parameters are named `convblocks.{i}.conv.*` and `convblocks.{i}.bn.*`; the U-nets' names are our own. The
-pseudo-inverse is a constant and in no state dict. Source: the origin system, mel-speech-reconstruction.
+pseudo-inverse is a constant and in no state dict. Source: filippovillani/mel-speech-reconstruction.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ FLOOR = 1e-5  # smallest magnitude of the domain "log"
 KERNEL = (5, 3)  # bins × frames
 LEVELS = 3  # of encoder and decoder
 MOST_CHANNELS = 4096
-BELOW_NEIGHBOURS = 0.1  # of the local average: what the estimate is at least
+BELOW_NEIGHBOURS = 0.1  # smallest estimate, as a part of the local average
 SCALE = 16.0  # of what goes through exp and log, in float16's normal range
 SMALLEST_RANGE = 1e-4  # of an estimate with min-max normalisation: silence stays 0, in float16 too
 
@@ -83,7 +83,7 @@ class MelInversionConfig:
     domain: Domain = "log"
     mel: MelConfig = PRESETS["mel-inversion"]
     channels: tuple[int, ...] = (32, 64, 128)  # of the three encoder blocks, or of the U-net's three levels
-    normalization: Normalization = "fixed"  # "min-max": checkpoints of the origin
+    normalization: Normalization = "fixed"  # "min-max": checkpoints of mel-speech-reconstruction
 
     def __post_init__(self) -> None:
         for name, rule, holds in (
@@ -103,8 +103,8 @@ class MelInversionConfig:
             raise ConfigError(
                 "normalization",
                 got="'min-max' with domain 'log'",
-                expected="'fixed'",
-                cause="the level would be lost; only the origin's dB-domain checkpoints need it",
+                expected="'fixed' in that domain",
+                cause="the level would be lost; only mel-speech-reconstruction's checkpoints (db) need it",
             )
         if self.variant == "light":
             self._check_light()
@@ -126,9 +126,10 @@ class MelInversionConfig:
 
     @property
     def context_frames(self) -> int | None:
-        """Frames to feed on each side of a chunk, and to drop; None where each frame depends on all.
+        """Frames to add on each side of a chunk and to drop from the output; None where no number is enough.
 
-        U-nets pool over eight frames, so that a chunk's place counts too.
+        That is with min-max normalisation, and for U-nets: they pool over eight frames, so that the result
+        depends on where a chunk begins.
         """
         if self.normalization == "min-max" or self.variant in ("unet", "pinv-unet"):
             return None
@@ -167,7 +168,7 @@ def _are_channels(value: object) -> bool:
 
 
 def _check_mel(config: MelInversionConfig) -> None:
-    """The front end must be one whose linear mel the net can find again."""
+    """ConfigError unless the net can undo the front end's logarithm."""
     mel = config.mel
     if mel.n_mels is None:
         raise ConfigError("mel", got="no mel bands", expected="a front end with a filter bank")
@@ -187,7 +188,7 @@ def _check_mel(config: MelInversionConfig) -> None:
 
 
 class Estimate(nn.Module):
-    """mel (B, n_mels, T) → what the pseudo-inverse makes of it, scaled to 0 … 1: (B, 1, bins, T)."""
+    """The pseudo-inverse's estimate: mel (B, n_mels, T) → (B, 1, bins, T), scaled to 0 … 1."""
 
     pinv: Tensor
     lowest: Tensor
@@ -201,6 +202,7 @@ class Estimate(nn.Module):
         self.register_buffer("lowest", lowest, persistent=False)
 
     def forward(self, mel: Tensor) -> Tensor:
+        """(B, n_mels, T) → (B, 1, bins, T) in 0 … 1."""
         if self.config.domain == "log":
             return self._log_estimate(mel).unsqueeze(1)
         estimate = torch.matmul(self.pinv, mel).unsqueeze(1)
@@ -217,25 +219,25 @@ class Estimate(nn.Module):
 
 
 def _local_average(bank: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(bins, n_mels): what gives 1 in every bin for the mel of a magnitude of 1; 0 where no band reaches."""
+    """(bins, n_mels): gives 1 in every bin for the mel of a magnitude of 1; 0 where no band reaches."""
     weight = bank.T @ bank.sum(axis=1)
     average: NDArray[np.float64] = bank.T / np.where(weight > 0, weight, 1.0)[:, None]
     return average
 
 
 def log_range(config: MelInversionConfig) -> tuple[float, float]:
-    """ln of the magnitudes that stand at 0 and at 1."""
+    """ln of the magnitudes that are scaled to 0 and to 1."""
     return math.log(FLOOR), math.log(config.mel.win_length / 2)
 
 
 def log_scaled(magnitude: Tensor, config: MelInversionConfig) -> Tensor:
-    """Linear magnitude of any shape → ln of it, the range of a signal at full scale onto 0 … 1 (targets)."""
+    """Linear magnitude (…, bins, T) → its ln, from `log_range` onto 0 … 1 (training targets)."""
     low, high = log_range(config)
     return (magnitude.clamp_min(FLOOR).log() - low) / (high - low)
 
 
 def log_unscaled(values: Tensor, config: MelInversionConfig) -> Tensor:
-    """The inverse of `log_scaled` but for the exponential: 0 … 1 → ln of the magnitude."""
+    """Values in 0 … 1, (…, bins, T) → ln of the magnitude: undoes the scale of `log_scaled`, not its ln."""
     low, high = log_range(config)
     return values * (high - low) + low
 
@@ -293,7 +295,7 @@ _JOINS: Mapping[str, Join] = MappingProxyType(
 class UNet(nn.Module):
     """Three levels of two convolutions 3 × 3, pooled by 2, and back; (B, 1, bins, T) → the same, at least 0.
 
-    Zeros, which stand for silence, fill the last group of eight bins and frames up.
+    The last group of eight bins and frames is padded with zeros, which stand for silence.
     """
 
     def __init__(self, channels: tuple[int, ...]) -> None:
@@ -312,8 +314,9 @@ class UNet(nn.Module):
         )
 
     def forward(self, estimate: Tensor) -> Tensor:
+        """(B, 1, bins, T) → (B, 1, bins, T), at least 0."""
         bins, frames = estimate.shape[2], estimate.shape[3]
-        # seven whatever the length, and skips cut to what comes up: no arithmetic on lengths, which Core ML's
+        # always seven, and skips cut to the upsampled size: no arithmetic on lengths, which Core ML's
         # converter would do in float16, wrong from 2049 on
         x = F.pad(estimate, (0, 2**LEVELS - 1, 0, -bins % 2**LEVELS))
         skips = []
@@ -345,6 +348,7 @@ class MelInversion(nn.Module):
             self.unet = UNet(self.config.channels)
 
     def forward(self, mel: Tensor) -> Tensor:
+        """(B, n_mels, T) → (B, bins, T) in the config's domain."""
         estimate = self.estimate(mel)
         x = self.refined(estimate)
         if self.config.normalization == "min-max":
@@ -353,7 +357,7 @@ class MelInversion(nn.Module):
         return log_unscaled(x, self.config) if self.config.domain == "log" else x
 
     def refined(self, estimate: Tensor) -> Tensor:
-        """(B, 1, bins, T) → the same, 0 for the floor and 1 for the largest magnitude."""
+        """(B, 1, bins, T) → the same shape, 0 for the floor and 1 for the largest magnitude."""
         if self.config.variant == "unet":
             answer: Tensor = self.unet(estimate)
             return answer
@@ -389,7 +393,7 @@ MEL_INVERSION_PRESETS: Mapping[str, MelInversionConfig] = MappingProxyType(
         "pinv-conv-skip": MelInversionConfig(),  # 16 kHz, log-magnitude mels
         "pinv-conv-skip-22k": MelInversionConfig(mel=PRESETS["hifigan-22k"]),
         "pinv-conv-skip-db": _DB,
-        # checkpoints of the origin
+        # checkpoints of mel-speech-reconstruction
         "origin": replace(_DB, normalization="min-max"),
         "light": MelInversionConfig("light", mel=PRESETS["hifigan-22k"]),
     }

@@ -1,21 +1,21 @@
-"""How good mel inversion is, in figures: nets beside what needs none, and the true magnitude as the ceiling.
+"""Quality of mel inversion: nets compared with methods that need none, and with the true magnitude.
 
     python -m edge_training.mel_inversion.quality --data DIR --net NAME=FILE … [--degli FILE] [--last 4]
 
 Each recording is turned into the nets' mel, and back in two steps. Magnitudes, each against the true one:
 
-    true      the recording's own
-    pinv      pseudo-inverse, negative values raised to nearly nothing
+    true      the recording's own, an upper bound
+    pinv      pseudo-inverse, negative values set to 1e-10
     updates   the same, then 50 multiplicative updates
     NAME      a net's, for each --net
 
     si_ssdr   dB, the higher the better; `edge_runtime.dsp.quality`
     sc        dB, spectral convergence, the lower the better
     lsd       dB, log-spectral distance, the lower the better
-    in_band   si_ssdr of the bins that the mel bank covers alone
+    in_band   si_ssdr of only those bins that the mel bank covers
 
 Phases, each from zero: `fgla`, 64 iterations of Fast Griffin-Lim, on every magnitude; `degli`, 10 blocks of
-Deep Griffin-Lim, on the true one, the updates' and the first net's. Of the signal:
+Deep Griffin-Lim, on the true one, the updates' and the first net's. Measures of the signal:
 
     pesq      ITU-T P.862.2, wide band at 16 kHz, 1 … 4.64
     stoi      short-time objective intelligibility (Taal and others 2011) at 16 kHz, 0 … 1
@@ -58,7 +58,7 @@ Synthesis = Callable[[Array], Array]  # magnitude (bins, frames) → samples
 
 @dataclass(frozen=True)
 class Recording:
-    """What is known of a clip."""
+    """What is known of a recording."""
 
     name: str
     samples: Array
@@ -66,7 +66,7 @@ class Recording:
     mel: Array  # (n_mels, frames)
 
 
-Estimate = Callable[[Recording], Array]  # its magnitude, from no more of it than the mel
+Estimate = Callable[[Recording], Array]  # its magnitude (bins, frames), estimated from its mel
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Row:
     magnitude: str
     phase: str
     clips: Mapping[str, Mapping[str, float]]  # clip → figure → value
-    seconds: tuple[float, float]  # that magnitude and phase took for a second of audio
+    seconds: tuple[float, float]  # computing time of magnitude and phase for a second of audio
 
     @property
     def mean(self) -> dict[str, float]:
@@ -101,7 +101,7 @@ def compare(
     out: Path | None = None,
     say: Callable[[Row], object] = lambda _: None,
 ) -> list[Row]:
-    """Figures of all ways on recordings; `out` takes what was heard as WAV, `say` each row as it is done.
+    """Figures of all methods; `out` receives the results as WAV, `say` each row when it is done.
 
     Raises:
         ConfigError: no net, or nets of different front ends.
@@ -134,14 +134,14 @@ def compare(
 
 
 def load_net(weights: Path) -> tuple[nn.Module, MelConfig]:
-    """The net of a weights file, by the configuration beside it, and its mel; domain "log" alone."""
+    """The net of a weights file, by the configuration beside it, and its mel; only domain "log"."""
     config = MelInversionConfig.from_json(_config_beside(weights))
     if config.domain != "log":
         raise ConfigError(
             str(weights),
             got=f"a net of the domain {config.domain!r}",
-            expected="'log'",
-            cause="the dB domain's mel is another one, so its figures cannot stand beside these",
+            expected="a net of the domain 'log'",
+            cause="the dB domain has another mel, so its figures cannot be compared with these",
         )
     net = build_mel_inversion(config)
     load_checkpoint(net, read_checkpoint(weights), net="mel-inversion")
@@ -149,7 +149,7 @@ def load_net(weights: Path) -> tuple[nn.Module, MelConfig]:
 
 
 def load_degli(weights: Path, mel: MelConfig) -> Degli:
-    """The block of a weights file, on the frames of a front end; it does not care where they are centred."""
+    """The block of a weights file, for the framing of a mel; its padding may differ."""
     config = DegliConfig.from_json(_config_beside(weights))
     if (config.n_fft, config.hop_length, config.win_length) != (mel.n_fft, mel.hop_length, mel.win_length):
         raise ConfigError(
@@ -171,11 +171,11 @@ def _config_beside(weights: Path) -> dict[str, Any]:
 
 def _common_mel(nets: Mapping[str, tuple[nn.Module, MelConfig]]) -> MelConfig:
     if not nets:
-        raise ConfigError("nets", got="none", expected="at least one, which says the mel")
+        raise ConfigError("nets", got="none", expected="at least one, whose mel is used for all")
     (first, (_, mel)), *others = nets.items()
     for name, (_, other) in others:
         if other != mel:
-            raise ConfigError(name, got="a mel of its own", expected=f"that of {first}")
+            raise ConfigError(name, got="another mel configuration", expected=f"that of {first}")
     return mel
 
 
@@ -183,12 +183,12 @@ def _common_mel(nets: Mapping[str, tuple[nn.Module, MelConfig]]) -> MelConfig:
 
 
 def model_free(config: MelConfig, updates: int) -> Estimate:
-    """Pseudo-inverse and multiplicative updates."""
+    """Magnitudes by pseudo-inverse and multiplicative updates."""
     return lambda recording: estimate_magnitude(linear_mel(recording.mel, config), config, updates)
 
 
 def neural(net: nn.Module) -> Estimate:
-    """A net of the domain "log"."""
+    """Magnitudes by a net of the domain "log"."""
 
     def estimate(recording: Recording) -> Array:
         with torch.inference_mode():
@@ -198,7 +198,7 @@ def neural(net: nn.Module) -> Estimate:
 
 
 def fast_griffin_lim(config: MelConfig, iterations: int) -> Synthesis:
-    """Phases without a net."""
+    """Phases by Fast Griffin-Lim, without a net."""
     return lambda magnitude: griffin_lim(
         magnitude, n_fft=config.n_fft, hop_length=config.hop_length, win_length=config.win_length,
         n_iter=iterations, padding=config.padding,
@@ -206,7 +206,7 @@ def fast_griffin_lim(config: MelConfig, iterations: int) -> Synthesis:
 
 
 def deep_griffin_lim(net: Degli, blocks: int) -> Synthesis:
-    """Phases by blocks of the net, from zero."""
+    """Phases by blocks of the net, starting from zero phase."""
 
     def synthesize(magnitude: Array) -> Array:
         gain = net.config.magnitude_rms / max(1e-9, float(np.sqrt(np.square(magnitude).mean())))
@@ -240,7 +240,7 @@ def _row(
     mel: MelConfig,
     out: Path | None,
 ) -> Row:
-    """Figures of one way; `taken`: seconds for the magnitudes."""
+    """One row of the table; `taken`: seconds for the magnitudes."""
     began = time.perf_counter()
     heard = [synthesis(magnitude) for magnitude in magnitudes]
     phase_taken = time.perf_counter() - began
@@ -259,7 +259,7 @@ def _row(
 
 
 def judge_magnitude(truth: Array, estimate: Array, mel: MelConfig) -> dict[str, float]:
-    """Figures of a magnitude (bins, frames)."""
+    """Figures of an estimated magnitude against the true one, both (bins, frames)."""
     covered = filter_bank(mel).any(axis=0)
     return {
         "si_ssdr": si_ssdr(truth, estimate),
@@ -279,7 +279,7 @@ def line(row: Row) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Command line: prints the table."""
     parser = argparse.ArgumentParser(description="Figures of mel inversion, with nets and without.")
     parser.add_argument("--data", type=Path, required=True, help="folder of recordings")
     parser.add_argument(

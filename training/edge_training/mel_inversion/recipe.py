@@ -1,18 +1,18 @@
 """Mel inversion's training: configuration, step, validation; any folder of recordings.
 
-Each step takes the mel of a few segments and asks the net for their magnitude:
+Each step gives the net the mel of a few segments and compares its output with their magnitude:
 
     λ_log · mean |Δ ln|  +  λ_distortion · distortion (dB, see `edge_training.mel_inversion.losses`)
 
-The logarithm is how it sounds, quiet bins included; the distortion is what SI-SSDR measures, nearly all of it
-in the loudest bins. The origin trains on the first alone.
+The logarithm corresponds to loudness, quiet bins included; the distortion is what SI-SSDR measures, nearly
+all of it in the loudest bins. mel-speech-reconstruction trains on the first term only.
 
 Validation: SI-SSDR, spectral convergence and log-spectral distance of whole clips
-(`edge_runtime.dsp.quality`). The monitor is spectral convergence, the lower the better, and the plateau
-schedule follows it in that direction. PESQ and STOI need a phase, and minutes:
+(`edge_runtime.dsp.quality`). The monitored one is spectral convergence, the lower the better, and the plateau
+schedule follows it in that direction. PESQ and STOI need a phase and take minutes:
 `edge_training.mel_inversion.quality`.
 
-`average` is the decay of a running mean of the weights, which is what is validated and exported.
+`average` is the decay of a running mean of the weights; the mean is what is validated and exported.
 """
 
 from __future__ import annotations
@@ -144,6 +144,7 @@ class MelInversionModule(FitModule[MelInversionFit]):
     # ---- a step
 
     def training_step(self, batch: Item, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's names
+        """Loss, a scalar, of a batch of samples (B, N)."""
         config = self.config
         if config.schedule == "cosine":
             for group in self.trainer.optimizers[0].param_groups:
@@ -190,11 +191,12 @@ class MelInversionModule(FitModule[MelInversionFit]):
             scheduler.step(float(self.trainer.callback_metrics[self.monitor]))
 
     def weights(self) -> dict[str, Tensor]:
+        """State dict of the exported net: name → tensor (…,)."""
         return {key: tensor.detach().cpu() for key, tensor in self.result.state_dict().items()}
 
 
 def judge(truth: Tensor, estimate: Tensor) -> dict[str, Tensor]:
-    """The figures of `edge_runtime.dsp.quality` for two magnitudes (bins, T) on the CPU."""
+    """The measures of `edge_runtime.dsp.quality` for two magnitudes (bins, T) on the CPU; scalars."""
     ours, theirs = estimate.double().numpy(), truth.double().numpy()
     figures = {
         "si_ssdr": si_ssdr(theirs, ours),
@@ -208,7 +210,7 @@ def judge(truth: Tensor, estimate: Tensor) -> dict[str, Tensor]:
 
 
 def open_data(config: MelInversionFit, folder: Path) -> InversionData:
-    """The recordings."""
+    """Opens the recordings of a data folder."""
     mel = config.net.mel
     return InversionData(
         InversionSource(
@@ -224,12 +226,12 @@ def open_data(config: MelInversionFit, folder: Path) -> InversionData:
 
 def _presets() -> dict[str, MelInversionFit]:
     presets = {name: MelInversionFit(net=net) for name, net in MEL_INVERSION_PRESETS.items()}
-    # a quarter of an hour of one core for two minutes of speech
+    # takes a quarter of an hour on one core for two minutes of speech
     presets["light"] = replace(
         presets["light"], steps=1800, batch_size=4, learning_rate=2e-3, decay_steps=1800, average=0.998,
         warm_up_steps=50, checkpoint_every=250,
     )  # fmt: skip
-    # the origin's recipe: L1 of the normalised dB (so many nepers each), one segment of 64 frames a step
+    # mel-speech-reconstruction's: L1 of the normalised dB (`nepers` each), one segment of 64 frames a step
     nepers = 80 * math.log(10) / 20
     presets["origin"] = replace(
         presets["origin"], batch_size=1, segment_frames=64, vary=False, colour=0.0, lambda_log=1 / nepers,

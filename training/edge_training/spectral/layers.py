@@ -7,18 +7,18 @@ Conventions, paddings and lengths are those of `edge_runtime.dsp.spectral`; both
 Forward: one convolution of stride hop, rows w[n] cos(2πkn / N) and −w[n] sin(2πkn / N). Inverse: one
 transposed convolution with the same kernel, of the spectrum times c_k / N, c = 1 for bins that stand alone (0
 and Nyquist) and 2 for the others; then the division by Σ w², which a transposed convolution of ones computes,
-so that any number of frames is right; then the padding is cut off. A graph with both holds the kernel once.
+so that any number of frames works; then the padding is cut off. A graph with both holds the kernel once.
 
 Windows are periodic cosine sums, centred in n_fft (hann, hamming, blackman, rectangular). The kernels are
 constants: they are in no state dict.
 
 float16: a transform of n_fft samples at full scale reaches n_fft / 2 (512 for 1024), far below 65504. The
 inverse divides by √N before its convolution and by √N after it, so that neither end of the range is near.
-Kernels below 6e-8 become zero, which only the window's ends meet.
+Kernel values below 6e-8, at the ends of the window, become zero.
 
-Ends without padding: there the edge of one window is all that covers a sample, and least squares would divide
-next to nothing by next to nothing. Σ w² is taken as at least `LEAST_WEIGHT` of its smallest value between
-frames, so the outermost samples fade instead; every other padding keeps away from there.
+Ends without padding: there a sample is covered only by the edge of one window, and least squares would divide
+one tiny number by another. Σ w² is therefore taken as at least `LEAST_WEIGHT` of its smallest value between
+frames, so that the outermost samples fade out; with every other padding those samples are cut off.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class SpectralConfig:
                 "n_fft",
                 got=f"{self.n_fft}, a kernel of {weights} numbers",
                 expected=f"at most {MOST_WEIGHTS} numbers",
-                cause="a transform this long belongs into an FFT on the host",
+                cause="compute a transform of this length outside of the graph, by FFT",
             )
 
     @property
     def stft(self) -> StftConfig:
-        """Framing, as the runtime has it."""
+        """The framing as the runtime's `StftConfig`."""
         return StftConfig(self.n_fft, self.hop_length, self.win_length, self.padding)
 
     def to_json(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def window_in_frame(config: SpectralConfig) -> NDArray[np.float64]:
 
 
 def weight_between_frames(config: SpectralConfig) -> NDArray[np.float64]:
-    """Σ w², (hop_length,): what a sample of each place in a hop weighs under all windows that cover it."""
+    """Σ w², (hop_length,): the sum of all squared windows that cover a sample, by its place within a hop."""
     pieces = -(-config.n_fft // config.hop_length)
     square = np.zeros(pieces * config.hop_length)
     square[: config.n_fft] = window_in_frame(config) ** 2
@@ -147,6 +147,7 @@ class FixedStft(nn.Module):
         self.register_buffer("kernel", _kernel(config), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
+        """(B, samples) → (B, 2, bins, frames), real part before imaginary part."""
         x = audio.unsqueeze(1)  # (B, 1, samples)
         zeros = self.stft.pad if self.stft.padding == "center-zero" else 0
         if self.stft.pad and not zeros:
@@ -159,11 +160,11 @@ class FixedIstft(nn.Module):
     """spectrum (B, 2, bins, frames) → audio (B, n_fft + (frames − 1) · hop − 2 · padding), least squares.
 
     Args:
-        config: as of the transform that is inverted.
+        config: that of the transform to invert.
         kernel: of a FixedStft with this config, to be shared.
 
     Raises:
-        ConfigError: windows that hardly overlap, so that samples between them are lost.
+        ConfigError: the windows overlap too little, so that samples between them are lost.
     """
 
     kernel: Tensor
@@ -181,7 +182,7 @@ class FixedIstft(nn.Module):
                 "hop_length",
                 got=f"{config.hop_length} samples, windows of {config.win_length} that leave gaps",
                 expected=f"a hop at which the squared {config.window} windows overlap",
-                cause="no inverse transform exists; half of win_length and less does for every window",
+                cause="there is no inverse transform; at most half of win_length works for every window",
             )
         self.least = LEAST_WEIGHT * float(weight.min()) * self.root
         pairs = np.full(self.stft.bins, 2.0)  # each bin stands for its mirror image too …
@@ -197,10 +198,11 @@ class FixedIstft(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def forward(self, spectrum: Tensor) -> Tensor:
+        """(B, 2, bins, frames) → (B, samples)."""
         hop, pad = self.stft.hop_length, self.stft.pad
         signal = F.conv_transpose1d(spectrum.flatten(1, 2) * self.pairs, self.kernel, stride=hop)
         row = spectrum[:, 0, :1]  # (B, 1, frames)
-        # ones by comparison: runtimes for browsers and phones have no operator for a tensor of given shape
+        # ones by comparison: runtimes in browsers and on phones lack an operator that fills a given shape
         weight = F.conv_transpose1d((row == row).to(row.dtype), self.square, stride=hop)
         audio = (signal / weight.clamp(min=self.least)).squeeze(1)
         return audio[:, pad:-pad] if pad else audio

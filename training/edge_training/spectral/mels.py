@@ -1,6 +1,6 @@
 """Mel spectrograms in torch: differentiable, on any device, for whole batches.
 
-The numbers of `edge_runtime.dsp.mel.MelFrontEnd` for the front ends that vocoders use: pre-emphasis, explicit
+The values of `edge_runtime.dsp.mel.MelFrontEnd`, for the front ends that vocoders use: pre-emphasis, explicit
 reflect padding or none, magnitude with epsilon or power, a filter bank, a logarithm with a floor. Window and
 banks are made once and stay on the module's device. One short-time transform serves several banks over the
 same frames (input mel to 8 kHz and loss mel to Nyquist, say): the transform is the expensive part.
@@ -24,9 +24,10 @@ class TorchMel(nn.Module):
     """Samples (…, N) float → one log-mel (…, n_mels, frames) for each of `configs`.
 
     Args:
-        configs: front ends that differ in nothing but their bank (`n_mels`, `fmin`, `fmax`, …).
+        configs: front ends that differ only in their bank (`n_mels`, `fmin`, `fmax`, …).
 
-    Raises ConfigError for configurations that this class does not compute, or whose frames differ.
+    Raises:
+        ConfigError: configurations that this class cannot compute, or whose transforms differ.
     """
 
     def __init__(self, *configs: MelConfig) -> None:
@@ -36,7 +37,9 @@ class TorchMel(nn.Module):
             _check_supported(config)
             if _transform(config) != _transform(configs[0]):
                 raise ConfigError(
-                    "mel configurations", got="different transforms", expected="one for all, banks apart"
+                    "mel configurations",
+                    got="different transforms",
+                    expected="configurations that differ only in their filter banks",
                 )
         first = configs[0]
         window = torch.hann_window(first.win_length, periodic=True, dtype=torch.float64).float()
@@ -46,6 +49,7 @@ class TorchMel(nn.Module):
             self.register_buffer(f"bank{index}", bank, persistent=False)
 
     def forward(self, samples: Tensor) -> tuple[Tensor, ...]:
+        """(…, samples) → one (…, n_mels, frames) for each configuration."""
         with torch.autocast(samples.device.type, enabled=False):  # half precision has no range for a power
             spectrum = self.spectrum(samples.float())
             bands = [self.get_buffer(f"bank{index}") @ spectrum for index in range(len(self.configs))]
@@ -55,7 +59,7 @@ class TorchMel(nn.Module):
             )
 
     def spectrum(self, samples: Tensor) -> Tensor:
-        """Magnitude or power (…, bins, frames)."""
+        """Magnitude or power, (…, samples) → (…, bins, frames)."""
         config = self.configs[0]
         flat = samples.reshape(-1, samples.shape[-1])
         if config.pre_emphasis:
@@ -79,12 +83,12 @@ class TorchMel(nn.Module):
 
 
 def _transform(config: MelConfig) -> MelConfig:
-    """The configuration with everything about its bank forgotten."""
+    """The configuration with its bank's entries at their defaults: equal for equal transforms."""
     return replace(config, n_mels=1, fmin=0.0, fmax=None, mel_scale="slaney", area_norm=True)
 
 
 def _check_supported(config: MelConfig) -> None:
-    """Refuse whatever would silently be computed otherwise than by the runtime's front end."""
+    """ConfigError for whatever this class would compute differently from the runtime's front end."""
     neutral = {
         "standardize": False, "peak": None, "spectrum_range_db": None,
         "bin_spacing": "fft", "log": "ln", "log_gain": 1.0, "reference": 0.0, "top_db": None,
@@ -99,11 +103,11 @@ def _check_supported(config: MelConfig) -> None:
         raise ConfigError(
             "mel configuration",
             got=", ".join(f"{name} {getattr(config, name)!r}" for name in changed),
-            expected="pre-emphasis, a spectrum, a bank and a natural logarithm, nothing more",
-            cause="this front end is not computed on the fly; make its files with edge_runtime",
+            expected="only pre-emphasis, a spectrum, a bank and a natural logarithm",
+            cause="training cannot compute this front end; write its mels to files with edge_runtime",
         )
 
 
 def log_floor(config: MelConfig) -> float:
-    """What silence is in this front end."""
+    """Logarithm of the floor: the value of every band in silence."""
     return math.log(config.floor)

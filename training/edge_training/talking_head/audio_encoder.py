@@ -1,4 +1,4 @@
-"""AudioEncoder: 16 mel frames (200 ms of speech) → 512 features that lead a talking head's mouth.
+"""AudioEncoder: 16 mel frames (200 ms of speech) → 512 features that drive a talking head's mouth.
 
 The audio branch of the Wav2Lip generator, block for block (13 blocks; Wav2Lip's SyncNet has 14), as SyncTalk
 and SyncTalk_2D use it under the name AVE. Each block: Conv2d with bias → BatchNorm2d (eps 1e-5, momentum 0.1)
@@ -26,7 +26,7 @@ from edge_runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class AudioEncoderConfig:
-    """The net's outer sizes. Its strides fit these alone, so other values are refused."""
+    """The net's outer sizes. Its strides fit only these, so other values are refused."""
 
     num_mels: int = 80
     window_frames: int = 16  # mel frames of 12.5 ms
@@ -99,6 +99,7 @@ class ConvBlock(nn.Module):
         self.residual = block.residual
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) → (B, outputs, H', W')."""
         y: Tensor = self.conv_block(x)
         return F.relu(x + y if self.residual else y)
 
@@ -112,5 +113,6 @@ class AudioEncoder(nn.Module):
         self.audio_encoder = nn.Sequential(*(ConvBlock(block) for block in BLOCKS))
 
     def forward(self, mel: Tensor) -> Tensor:
+        """(B, 1, 80, 16) → (B, 512)."""
         x: Tensor = self.audio_encoder(mel)  # (B, 512, 1, 1)
         return x.squeeze(3).squeeze(2)

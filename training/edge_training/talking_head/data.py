@@ -5,14 +5,14 @@
                                         at 25 pictures/s; places where no face was found are left out
     DATA/NAME.mp4 and NAME.wav          a clip as a video file of the face alone (.avi, .mkv, .mov, .webm too)
 
-Without lists the clips are found, and the last `validation_clips` by name are kept for validation.
+Without lists all clips in the folder are used, the last `validation_clips` by name for validation.
 
 A window begins at picture f: pictures f … f+4, each resized to 96×96, lower half, blue-green-red; mel frames
 int(80·f/25) … +15 of the `talking-head` front end on 16 kHz audio. Windows that lack a picture or mel frames
-do not exist. An item is several windows of one clip, `spacing` pictures or more apart.
+are left out. An item is several windows of one clip, `spacing` pictures or more apart.
 
-Source of the layout and the numbers: Wav2Lip. Clips are read when they are first asked for (opencv), and kept
-in memory up to `CACHE_BYTES` in each process; what can be told without decoding is checked at once.
+Source of the layout and the numbers: Wav2Lip. Clips are read when first needed (opencv) and kept in memory up
+to `CACHE_BYTES` in each process; everything that needs no decoding is checked at once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ AUDIO = "audio.wav"
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 CACHE_BYTES = 4 << 30
 HELD_WINDOWS = PICTURES + 1  # of a validation clip: two that do not overlap
-# audio that ends this much before its pictures (s) is another recording, or the pictures are not 25 a second
+# audio that ends this much (s) before its pictures belongs to another recording, or the video has not 25 fps
 SHORT_BY = 0.5
 FLIP, GAIN, CONTRAST, BRIGHTNESS = 0.5, 0.5, 0.15, 20.0  # see `_vary`
 
@@ -50,7 +50,7 @@ Mel = NDArray[np.float32]  # (80, frames)
 
 @dataclass(frozen=True)
 class SyncSource:
-    """What to read and how to cut it."""
+    """Which clips to read and how to cut them into items."""
 
     folder: Path
     windows: int  # of one item
@@ -60,13 +60,13 @@ class SyncSource:
 
     @property
     def least(self) -> int:
-        """Windows that a training clip must have."""
+        """Fewest windows that a training clip must have."""
         return (self.windows - 1) * self.spacing + 1
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Where one clip lies."""
+    """The files of one clip."""
 
     name: str
     pictures: Path  # the folder of {k}.jpg, or the video file
@@ -75,7 +75,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Sights:
-    """A clip, read."""
+    """A clip that was read."""
 
     places: NDArray[np.int64]  # (n,) place of each picture in the video, rising
     pictures: Pictures
@@ -83,19 +83,19 @@ class Sights:
     starts: NDArray[np.int64]  # (windows,) places at which a window begins, rising
 
     def faces(self, starts: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(windows, 15, 48, 96): the pictures of each window, colours within pictures."""
+        """Windows (windows, 15, 48, 96) that begin at ``starts (windows,)``: 5 pictures × 3 colours each."""
         first = np.searchsorted(self.places, starts)
         taken = self.pictures[first[:, None] + np.arange(PICTURES)]  # (windows, 5, 48, 96, 3)
         return taken.transpose(0, 1, 4, 2, 3).reshape(len(starts), 3 * PICTURES, HEIGHT, WIDTH)
 
     def mels(self, starts: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(windows, 1, 80, 16): the mel frames of each window."""
+        """Mel frames (windows, 1, 80, 16) of the windows that begin at ``starts (windows,)``."""
         columns = mel_starts(starts)[:, None] + np.arange(WINDOW_FRAMES)
         return np.ascontiguousarray(self.mel[:, columns].transpose(1, 0, 2)[:, None])
 
 
 def mel_starts(starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """First mel frame of the windows that begin at these pictures: int(80·f/25)."""
+    """First mel frame, int(80·f/25), of the windows that begin at pictures ``starts (n,)``; (n,) int64."""
     return np.asarray(MEL_RATE * (starts / FPS)).astype(np.int64)
 
 
@@ -105,8 +105,10 @@ class SyncData:
     Items are `face` (windows, 15, 48, 96) uint8, `mel` (windows, 1, 80, 16) float32, `start` (windows,) int64
     and `name`; a validation item has all windows of its clip.
 
-    Raises InputError for empty folders, missing list entries, audio without pictures, pictures without audio,
-    wrong rates, clips that are too short; the sentence names the file. BackendError where opencv is missing.
+    Raises:
+        InputError: empty folders, missing list entries, audio without pictures, pictures without audio, wrong
+            rates, clips that are too short; the sentence names the file.
+        BackendError: opencv is not installed.
     """
 
     def __init__(self, source: SyncSource) -> None:
@@ -134,7 +136,7 @@ class SyncData:
         return self._whole(self._held[clip])
 
     def training_clip(self, clip: int) -> Item:
-        """A whole training clip, as it lies on the disk."""
+        """A whole training clip without random changes."""
         return self._whole(self._train[clip])
 
     def _whole(self, clip: Clip) -> Item:
@@ -157,7 +159,10 @@ class SyncData:
 def draw_starts(
     starts: NDArray[np.int64], source: SyncSource, draw: np.random.Generator, name: str
 ) -> NDArray[np.int64]:
-    """Random starts of an item in rising order, `spacing` or more apart; every choice is equally likely."""
+    """Random starts (windows,) of an item, rising, `spacing` or more apart; every choice is equally likely.
+
+    ``starts (n,)`` are the possible ones; InputError names the clip where they are too few.
+    """
     slack = len(starts) - source.least
     if slack < 0:
         raise _too_short(name, len(starts), source.least)
@@ -168,9 +173,9 @@ def draw_starts(
 def _vary(
     faces: NDArray[np.uint8], mels: NDArray[np.float32], draw: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The item mirrored every other time, in another light, and up to ±6 dB louder: one draw for all windows.
+    """The item with random mirroring, brightness, contrast and ±6 dB of level, equal in all windows.
 
-    On the front end's scale 20 dB are 1.6 and −4 is silence; what was below it stays there.
+    On the front end's scale 20 dB are 1.6 and −4 is silence; values at silence stay there.
     """
     if draw.random() < FLIP:
         faces = faces[..., ::-1]
@@ -185,7 +190,7 @@ def _vary(
 
 
 def split(source: SyncSource) -> tuple[list[Clip], list[Clip]]:
-    """Clips for training and for validation: by the lists, else by name."""
+    """Clips for training and for validation, by the lists where there are any, else by name."""
     folder = source.folder
     if not folder.is_dir():
         raise InputError(str(folder), got="no such folder", expected="a folder of clips")
@@ -257,9 +262,11 @@ def _place(folder: Path, name: str) -> Path | None:
 
 
 def check_clip(clip: Clip, least: int) -> None:
-    """Refuse what can be told before decoding: missing halves, wrong rates, fewer than `least` windows."""
+    """Check what needs no decoding; InputError for missing files, wrong rates, fewer than `least` windows."""
     if not clip.audio.is_file():
-        cause = "a video file's sound is not read: write it beside as 16 kHz WAV" if _is_video(clip) else ""
+        cause = (
+            "sound inside video files is not read: save it as a 16 kHz WAV beside" if _is_video(clip) else ""
+        )
         raise InputError(
             str(clip.pictures), got=f"no {clip.audio.name}", expected="its audio as WAV", cause=cause
         )
@@ -270,7 +277,7 @@ def check_clip(clip: Clip, least: int) -> None:
             str(clip.audio),
             got=f"{seconds:.2f} s",
             expected=f"about {(places[-1] + 1) / FPS:.2f} s, as its pictures at {FPS} a second last",
-            cause="the audio is of another clip, or the pictures were taken at another rate",
+            cause="the audio belongs to another clip, or the pictures were taken at another rate",
         )
     mel_frames = PRESETS["talking-head"].frames(round(seconds * RATE))
     windows = len(window_starts(places, mel_frames))
@@ -281,14 +288,14 @@ def check_clip(clip: Clip, least: int) -> None:
 def _too_short(name: str, windows: int, least: int) -> InputError:
     return InputError(
         name,
-        got=f"{windows} windows of {PICTURES} pictures in a row with their audio",
+        got=f"{windows} windows of {PICTURES} consecutive pictures with their audio",
         expected=f"at least {least}",
-        cause="leave this clip out, or take fewer windows of a clip",
+        cause="leave this clip out, or lower the number of windows (windows, spacing)",
     )
 
 
 def window_starts(places: NDArray[np.int64], mel_frames: int) -> NDArray[np.int64]:
-    """Places where five pictures in a row begin whose mel frames all exist."""
+    """Places, (windows,), where five pictures in a row begin whose mel frames all exist; ``places (n,)``."""
     if len(places) < PICTURES:
         return places[:0]
     firsts, lasts = places[: 1 - PICTURES], places[PICTURES - 1 :]
@@ -297,7 +304,7 @@ def window_starts(places: NDArray[np.int64], mel_frames: int) -> NDArray[np.int6
 
 
 def _seconds(path: Path) -> float:
-    """Length of the audio; refuses another rate. soundfile reads the header alone where it is installed."""
+    """Length of the audio, s; refuses another rate. soundfile, where installed, reads only the header."""
     try:
         import soundfile
 
@@ -324,14 +331,14 @@ def read_clip(clip: Clip) -> Sights:
 
 
 def picture_places(clip: Clip) -> NDArray[np.int64]:
-    """The numbers of a folder's pictures, rising; InputError where there are none."""
+    """Numbers (n,) of the pictures in a clip's folder, rising; InputError where there are none."""
     stems = [path.stem for path in clip.pictures.glob("*.jpg")]
     if not stems:
         raise InputError(
             str(clip.pictures),
             got="no pictures",
             expected="{k}.jpg, one for each picture of the video",
-            cause="audio without video cannot teach synchrony",
+            cause="synchrony cannot be learnt from audio without video",
         )
     wrong = sorted(stem for stem in stems if not (stem.isascii() and stem.isdecimal()))
     if wrong:
@@ -379,7 +386,7 @@ def _read_video(clip: Clip) -> tuple[NDArray[np.int64], Pictures]:
 
 
 def _lower_halves(cv2: Any, pictures: Iterator[Any]) -> Pictures:
-    """(n, 48, 96, 3): what the face tower sees of each."""
+    """(n, 48, 96, 3): the lower half of each picture, the face tower's input."""
     size = (WIDTH, 2 * HEIGHT)
     halves = [
         (picture if picture.shape[:2] == size[::-1] else cv2.resize(picture, size))[HEIGHT:]
@@ -398,7 +405,7 @@ def _video_places(clip: Clip) -> NDArray[np.int64]:
         raise InputError(
             str(clip.pictures),
             got=f"{rate:g} pictures a second",
-            expected=str(FPS),
+            expected=f"{FPS} pictures a second",
             cause=f"convert it: ffmpeg -i {clip.pictures.name} -r {FPS} …",
         )
     return np.arange(max(0, count))
@@ -422,6 +429,6 @@ def _opencv() -> Any:
         raise BackendError(
             "reading pictures",
             got="no module named cv2",
-            expected="opencv",
+            expected="opencv to be installed",
             cause="pip install 'edge-export[video]'",
         ) from error

@@ -1,15 +1,15 @@
-"""Losses of audio-visual synchrony: which of N mel windows belongs to which of N mouth windows.
+"""Losses for audio-visual synchrony: which of N mel windows belongs to which of N mouth windows.
 
 Both towers end in a ReLU, so cosines lie in 0 … 1. Over the matrix s of all pairs (face i, audio j):
 
     bce       ½ mean over i of −ln s_ii  +  ½ mean over wrong pairs of −ln(1 − s_ij)
     infonce   ½ mean over i of [−ln softmax_j(s_ij / τ)_i  −  ln softmax_j(s_ji / τ)_i]
 
-`bce` is SyncNet's as Wav2Lip trains it (Prajwal and others 2020), where a coin decides for each face whether
-it is shown with its own audio or with another window's of the same clip; here the mean over all outcomes of
-the coin and all wrong windows is taken, which costs nothing more and varies less. On other data than theirs
-it is known to stay at ln 2 = 0.69 for a long time (both towers constant), which `infonce` (van den Oord and
-others 2018) does not: a constant similarity has gradients there that tell right from wrong.
+`bce` is SyncNet's loss as Wav2Lip trains it (Prajwal and others 2020): there each face is paired at random
+either with its own audio or with that of another window of the same clip; here the mean over all such pairs
+is taken, which costs the same and varies less. On other data than Wav2Lip's it is known to stay at
+ln 2 = 0.69 for a long time (both towers constant). `infonce` (van den Oord and others 2018) does not: its
+gradients tell right pairs from wrong ones even where the similarity is constant.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from torch import Tensor
 
 from edge_runtime.errors import InputError
 
-LEAST = 1e-6  # of a cosine and of its distance from 1, before the logarithm
+LEAST = 1e-6  # smallest cosine, and smallest distance from 1, before the logarithm
 
 
 def cosines(face: Tensor, audio: Tensor) -> Tensor:
-    """(N, D) and (M, D) features → (N, M) float32 cosines; an all-zero row is at right angles to all."""
+    """(N, D) and (M, D) features → (N, M) float32 cosines; those of an all-zero row are 0."""
     with torch.autocast(face.device.type, enabled=False):  # divided by τ later: no half precision
         return F.normalize(face.float(), dim=1) @ F.normalize(audio.float(), dim=1).T
 
 
 def bce_loss(similarity: Tensor, clips: Tensor, other_clips: float = 0.0) -> Tensor:
-    """Scalar; binary cross entropy over right and wrong pairs, half of the weight each.
+    """Scalar: binary cross entropy over right and wrong pairs, with half of the weight each.
 
     Args:
         similarity: (N, N) cosines, right pairs on the diagonal.
-        clips: (N,) number of the clip that each window is of.
-        other_clips: share of wrong pairs from other clips, 0 … 1; 0 as in the origin.
+        clips: (N,) number of the clip that each window belongs to.
+        other_clips: share of wrong pairs from other clips, 0 … 1; 0 as in Wav2Lip.
 
     Raises:
-        InputError: a wrong pair is asked for that the batch does not have.
+        InputError: the batch has no wrong pairs of a kind that is needed.
     """
     same = clips[:, None] == clips[None, :]
     own = torch.eye(len(clips), dtype=torch.bool, device=clips.device)
@@ -56,11 +56,11 @@ def bce_loss(similarity: Tensor, clips: Tensor, other_clips: float = 0.0) -> Ten
 
 
 def infonce_loss(similarity: Tensor, temperature: float) -> Tensor:
-    """Scalar; cross entropy of the right partner among all, face → audio and audio → face.
+    """Scalar: cross entropy of the right partner among all, face → audio and audio → face.
 
     Args:
         similarity: (N, N) cosines, right pairs on the diagonal.
-        temperature: τ; smaller looks harder at the most similar wrong ones.
+        temperature: τ; the smaller, the more weight the most similar wrong pairs have.
     """
     logits = similarity / temperature
     right = torch.arange(len(logits), device=logits.device)

@@ -1,12 +1,12 @@
-"""How well two towers tell synchronous speech: in figures, on clips that they were not trained on.
+"""Measures of how well two towers recognise synchronous speech, on clips that they were not trained on.
 
     python -m edge_training.talking_head.quality --run RUN --data DIR [--clips all] [--encoder FILE]
         [--json FILE]
 
 Features are normalised to length 1; the distance of a face and an audio window is 1 − cosine.
 
-Two-way accuracy. Every face window is shown its own audio and a wrong one; right where its own is nearer,
-half right where both are equally near. The mean is over all windows, those in silence included, and over
+Two-way accuracy. Every face window is compared with its own audio and with wrong audio; it counts 1 where its
+own is nearer, ½ where both are equally near. The mean is over all windows, silent ones included, and over
 *all* wrong ones, not over a sample, so there is no seed:
 
     same     wrong audio of the same clip, 5 or more pictures away (its 200 ms do not overlap the face's)
@@ -15,9 +15,9 @@ half right where both are equally near. The mean is over all windows, those in s
 
 Offset. A clip of 1 second is 25 pictures in a row, 21 windows. For each candidate offset o of −15 … +15
 pictures the distance of face f and audio f + o is averaged over the 21 windows; the offset found is the
-candidate with the least. Audio and pictures are in truth aligned, so what is found is the error; `within_1`
-is the share of clips with an error of at most 1 picture, `exact` that without any. Clips begin at every 5th
-picture; those for which some candidate would need audio beyond the recording are left out.
+candidate with the smallest mean. Audio and pictures are in truth aligned, so the offset found is the error:
+`within_1` is the share of clips with an error of at most 1 picture, `exact` of those with none. Clips begin
+at every 5th picture; those for which some candidate would need audio beyond the recording are left out.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Which = Literal["all", "train", "val"]
 
 @dataclass(frozen=True)
 class Embedded:
-    """All windows of one recording, seen and heard."""
+    """The features of all windows of one recording."""
 
     name: str
     starts: NDArray[np.int64]  # (n,) pictures
@@ -63,7 +63,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class SyncQuality:
-    """The figures; see above."""
+    """The figures, defined in the module's docstring."""
 
     recordings: int
     windows: int
@@ -93,7 +93,7 @@ def _through(net: nn.Module, windows: Any, device: torch.device) -> NDArray[np.f
 
 
 def scale_pictures(pictures: Tensor) -> Tensor:
-    """Bytes → the face tower's 0 … 1."""
+    """uint8 pictures (…, H, W) → float32 of the same shape in 0 … 1, the face tower's input."""
     return pictures.float() / 255
 
 
@@ -105,7 +105,9 @@ def judge(recordings: Sequence[Embedded]) -> SyncQuality:
         )
     same = [verdict for one in recordings for verdict in same_clip(one)]
     if not same:
-        raise InputError("recordings", got="no windows 5 pictures apart", expected="longer recordings")
+        raise InputError(
+            "recordings", got="no two windows 5 pictures apart", expected="recordings of at least 10 pictures"
+        )
     other = [verdict for index in range(len(recordings)) for verdict in _other_clips(recordings, index)]
     found = np.array([offset for one in recordings for offset in offsets(one)])
     accuracy = float(np.mean(same)), float(np.mean(other))
@@ -122,7 +124,7 @@ def judge(recordings: Sequence[Embedded]) -> SyncQuality:
 
 
 def same_clip(one: Embedded) -> list[float]:
-    """For each window that has a wrong one in its recording, the share of those that it is told from."""
+    """For each window that has wrong ones in its recording, the share of them that are farther away."""
     similarity = one.face @ one.audio.T
     apart = np.abs(one.starts[:, None] - one.starts[None, :]) >= PICTURES
     verdicts = _verdicts(similarity.diagonal()[:, None], similarity)
@@ -165,7 +167,9 @@ def load_towers(run: Path, *, best: bool = True, encoder: Path | None = None) ->
     """
     record = read_config(run / "config.json")
     if record.get("net") != "audio-encoder":
-        raise ConfigError(str(run), got=f"a run of {record.get('net')!r}", expected="one of 'audio-encoder'")
+        raise ConfigError(
+            str(run), got=f"a run of {record.get('net')!r}", expected="a run of 'audio-encoder'"
+        )
     places = sorted((run / FOLDER).glob("best.ckpt" if best else "step-*.ckpt"))
     if not places:
         raise InputError(str(run), got="no checkpoint", expected="a run that has written one")
@@ -200,8 +204,10 @@ def evaluate(
 
 
 def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description="Synchrony told by a run of audio-encoder.")
+    """Command line: prints the figures."""
+    parser = argparse.ArgumentParser(
+        description="Measure how well a run of audio-encoder recognises synchrony."
+    )
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--clips", choices=get_args(Which), default="all", help="which clips of the folder")

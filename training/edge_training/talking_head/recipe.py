@@ -1,16 +1,16 @@
 """AudioEncoder's training by audio-visual synchrony: configuration, step, validation.
 
-Each step takes `batch_size` clips and `windows` moments of each. The face tower sees the mouth at every
-moment, the audio tower (the encoder itself) hears it, and the loss asks which belongs to which:
+Each step takes `batch_size` clips and `windows` windows of each. The face tower sees the mouth in every
+window, the audio tower (the encoder itself) hears it, and the loss asks which belongs to which:
 
-    loss bce       the origin's: cosine as a probability, right pair against a wrong one of the same clip, and
+    loss bce       Wav2Lip's: cosine as a probability, right pair against a wrong one of the same clip, and
                    with `other_clips` above 0 also of other clips
     loss infonce   the right partner among all windows of the step, those of the same clip at other times and
                    those of other clips
 
-Batch norm's statistics and the wrong pairs are those of one process. Source of the towers and of preset
-`origin`: Wav2Lip's expert; that the encoder is the audio tower itself is ours (the published weights came
-from the generator that the expert supervised, whose training was never released).
+With several processes, batch norm's statistics and the wrong pairs are those of one process. Source of the
+towers and of preset `origin`: Wav2Lip's expert; using the encoder itself as the audio tower is our choice
+(the published weights come from the generator that the expert supervised; its training was not released).
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class AudioEncoderFit(FitConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.loss == "bce" and self.other_clips > 0 and self.batch_size < 2:
-            raise ConfigError("other_clips", got="batch_size 1", expected="2 or more clips in a step")
+            raise ConfigError(
+                "other_clips", got="more than 0 with batch_size 1", expected="2 or more clips in a step"
+            )
 
     def _rules(self) -> Iterator[tuple[str, str, bool]]:
         yield from super()._rules()
@@ -129,6 +131,7 @@ class AudioEncoderModule(FitModule[AudioEncoderFit]):
         return torch.optim.Adam(self.parameters(), self.config.learning_rate)
 
     def training_step(self, batch: Item, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's names
+        """Loss, a scalar, of a batch of faces (B, windows, 15, 48, 96) and mels (B, windows, 1, 80, 16)."""
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.config.rate(self.step)
         similarity = self.similarity(batch)
@@ -145,7 +148,7 @@ class AudioEncoderModule(FitModule[AudioEncoderFit]):
         return cosines(self.face(faces), self.audio(batch["mel"].flatten(0, 1)))
 
     def loss(self, similarity: Tensor, windows: int) -> Tensor:
-        """Scalar; `windows` in a row are of one clip."""
+        """Scalar loss of cosines (N, N); each `windows` rows in a row are of one clip."""
         config = self.config
         if config.loss == "infonce":
             return infonce_loss(similarity, config.temperature)
@@ -174,6 +177,7 @@ class AudioEncoderModule(FitModule[AudioEncoderFit]):
             )
 
     def weights(self) -> dict[str, Tensor]:
+        """State dict of the audio tower: name → tensor (…,)."""
         return {key: tensor.detach().cpu() for key, tensor in self.audio.state_dict().items()}
 
 
@@ -181,7 +185,7 @@ class AudioEncoderModule(FitModule[AudioEncoderFit]):
 
 
 def open_data(config: AudioEncoderFit, folder: Path) -> SyncData:
-    """The clips."""
+    """Opens the clips of a data folder."""
     return SyncData(
         SyncSource(
             folder=folder,

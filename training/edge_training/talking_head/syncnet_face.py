@@ -1,7 +1,7 @@
 """The face tower of SyncNet: five pictures of a mouth (200 ms) → one vector, compared with the audio's.
 
 Source: Wav2Lip's expert discriminator (Prajwal and others 2020, after Chung and Zisserman 2016), block for
-block at `width` 32. It is needed to train `audio-encoder` and to measure synchrony, and is exported nowhere.
+block at `width` 32. It is needed to train `audio-encoder` and to measure synchrony, and is never exported.
 Each block is the audio tower's: Conv2d with bias → BatchNorm2d → plus its input where it is residual → ReLU.
 
     input   (B, 15, 48, 96) float32   5 consecutive pictures × (blue, green, red), 0 … 1, lower half of 96×96
@@ -78,5 +78,6 @@ class SyncNetFace(nn.Module):
         self.face_encoder = nn.Sequential(*(ConvBlock(block) for block in blocks(self.config)))
 
     def forward(self, face: Tensor) -> Tensor:
+        """(B, 15, 48, 96) → (B, 512)."""
         x: Tensor = self.face_encoder(face)  # (B, 512, 1, 1)
         return x.squeeze(3).squeeze(2)
