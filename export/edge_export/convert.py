@@ -63,6 +63,7 @@ class _Job:
     targets: tuple[Target, ...]
     precisions: tuple[Precision, ...]
     axes: Axes  # of Core ML
+    external_data: bool  # of ONNX, even where all fits into one file
     weights: str  # what sentences call them: the checkpoint as it was given
     progress: Progress
 
@@ -78,6 +79,7 @@ def export(
     targets: Sequence[str] = TARGETS,
     precisions: Sequence[str] = PRECISIONS,
     frame_buckets: Sequence[int] | None = None,
+    external_data: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -94,6 +96,7 @@ def export(
         targets, precisions: which artifacts.
         frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis and with
             coreml among the targets; the longest has to leave something between two contexts.
+        external_data: put ONNX weights into a file beside the graph, as above 2 GiB is done in any case.
         overwrite: replace a bundle that is there.
         progress: called with a line of text when something begins.
 
@@ -111,6 +114,7 @@ def export(
         targets=_chosen("target", targets, TARGETS),
         precisions=_chosen("precision", precisions, PRECISIONS),
         axes=_axes(get_net(net), frame_buckets),
+        external_data=external_data,
         weights=("random" if get_net(net).has_weights else net) if checkpoint is None else str(checkpoint),
         progress=progress or (lambda _: None),
     )
@@ -375,10 +379,15 @@ def _write_artifact(
     infix = "" if precision == "fp32" else f".{precision}"
     name = f"model{infix}{_SUFFIXES[target]}"
     job.progress(f"writing {name}")
+    data: tuple[str, ...] = ()
     if target == "onnx":
         from edge_export.to_onnx import exporter as to_onnx
+        from edge_export.to_onnx.weighted_graph import DATA_SUFFIX
 
-        version = to_onnx.write_onnx(module, job.net, config, folder / name, precision)
+        version = to_onnx.write_onnx(
+            module, job.net, config, folder / name, precision, external_data=job.external_data
+        )
+        data = tuple(path.name for path in folder.glob(f"{name}{DATA_SUFFIX}"))
         axes, note = to_onnx.flexible_axes(job.net, config), ""
     else:
         from edge_export.to_coreml import exporter as to_coreml
@@ -387,7 +396,7 @@ def _write_artifact(
         axes = {name: axis.lengths for name, axis in job.axes.items()}
         note = to_coreml.width_note(job.net, config, job.axes)
     return describe_artifact(
-        folder, name, target=target, precision=precision, version=version, axes=axes, note=note
+        folder, name, target=target, precision=precision, version=version, axes=axes, note=note, data=data
     )
 
 

@@ -19,8 +19,16 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 def folded(module: nn.Module) -> nn.Module:
-    """A folded copy, without gradients; the module itself is not touched."""
-    module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
+    """A folded copy, without gradients; the module itself is not touched.
+
+    What folding leaves as it is shares its memory with the module: folded tensors are new ones, and nothing
+    is changed in place.
+    """
+    shared: dict[int, object] = {
+        id(tensor): nn.Parameter(tensor.detach(), requires_grad=False) for tensor in module.parameters()
+    }
+    shared |= {id(tensor): tensor.detach() for tensor in module.buffers()}
+    module = copy.deepcopy(module, shared).eval()
     for layer in list(module.modules()):
         if parametrize.is_parametrized(layer):
             _make_plain(layer)

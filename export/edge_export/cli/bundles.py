@@ -30,6 +30,9 @@ def export(
     frames: Annotated[
         list[int] | None, typer.Option(help="Core ML: a number of frames that hifigan admits; repeat.")
     ] = None,
+    external_data: Annotated[
+        bool, typer.Option("--external-data", help="ONNX: weights in a file of their own, as above 2 GiB.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a checkpoint into a bundle: ONNX, Core ML, manifest, reference arrays."""
@@ -47,14 +50,14 @@ def export(
             targets=target or ("onnx", "coreml"),
             precisions=precision or ("fp32", "fp16"),
             frame_buckets=frames,
+            external_data=external_data,
             overwrite=overwrite,
             progress=progress,
         )
     print(f"{bundle.path}: {bundle.manifest.net} from {bundle.manifest.source.format}")
     for artifact in bundle.manifest.artifacts:
-        print(
-            f"  {artifact.path:24} {artifact.precision}  {artifact.bytes / 1e6:7.2f} MB  {artifact.version}"
-        )
+        size = f"{artifact.total_bytes / 1e6:7.2f} MB"
+        print(f"  {artifact.path:24} {artifact.precision}  {size}  {artifact.version}")
 
 
 def verify(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from edge_export.backends import BACKENDS, get_backend
+from edge_runtime.backends.artifacts import TypedSession, open_artifact
 from edge_runtime.backends.base import Backend, Session
 from edge_runtime.compare import Comparison, compare
 from edge_runtime.errors import BackendError, ConfigError, EdgeError
@@ -154,7 +155,7 @@ def _prove(
         yield Row(*what, "absent", reason)
         return
     try:
-        session = backend.open(bundle.path / artifact.path)
+        session = open_artifact(bundle, artifact, backend)
     except EdgeError as failure:
         yield Row(*what, "FAIL", str(failure))
         return
@@ -175,7 +176,8 @@ def _compared(
         yield Row(*what, "FAIL", str(failure), case)
         return
     seconds = time.perf_counter() - started
-    largest = session.largest_magnitude if isinstance(session, Watching) else None
+    seen = session.inner if isinstance(session, TypedSession) else session
+    largest = seen.largest_magnitude if isinstance(seen, Watching) else None
     for name, truth in expected.items():
         if name not in outputs:
             yield Row(*what, "FAIL", f"no output {name}; got {', '.join(outputs)}", case, name)

@@ -1,7 +1,8 @@
 """A PyTorch module → a Core ML package: ML Program for iOS 16 and macOS 13, canonical bytes.
 
-Inputs and outputs are float32 in both precisions, so that apps are the same; fp16 means float16 weights and
-arithmetic between. torch.jit.trace is the way in: coremltools 9 converts it with the numpy that is pinned.
+Inputs and outputs are float32 in both precisions, so that apps are the same, and int32 where the net takes or
+gives whole numbers or truth values (`bundle.DTYPES`); fp16 means float16 weights and arithmetic between.
+torch.jit.trace is the way in: coremltools 9 converts it with the numpy that is pinned.
 
 Transposed convolutions are written with no padding, and what padding would have cut off is sliced away after
 them: with custom padding Core ML returned shifted, wrong numbers in float16 (apple/coremltools#2324), and
@@ -38,7 +39,7 @@ from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, Config, Net  # noqa: 
 from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
 from edge_export.norm_folding import folded  # noqa: E402
 from edge_export.to_coreml.package import write_canonical  # noqa: E402
-from edge_runtime.store.bundle import Precision, Tensor  # noqa: E402
+from edge_runtime.store.bundle import DTYPES, Precision, Tensor  # noqa: E402
 
 AUTHOR = "edge-export"
 TARGET = "iOS 16"
@@ -70,16 +71,18 @@ def write_coreml(
     """
     axes = net.coreml_axes if axes is None else axes
     case = next(iter(net.cases(config, axes).values()))
-    examples = tuple(torch.from_numpy(case[tensor.name]) for tensor in net.inputs(config))
+    inputs, outputs = net.inputs(config), net.outputs(config)
+    examples = tuple(torch.from_numpy(case[tensor.name].astype(DTYPES[tensor.dtype])) for tensor in inputs)
+    plain = with_interface_types(without_padding(folded(module)), inputs, outputs)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         converted = ct.convert(
-            _traced(without_padding(folded(module)), examples),
+            _traced(plain, examples),
             convert_to="mlprogram",
             inputs=[
-                ct.TensorType(name=tensor.name, shape=_shape(tensor, axes), dtype=np.float32)
-                for tensor in net.inputs(config)
+                ct.TensorType(name=tensor.name, shape=_shape(tensor, axes), dtype=_dtype(tensor))
+                for tensor in inputs
             ],
-            outputs=[ct.TensorType(name=tensor.name, dtype=np.float32) for tensor in net.outputs(config)],
+            outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor)) for tensor in outputs],
             compute_precision=_PRECISIONS[precision],
             minimum_deployment_target=_TARGET,
             skip_model_load=True,
@@ -139,6 +142,36 @@ def without_padding(module: nn.Module) -> nn.Module:
             if isinstance(layer, Transposed) and (any(layer.padding) or any(layer.output_padding)):
                 setattr(parent, name, Sliced(layer))
     return module
+
+
+class InterfaceTypes(nn.Module):
+    """A module whose inputs and outputs have the types of Core ML packages.
+
+    Args:
+        module: as it is.
+        inputs, outputs: the types that it takes and gives itself.
+    """
+
+    def __init__(self, module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.module = module
+        self.takes = [getattr(torch, tensor.dtype) for tensor in inputs]
+        self.gives = [getattr(torch, DTYPES[tensor.dtype]) for tensor in outputs]
+
+    def forward(self, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        results = self.module(*(array.to(dtype) for array, dtype in zip(arrays, self.takes, strict=True)))
+        tensors = results if isinstance(results, tuple) else (results,)
+        return tuple(tensor.to(dtype) for tensor, dtype in zip(tensors, self.gives, strict=True))
+
+
+def with_interface_types(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> nn.Module:
+    """The module as Core ML can interface it: itself, where all is float32 or int32."""
+    same = all(DTYPES[tensor.dtype] == tensor.dtype for tensor in (*inputs, *outputs))
+    return module if same else InterfaceTypes(module, inputs, outputs)
+
+
+def _dtype(tensor: Tensor) -> type[np.generic]:
+    return np.dtype(DTYPES[tensor.dtype]).type
 
 
 def _traced(module: nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:

@@ -44,7 +44,7 @@ def folded_constants(model: ModelProto) -> ModelProto:
             computed.update(values)
     del graph.node[:]
     graph.node.extend(left)
-    needed = {name for node in left for name in _reads(node)} | {value.name for value in graph.output}
+    needed = {name for node in left for name in reads(node)} | {value.name for value in graph.output}
     graph.initializer.extend(
         numpy_helper.from_array(array, name) for name, array in computed.items() if name in needed
     )
@@ -98,11 +98,11 @@ def _has_graph(node: NodeProto) -> bool:
     return any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute)
 
 
-def _reads(node: NodeProto) -> list[str]:
+def reads(node: NodeProto) -> list[str]:
     """What a node reads, the graphs inside it included."""
     names = list(node.input)
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
-            names += [name for inner in attribute.g.node for name in _reads(inner)]
+            names += [name for inner in attribute.g.node for name in reads(inner)]
             names += [value.name for value in attribute.g.output]
     return names

@@ -6,7 +6,10 @@ caught up with. torch's tracing exporter writes it directly; the newer one (dyna
 float32 is for processors and takes the form of the net that onnxruntime runs fastest there (`Net.onnx_form`);
 float16 is for GPUs and phones and keeps the net's own layers.
 
-The graph is checked before it is written: full check, strict shape inference, no batch norm left. What says
+Weights stay where torch has them until the file is written (`to_onnx.weighted_graph`), so that a net of more
+than 2 GiB can be exported, with them in a file beside the graph.
+
+The graph is checked: full check, strict shape inference, no batch norm left. What says
 where and when it was made (producer's version, doc strings with stack traces) is removed, so that the same
 net gives the same bytes. Names, meanings and units of inputs and outputs lie in the metadata.
 """
@@ -17,17 +20,17 @@ import io
 import os
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import onnx
 import torch
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto, ValueInfoProto, numpy_helper
 from torch import nn
 
 from edge_export.catalog import Config, Net
 from edge_export.norm_folding import folded
-from edge_export.to_onnx.constants import folded_constants
+from edge_export.to_onnx.constants import MOST_ELEMENTS, folded_constants, reads
 from edge_export.to_onnx.half import to_half
+from edge_export.to_onnx.weighted_graph import LARGEST_FILE, WeightedGraph
 from edge_runtime.store.bundle import Lengths, Precision, Tensor
 
 OPSET = 17
@@ -37,7 +40,14 @@ VERSION = f"opset {OPSET}, IR {IR_VERSION}"
 
 
 def write_onnx(
-    module: nn.Module, net: Net, config: Config, path: str | os.PathLike[str], precision: Precision
+    module: nn.Module,
+    net: Net,
+    config: Config,
+    path: str | os.PathLike[str],
+    precision: Precision,
+    *,
+    external_data: bool = False,
+    largest_file: int = LARGEST_FILE,
 ) -> str:
     """Write a module's ONNX file.
 
@@ -46,15 +56,18 @@ def write_onnx(
         net, config: its catalogue entry and configuration.
         path: the file to write.
         precision: "fp32", or "fp16" for float16 weights and arithmetic between float32 inputs and outputs.
+        external_data: put the weights into ``PATH.data`` beside it, even if all fits into one file.
+        largest_file: bytes of weights from which on they go there in any case.
 
     Returns:
         what a manifest says about the version.
     """
-    if precision == "fp32":
-        model = build_onnx(net.onnx_form(folded(module)), net, config)
-    else:
-        model = _checked(to_half(build_onnx(folded(module), net, config)))
-    Path(path).write_bytes(model.SerializeToString(deterministic=True))
+    plain = folded(module)
+    graph = build_graph(net.onnx_form(plain) if precision == "fp32" else plain, net, config)
+    if precision == "fp16":
+        half = to_half(graph.model, weights=graph.weights)
+        graph = WeightedGraph(_checked(half), graph.weights)
+    graph.write(path, external=external_data, largest_file=largest_file)
     return VERSION
 
 
@@ -65,19 +78,24 @@ def flexible_axes(net: Net, config: Config) -> dict[str, Lengths]:
 
 
 def build_onnx(module: nn.Module, net: Net, config: Config) -> ModelProto:
-    """The float32 model of a folded module, checked."""
+    """The float32 model of a folded module, checked, weights inside: for nets below 2 GiB."""
+    return build_graph(module, net, config).whole()
+
+
+def build_graph(module: nn.Module, net: Net, config: Config) -> WeightedGraph:
+    """The float32 graph of a folded module, checked, and its weights."""
     inputs, outputs = net.inputs(config), net.outputs(config)
     case = next(iter(net.cases(config, net.coreml_axes).values()))
     examples = tuple(torch.from_numpy(case[tensor.name]) for tensor in inputs)
-    model = _traced(module.eval(), examples, inputs, outputs)
+    model, weights = _apart(_traced(module.eval(), examples, inputs, outputs), module, len(inputs))
     _strip(model)
     model.ir_version = IR_VERSION
     model.producer_name = PRODUCER
     model.graph.name = net.name
-    _name_axes(model.graph.input, inputs)
+    _name_axes(model.graph.input[: len(inputs)], inputs)
     _name_axes(model.graph.output, outputs)
     onnx.helper.set_model_props(model, _metadata(net, (*inputs, *outputs)))
-    return _checked(model)
+    return WeightedGraph(_checked(model), weights)
 
 
 def _traced(
@@ -86,12 +104,13 @@ def _traced(
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
 ) -> ModelProto:
+    """The graph without weights: parameters and buffers are inputs, by their names in the state dict."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # torch announces the end of this exporter, and of the tracing under it, on every call
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
-        # ... and what it cannot fold; onnx_fold can
+        # ... and what it cannot fold; to_onnx.constants can
         warnings.filterwarnings("ignore", "Constant folding - Only steps=1")
         # ... and that an LSTM checks sizes and may remember its example's batch; reference cases would tell
         warnings.filterwarnings(
@@ -103,13 +122,36 @@ def _traced(
             examples,
             buffer,  # type: ignore[arg-type]  # the stub forgets files that are open
             dynamo=False,
-            do_constant_folding=False,  # it would fold weights too; see onnx_fold
+            export_params=False,
+            do_constant_folding=False,  # it would fold weights too; see to_onnx.constants
             opset_version=OPSET,
             input_names=[tensor.name for tensor in inputs],
             output_names=[tensor.name for tensor in outputs],
             dynamic_axes={tensor.name: _dynamic(tensor) for tensor in (*inputs, *outputs)},
         )
-    return folded_constants(onnx.load_from_string(buffer.getvalue()))
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def _apart(
+    model: ModelProto, module: nn.Module, own_inputs: int
+) -> tuple[ModelProto, dict[str, torch.Tensor]]:
+    """The graph with shape arithmetic folded, and the weights that it still takes as inputs.
+
+    Small ones become constants of the graph, as shape arithmetic may use them.
+    """
+    state = module.state_dict()
+    graph = model.graph
+    parameters = [value.name for value in graph.input[own_inputs:]]
+    del graph.input[own_inputs:]
+    small = [name for name in parameters if state[name].numel() <= MOST_ELEMENTS]
+    graph.initializer.extend(numpy_helper.from_array(state[name].numpy(), name) for name in small)
+    model = folded_constants(model)
+    used = {name for node in model.graph.node for name in reads(node)}
+    weights = {name: state[name] for name in parameters if name in used and name not in small}
+    for name, weight in weights.items():
+        kind = onnx.helper.np_dtype_to_tensor_dtype(weight.numpy().dtype)
+        model.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, weight.shape))
+    return model, weights
 
 
 def _dynamic(tensor: Tensor) -> dict[int, str]:

@@ -8,6 +8,7 @@ smallest subnormal become zero, as rounding has it.
 from __future__ import annotations
 
 import copy
+from collections.abc import Container
 
 import numpy as np
 import onnx
@@ -18,8 +19,11 @@ LARGEST = float(np.finfo(np.float16).max)
 _KEPT: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
 
 
-def to_half(model: ModelProto) -> ModelProto:
-    """A float16 copy of a model; the model itself is not touched."""
+def to_half(model: ModelProto, weights: Container[str] = frozenset()) -> ModelProto:
+    """A float16 copy of a model; the model itself is not touched.
+
+    ``weights``: names of inputs that are weights (`to_onnx.weighted_graph`); they become float16 themselves.
+    """
     model = copy.deepcopy(model)
     graph = model.graph
     del graph.value_info[:]  # float32 types that no longer hold
@@ -30,7 +34,11 @@ def to_half(model: ModelProto) -> ModelProto:
         if index < len(node.input)
     }
     _halve(graph, kept)
-    casts_in = [_cast_input(graph, value.name) for value in graph.input if _is_float(value)]
+    for value in graph.input:
+        if value.name in weights and value.name not in kept and _is_float(value):
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    own = [value.name for value in graph.input if value.name not in weights and _is_float(value)]
+    casts_in = [_cast_input(graph, name) for name in own]
     casts_out = [_cast_output(graph, value.name) for value in graph.output if _is_float(value)]
     nodes = [*casts_in, *graph.node, *casts_out]
     del graph.node[:]

@@ -1,4 +1,4 @@
-"""A net with one output, opened from its bundle on a backend: the building block of the pipelines."""
+"""A net opened from its bundle on a backend: the building block of the pipelines."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.backends import get_backend
+from edge_runtime.backends.artifacts import open_artifact
 from edge_runtime.backends.base import Backend
 from edge_runtime.errors import BundleError
 from edge_runtime.store.bundle import Bundle, Lengths, Tensor, open_bundle
 
 AnyBundle = str | os.PathLike[str] | Bundle
 Shape = Sequence[int | None]  # None where any length will do
+Shapes = Shape | Mapping[str, Shape]  # of the only tensor, or of each by name
 
 
 class BundleNet:
@@ -25,7 +27,7 @@ class BundleNet:
         bundle: a folder, or a bundle that is open already.
         net: the name that its manifest must carry.
         takes: shape of its input, or of each of its inputs by name; None stands for any length.
-        gives: shape of its output.
+        gives: shape of its output, or of each of its outputs by name.
         backend, device, threads: a name in `edge_runtime.backends`, or a `Backend`; see there.
         precision: "fp32" or "fp16".
 
@@ -40,8 +42,8 @@ class BundleNet:
         bundle: AnyBundle,
         net: str,
         *,
-        takes: Shape | Mapping[str, Shape],
-        gives: Shape,
+        takes: Shapes,
+        gives: Shapes,
         backend: str | Backend,
         device: str,
         threads: int | None,
@@ -56,9 +58,10 @@ class BundleNet:
         library = get_backend(backend) if isinstance(backend, str) else backend
         self.backend = library.name
         self.precision = precision
-        path = self.bundle.artifact(library.target, precision)  # refuses by the bundle's name
+        self.bundle.artifact(library.target, precision)  # refuses by the bundle's name
         self.artifact = self.manifest.artifact(library.target, precision)
-        self._session = library.open(path, device=device, threads=threads)
+        self._session = open_artifact(self.bundle, self.artifact, library, device=device, threads=threads)
+        self._dtypes = {tensor.name: tensor.dtype for tensor in self.manifest.inputs}
         self._input = self.manifest.inputs[0].name
         self._output = self.manifest.outputs[0].name
 
@@ -79,11 +82,17 @@ class BundleNet:
         return self.run({self._input: values})
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Run the net once: arrays (batch, …) by input name → the output (batch, …)."""
-        inputs = {name: np.ascontiguousarray(values, np.float32) for name, values in arrays.items()}
-        return np.asarray(self._session.run(inputs)[self._output], np.float32)
+        """Run a net of one output once: arrays (batch, …) by input name → the output (batch, …)."""
+        return np.asarray(self.run_all(arrays)[self._output], np.float32)
 
-    def _check(self, net: str, takes: Shape | Mapping[str, Shape], gives: Shape) -> None:
+    def run_all(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run the net once; name → array, of all inputs and outputs, in the types of the manifest."""
+        inputs = {
+            name: np.ascontiguousarray(values, self._dtypes.get(name)) for name, values in arrays.items()
+        }
+        return self._session.run(inputs)
+
+    def _check(self, net: str, takes: Shapes, gives: Shapes) -> None:
         if self.manifest.net != net:
             raise BundleError("net", got=self.manifest.net, expected=net, cause="is it the right bundle?")
         for what, tensors, wanted in (
@@ -95,7 +104,7 @@ class BundleNet:
                 raise BundleError(what, got=got or "none", expected=_listed(wanted))
 
 
-def _match(tensors: Sequence[Tensor], wanted: Shape | Mapping[str, Shape]) -> bool:
+def _match(tensors: Sequence[Tensor], wanted: Shapes) -> bool:
     """Whether tensors have the shapes that are wanted, and the names where those are given."""
     if not isinstance(wanted, Mapping):
         return len(tensors) == 1 and _fits(tensors[0], wanted)
@@ -104,7 +113,7 @@ def _match(tensors: Sequence[Tensor], wanted: Shape | Mapping[str, Shape]) -> bo
     )
 
 
-def _listed(wanted: Shape | Mapping[str, Shape]) -> str:
+def _listed(wanted: Shapes) -> str:
     if isinstance(wanted, Mapping):
         return ", ".join(f"{name} {_axes(shape)}" for name, shape in wanted.items())
     return f"one of shape {_axes(wanted)}"

@@ -3,6 +3,7 @@
     BUNDLE/
       manifest.json                    everything below, and the hash of itself
       model.onnx  model.fp16.onnx      a file per artifact …
+      model.onnx.data                  … with others beside it that it refers to (weights above 2 GiB) …
       model.mlpackage/  …              … or a folder
       reference/<case>/<tensor>.npy    inputs and outputs of the PyTorch net in float32
 
@@ -47,22 +48,30 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARTIFACT_NAME = re.compile(r"model[A-Za-z0-9_.-]*")
 
 
+# types of tensors → those in Core ML packages, whose interfaces know no others
+DTYPES: Mapping[str, str] = {
+    "float32": "float32",
+    "float16": "float32",
+    "int32": "int32",
+    "int64": "int32",
+    "bool": "int32",
+}
+
+
 @dataclass(frozen=True)
 class Tensor:
     """One input or output of a net."""
 
     name: str  # letters, digits, _ . - (it names files too)
-    dtype: str  # numpy's name, as "float32"
+    dtype: str  # one of `DTYPES`
     shape: tuple[int | str, ...]  # an axis of any length has a name, as "frames"
     meaning: str
     unit: str
 
     def __post_init__(self) -> None:
         _check_name("name", self.name)
-        try:
-            np.dtype(self.dtype)
-        except TypeError as error:
-            raise ConfigError("dtype", got=self.dtype, expected="a numpy type, as float32") from error
+        if self.dtype not in DTYPES:
+            raise ConfigError("dtype", got=self.dtype, expected=" or ".join(DTYPES))
         for axis in self.shape:
             if axis == "" or (isinstance(axis, int) and axis < 1):
                 raise ConfigError(
@@ -89,6 +98,18 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class DataFile:
+    """A file beside an artifact that it refers to by name."""
+
+    path: str  # its name in the bundle, as "model.onnx.data"
+    sha256: str
+    bytes: int
+
+    def __post_init__(self) -> None:
+        _check_artifact_name(self.path)
+
+
+@dataclass(frozen=True)
 class Artifact:
     """The net in one target's format and one precision."""
 
@@ -100,12 +121,20 @@ class Artifact:
     version: str  # as "opset 17, IR 8" or "iOS16, specification 7"
     axes: dict[str, Lengths]  # by the names of axes in the shapes of inputs
     note: str = ""  # what else a user of this artifact should know
+    data: tuple[DataFile, ...] = ()  # files that it refers to: weights that do not fit into an ONNX file
 
     def __post_init__(self) -> None:
-        if not _ARTIFACT_NAME.fullmatch(self.path):
-            raise ConfigError(
-                "path", got=repr(self.path), expected="a name in the bundle, as model.fp16.onnx"
-            )
+        _check_artifact_name(self.path)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All names in the bundle that belong to it, its own first."""
+        return (self.path, *(file.path for file in self.data))
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all its files."""
+        return self.bytes + sum(file.bytes for file in self.data)
 
 
 @dataclass(frozen=True)
@@ -154,7 +183,7 @@ class Manifest:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
         _check_unique("inputs and outputs", names)
         _check_unique("artifacts", [f"{item.target} {item.precision}" for item in self.artifacts])
-        _check_unique("artifacts", [item.path for item in self.artifacts])
+        _check_unique("artifacts", [path for item in self.artifacts for path in item.paths])
         for item in self.artifacts:
             if item.precision not in self.tolerance:
                 raise ConfigError("tolerance", got="none for " + item.precision, expected="one per precision")
@@ -268,7 +297,9 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
         bundle = Bundle(folder, _read_manifest(folder / MANIFEST))
         _check_files(bundle)
         for item in bundle.manifest.artifacts:
-            _check_artifact(folder / item.path, item, verify)
+            files: tuple[Artifact | DataFile, ...] = (item, *item.data)
+            for file in files:
+                _check_artifact(folder / file.path, file, verify)
         if verify:
             for case in bundle.cases:
                 _check_case(bundle, case)
@@ -298,8 +329,12 @@ def describe_artifact(
     version: str,
     axes: Mapping[str, Lengths],
     note: str = "",
+    data: Sequence[str] = (),
 ) -> Artifact:
-    """The manifest's entry for an artifact that lies in a bundle's folder, a file or a folder itself."""
+    """The manifest's entry for an artifact that lies in a bundle's folder, a file or a folder itself.
+
+    ``data``: names of the files beside it that it refers to.
+    """
     place = Path(folder, path)
     return Artifact(
         path=path,
@@ -310,6 +345,7 @@ def describe_artifact(
         version=version,
         axes=dict(axes),
         note=note,
+        data=tuple(DataFile(name, _hash(Path(folder, name)), _size(Path(folder, name))) for name in data),
     )
 
 
@@ -434,6 +470,11 @@ def _check_format(path: Path, entries: Any) -> None:
     )
 
 
+def _check_artifact_name(path: str) -> None:
+    if not _ARTIFACT_NAME.fullmatch(path):
+        raise ConfigError("path", got=repr(path), expected="a name in the bundle, as model.fp16.onnx")
+
+
 def _check_name(what: str, name: str) -> None:
     if not _FILE_NAME.fullmatch(name):
         raise ConfigError(what, got=repr(name), expected="a name of letters, digits and _ . -")
@@ -460,7 +501,7 @@ def _check_files(bundle: Bundle) -> None:
     references = [
         f"{REFERENCE}/{case}/{name}" for case, files in bundle.manifest.reference.items() for name in files
     ]
-    artifacts = [item.path for item in bundle.manifest.artifacts]
+    artifacts = [path for item in bundle.manifest.artifacts for path in item.paths]
     for name in (*artifacts, *references):
         if not (bundle.path / name).exists():
             raise BundleError(
@@ -481,7 +522,7 @@ def _check_files(bundle: Bundle) -> None:
             )
 
 
-def _check_artifact(path: Path, item: Artifact, verify: bool) -> None:
+def _check_artifact(path: Path, item: Artifact | DataFile, verify: bool) -> None:
     size = _size(path)
     if size != item.bytes:
         raise BundleError(

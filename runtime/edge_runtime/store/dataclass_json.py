@@ -3,8 +3,8 @@
 `encode_fields` gives what json.dumps takes; `decode_fields` gives the dataclass back, or a BundleError that
 names the entry, the value got and the type expected. Annotations may be str, int, float, bool, Any,
 dict[str, X], tuple[X, ...], Literal of strings, a union of plain types, X | None, and dataclasses; a nested
-one that has ``to_json`` and ``from_json`` of its own is asked instead. Entries must be exactly the fields: a
-missing or unknown one is refused.
+one that has ``to_json`` and ``from_json`` of its own is asked instead. Entries must be the fields: an unknown
+one is refused, and a missing one too, unless its field has a default.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from edge_runtime.errors import BundleError, EdgeError
@@ -43,7 +43,8 @@ def decode_fields(kind: Any, entries: dict[str, Any], where: str = "") -> Any:
         BundleError: an entry is missing, unknown, of a wrong type, or refused by the dataclass itself.
     """
     names = [field.name for field in fields(kind)]
-    if missing := set(names) - set(entries):
+    needed = {field.name for field in fields(kind) if _has_no_default(field)}
+    if missing := needed - set(entries):
         raise BundleError(
             where or _ROOT, got=f"no {listed(missing)}", expected=f"the entries {listed(names)}"
         )
@@ -51,8 +52,12 @@ def decode_fields(kind: Any, entries: dict[str, Any], where: str = "") -> Any:
         raise BundleError(where or _ROOT, got=f"{listed(unknown)}", expected=f"the entries {listed(names)}")
     hints = get_type_hints(kind)
     prefix = f"{where}." if where else ""
-    values = {name: _decode(hints[name], entries[name], prefix + name) for name in names}
+    values = {name: _decode(hints[name], entries[name], prefix + name) for name in names if name in entries}
     return _made(lambda: kind(**values), where)
+
+
+def _has_no_default(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def listed(names: Iterable[str]) -> str:

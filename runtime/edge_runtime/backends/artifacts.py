@@ -1,0 +1,79 @@
+"""Opens an artifact of a bundle on a backend, so that arrays have the manifest's types whatever the target.
+
+ONNX files take and give the types that the manifest states. Core ML packages know float32 and int32 alone at
+their interfaces (`bundle.DTYPES`): what is float16, int64 or bool is converted on the way in and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.backends.base import Array, Backend, Session
+from edge_runtime.errors import InputError
+from edge_runtime.store.bundle import DTYPES, Artifact, Bundle, Tensor
+
+
+class TypedSession:
+    """A session whose arrays are converted between the manifest's types and those of the target.
+
+    Args:
+        inner: the backend's own session.
+        inputs, outputs: as the manifest states them.
+    """
+
+    def __init__(self, inner: Session, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.inner = inner
+        self._inputs = {tensor.name: tensor.dtype for tensor in inputs}
+        self._outputs = {tensor.name: tensor.dtype for tensor in outputs}
+
+    @property
+    def detail(self) -> str:
+        """What the backend says of itself."""
+        return self.inner.detail
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays by name in the manifest's types, in and out.
+
+        Raises:
+            InputError: whole numbers beyond int32, which is all that the target takes.
+            BackendError: as the backend raises it.
+        """
+        given = {name: _narrowed(name, np.asarray(array)) for name, array in inputs.items()}
+        results = self.inner.run(given)
+        return {
+            name: np.asarray(array).astype(self._outputs.get(name, array.dtype), copy=False)
+            for name, array in results.items()
+        }
+
+
+def open_artifact(
+    bundle: Bundle, artifact: Artifact, backend: Backend, *, device: str = "cpu", threads: int | None = None
+) -> Session:
+    """Load an artifact on a backend.
+
+    Raises:
+        BackendError: the backend is unavailable, or its library refuses the artifact.
+    """
+    session = backend.open(bundle.path / artifact.path, device=device, threads=threads)
+    tensors = (*bundle.manifest.inputs, *bundle.manifest.outputs)
+    if artifact.target == "onnx" or all(DTYPES[tensor.dtype] == tensor.dtype for tensor in tensors):
+        return session
+    return TypedSession(session, bundle.manifest.inputs, bundle.manifest.outputs)
+
+
+def _narrowed(name: str, array: Array) -> np.ndarray[Any, np.dtype[Any]]:
+    """In the type that a Core ML package takes."""
+    stored = DTYPES.get(str(array.dtype), str(array.dtype))
+    if array.dtype == np.int64 and array.size:
+        limits = np.iinfo(np.int32)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise InputError(
+                name,
+                got=f"values from {array.min()} to {array.max()}",
+                expected=f"{limits.min} to {limits.max}",
+                cause="Core ML packages take 32 bits",
+            )
+    return array.astype(stored, copy=False)
