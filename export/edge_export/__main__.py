@@ -1,36 +1,113 @@
-"""The command ``edge-export``: runs the app, and turns refusals into one sentence and exit status 2."""
+"""The command ``edge-export``: runs the app, and turns refusals into one sentence and exit status 2.
+
+Two options are taken from anywhere on the line: ``--debug`` shows tracebacks, ``--strict`` refuses inputs
+that are doubted otherwise (`edge_runtime.errors.doubt`).
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from io import TextIOWrapper
+from typing import Any
 
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import EdgeError, EdgeWarning, InputError, TargetError, shown, strictly
+from edge_runtime.store.reading import last_opened
+
+# what damaged or impossible inputs make Python and numpy raise where no reader foresaw it
+FAILURES = (OSError, MemoryError, RecursionError, OverflowError, UnicodeError)
+_ABOUT_THE_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 a check failed, 2 refused."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    debug, strict = "--debug" in given, "--strict" in given
+    given = [argument for argument in given if argument not in ("--debug", "--strict")]
+    _speak_any_alphabet()
     try:
-        return run([argument for argument in given if argument != "--debug"])
+        with _printed_warnings(), strictly() if strict else nullcontext():
+            return run(given)
     except EdgeError as refusal:
         if debug:
             raise
         print(f"edge-export: {refusal}", file=sys.stderr)
         return 2
-    except OSError as failure:
-        # permissions, a full disk, a vanished file: the user's to mend, not a bug of ours
+    except FAILURES as failure:
+        # permissions, a full disk, a vanished file, numbers out of range: the user's to mend, no bug of ours
         if debug:
             raise
-        print(
-            f"edge-export: {failure.filename or 'the system'}: {failure.strerror or failure}", file=sys.stderr
-        )
+        print(f"edge-export: {explain(failure, given)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("edge-export: stopped", file=sys.stderr)
         return 130
+
+
+def explain(failure: BaseException, arguments: Sequence[str]) -> EdgeError:
+    """The sentence for one of `FAILURES`; names the file that it is about as well as can be known."""
+    if isinstance(failure, OSError):
+        return _explain_system(failure, arguments)
+    said = shown(str(failure) or type(failure).__name__, 200)
+    place = last_opened()
+    if isinstance(failure, UnicodeEncodeError):
+        place, said = str(failure.object)[:4096], "characters that are no text"
+    elif isinstance(failure, MemoryError):
+        said = f"more than the memory of this machine holds ({said})"
+    elif isinstance(failure, RecursionError):
+        said = f"something nested too deeply ({said})"
+    return InputError(
+        place or "the command",
+        got=said,
+        expected="an input of ordinary size and values",
+        cause="it is damaged, or too large for this machine; --debug shows where it failed",
+    )
+
+
+def _explain_system(failure: OSError, arguments: Sequence[str]) -> EdgeError:
+    said = f"«{failure.strerror or failure}»"
+    if failure.errno in _ABOUT_THE_TARGET:
+        place = failure.filename or _target(arguments)
+        return TargetError(str(place), got=said, expected="a place that can be written")
+    place = failure.filename or last_opened() or "the command"
+    return InputError(str(place), got=said, expected="a file that can be read or written")
+
+
+def _target(arguments: Sequence[str]) -> str:
+    """What the command was to write, by its options."""
+    for place, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in ("--out", "--json", "--report"):
+            return value or next(iter(arguments[place + 1 :]), name)
+    return "the output"
+
+
+def _speak_any_alphabet() -> None:
+    """Names and dashes that the terminal's encoding lacks are escaped, rather than end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _printed_warnings() -> Iterator[None]:
+    """Doubts are printed as one line each, other warnings as Python prints them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", EdgeWarning)
+        ordinary = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, EdgeWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                ordinary(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def run(arguments: list[str]) -> int:
@@ -56,7 +133,7 @@ def run(arguments: list[str]) -> int:
             return run([*arguments, "--help"])
         if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
             raise
-        message = " ".join(error.format_message().split())
+        message = shown(" ".join(error.format_message().split()))
         place = getattr(getattr(error, "ctx", None), "command_path", None) or "edge-export"
         print(f"edge-export: {message} ({place} --help)", file=sys.stderr)
         return 2

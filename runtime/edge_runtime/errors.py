@@ -14,11 +14,18 @@ likely cause with its cure. Whoever knows a better name for the «what» adds it
 Names and values come from files and command lines, so they may hold anything. The sentence stays on one line:
 `shown` escapes line breaks, terminal codes and bytes that are not text, as Python writes them in its strings,
 and leaves out the middle of anything too long for a sentence.
+
+What can be processed and is probably not what was meant is doubted (`doubt`): an `EdgeWarning` with the same
+sentence, which the command line prints as one line. Within `strictly` (``--strict``) it is a refusal.
 """
 
 from __future__ import annotations
 
 import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Self
 
@@ -109,3 +116,31 @@ class TargetError(EdgeError):
 
 class BackendError(EdgeError):
     """A library or device that this machine lacks."""
+
+
+class EdgeWarning(UserWarning):
+    """A doubt about an input that was processed all the same; its text is a refusal's sentence."""
+
+
+_STRICT = ContextVar("strict", default=False)
+
+
+def doubt(refusal: EdgeError) -> None:
+    """Say what is doubtful: warn, or raise it within `strictly`.
+
+    Raises:
+        EdgeError: `refusal` itself, within `strictly`.
+    """
+    if _STRICT.get():
+        raise refusal
+    warnings.warn(str(refusal), EdgeWarning, stacklevel=3)
+
+
+@contextmanager
+def strictly() -> Iterator[None]:
+    """In this block doubtful inputs are refused."""
+    token = _STRICT.set(True)
+    try:
+        yield
+    finally:
+        _STRICT.reset(token)

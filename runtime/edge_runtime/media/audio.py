@@ -1,19 +1,22 @@
 """Audio files in and out: float32 in [−1, 1], one channel.
 
-WAV (PCM 16/24/32, float 32/64, also as WAVE_FORMAT_EXTENSIBLE) is read here: Python's ``wave`` knows no
-floats. Every other format and encoding (FLAC, MP3, Ogg, AIFF, PCM 8, A-law, RF64 …) goes through soundfile
-where it is installed.
+WAV (PCM 8/16/24/32, float 32/64, A-law, µ-law, also as WAVE_FORMAT_EXTENSIBLE) is read here
+(`edge_runtime.media.wav`): Python's ``wave`` knows no floats. Every other format and encoding (FLAC, MP3,
+Ogg, AIFF, RF64 …) goes through soundfile where it is installed, and what soundfile does not know (M4A, AAC,
+WebM, AMR, WMA, the sound of a video) through PyAV where that is (`edge_runtime.media.containers`). The bytes
+decide, never the name.
 
 Integers are divided by 2^(bits−1); channels are averaged. Writing multiplies by the same power of two,
 rounds and clips: +1.0 becomes the largest integer instead of wrapping to the smallest, and a PCM 16 file
 that was read is written back bit by bit. Both ways work block by block: memory grows with the samples alone.
+
+Sound that can be read and is probably not what was meant is doubted (`edge_runtime.media.plausibility`).
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +27,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.dsp.resampling import resample
-from edge_runtime.dsp.spectral import LARGEST_SAMPLE, too_large
 from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError
+from edge_runtime.media import containers, formats
+from edge_runtime.media.plausibility import Listener
+from edge_runtime.media.wav import FLOAT, PCM, Wave, check_rate, no_samples, parse_wave
+from edge_runtime.store.reading import open_regular
 from edge_runtime.store.targets import replace_file
 
 __all__ = ["Audio", "Subtype", "WavWriter", "read_audio", "resample", "write_wav"]
@@ -33,26 +39,7 @@ __all__ = ["Audio", "Subtype", "WavWriter", "read_audio", "resample", "write_wav
 Subtype = Literal["pcm16", "pcm24", "pcm32", "float32"]
 
 BLOCK = 1 << 18  # frames decoded or encoded at a time
-RATES = range(1_000, 1_000_001)  # Hz; no recording has another rate, but damaged headers do
-PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
-# the last fourteen bytes of the sub-format of WAVE_FORMAT_EXTENSIBLE; the first two are the format itself
-EXTENSIBLE_GUID = bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71")
-# lengths that writers to a pipe leave behind (ffmpeg, sox): the data lasts to the end of the file
-UNKNOWN_LENGTHS = (0xFFFFFFFF, 0x7FFFF000)
-# first bytes of formats that soundfile reads
-FOREIGN = (
-    b"fLaC",
-    b"OggS",
-    b"ID3",
-    b"\xff\xfb",
-    b"\xff\xf3",
-    b"\xff\xf2",
-    b"FORM",
-    b".snd",
-    b"RF64",
-    b"RIFX",
-    b"caff",
-)
+EXPECTED = "a WAV, FLAC, MP3 or Ogg file"
 
 
 @dataclass(frozen=True)
@@ -89,216 +76,88 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int | None = None) -> 
 
 
 def _read(path: Path) -> Audio:
-    if not path.exists():
-        raise InputError("audio file", got="no such file", expected="a WAV, FLAC, MP3 or Ogg file")
-    if not path.is_file():
-        kind = "a directory" if path.is_dir() else "something that is not a plain file"
-        raise InputError("audio file", got=kind, expected="a WAV, FLAC, MP3 or Ogg file")
-    with path.open("rb") as file:
-        head = file.read(12)
+    with open_regular(path, EXPECTED, what="audio file") as file:
+        head = file.read(formats.HEAD)
         if not head:
-            raise InputError("audio file", got="0 bytes", expected="a WAV, FLAC, MP3 or Ogg file")
-        if head[:4] == b"RIFF" and (len(head) < 12 or head[8:] == b"WAVE"):
-            wave = _parse_wave(file, size=path.stat().st_size)
+            raise InputError("audio file", got="0 bytes", expected=EXPECTED)
+        if head[:4] == b"RIFF" and (len(head) < 12 or head[8:12] == b"WAVE"):
+            wave = parse_wave(str(path), file, os.fstat(file.fileno()).st_size)
             if wave.decode is not None:
-                return Audio(_read_wave(file, wave), wave.sample_rate)
-            return _read_foreign(path, f"WAV with encoding {wave.encoding}, {wave.bits} bits")
+                return Audio(_read_wave(path, file, wave), wave.sample_rate)
+            encoding = formats.Format(f"WAV with encoding {wave.encoding}, {wave.bits} bits", "audio", True)
+            return _read_foreign(path, file, encoding)
         if head[:4] == b"OggS":
             _check_ogg_end(file)
-    return _read_foreign(path, _describe(head))
+        return _read_foreign(path, file, formats.recognise(head))
 
 
-# WAV -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Wave:
-    """What the chunks of a WAV file say."""
-
-    encoding: int  # WAVE_FORMAT_…
-    bits: int  # of the container of one sample
-    channels: int
-    sample_rate: int
-    offset: int  # of the first sample, bytes
-    frames: int
-
-    @property
-    def decode(self) -> Callable[[bytes], NDArray[np.float32]] | None:
-        return _DECODERS.get((self.encoding, self.bits))
-
-
-def _pcm24(raw: bytes) -> NDArray[np.float32]:
-    padded = np.zeros((len(raw) // 3, 4), np.uint8)  # shifted up by eight bits: read as PCM 32
-    padded[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
-    return _pcm32(padded.tobytes())
-
-
-def _pcm32(raw: bytes) -> NDArray[np.float32]:
-    return np.frombuffer(raw, "<i4").astype(np.float32) * np.float32(2**-31)
-
-
-def _float64(raw: bytes) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # becomes infinite and is refused as such
-        return np.frombuffer(raw, "<f8").astype(np.float32)
-
-
-_DECODERS: dict[tuple[int, int], Callable[[bytes], NDArray[np.float32]]] = {
-    (PCM, 16): lambda raw: np.frombuffer(raw, "<i2").astype(np.float32) * np.float32(2**-15),
-    (PCM, 24): _pcm24,
-    (PCM, 32): _pcm32,
-    (FLOAT, 32): lambda raw: np.frombuffer(raw, "<f4").astype(np.float32),
-    (FLOAT, 64): _float64,
-}
-
-
-def _truncated(what: str, got: int, expected: int) -> InputError:
-    return InputError(what, got=f"{got} bytes", expected=f"{expected}", cause="the file is truncated")
-
-
-def _parse_wave(file: BinaryIO, size: int) -> _Wave:
-    """Walk the chunks up to the samples. ``size``: of the file, bytes."""
-    form: tuple[int, ...] | None = None
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
-        position += 8
-        if name == b"data":
-            return _locate_samples(form, position, length, size - position)
-        if position + length > size:
-            raise _truncated(f"WAV chunk {name!r}", size - position, length)
-        if name == b"fmt ":
-            form = _parse_format(file.read(length))
-        position += length + length % 2  # chunks are padded to even lengths
-    raise InputError(
-        "WAV file",
-        got=f"{size} bytes without samples",
-        expected="a data chunk",
-        cause="the file is truncated",
-    )
-
-
-def _parse_format(chunk: bytes) -> tuple[int, ...]:
-    """(encoding, channels, sample rate, bytes of a frame, bits) of a fmt chunk."""
-    if len(chunk) < 16:
-        raise _truncated("WAV chunk b'fmt '", len(chunk), 16)
-    encoding, channels, rate, _, frame_bytes, bits = struct.unpack("<HHIIHH", chunk[:16])
-    if encoding == EXTENSIBLE and len(chunk) >= 40 and chunk[26:40] == EXTENSIBLE_GUID:
-        encoding = struct.unpack("<H", chunk[24:26])[0]
-    return encoding, channels, rate, frame_bytes, bits
-
-
-def _locate_samples(form: tuple[int, ...] | None, offset: int, length: int, remaining: int) -> _Wave:
-    if form is None:
-        raise InputError("WAV file", got="samples before any format", expected="a fmt chunk first")
-    encoding, channels, rate, frame_bytes, bits = form
-    if channels < 1 or rate < 1 or frame_bytes < 1:
-        raise InputError(
-            "WAV format",
-            got=f"{channels} channels at {rate} Hz in frames of {frame_bytes} bytes",
-            expected="at least 1 of each",
-            cause="the header is damaged",
-        )
-    _check_rate(rate)
-    wave = _Wave(encoding, bits, channels, rate, offset, frames=0)
-    if wave.decode is None:
-        return wave  # another reader judges the rest
-    if frame_bytes != channels * bits // 8:
-        raise InputError(
-            "WAV format",
-            got=f"frames of {frame_bytes} bytes",
-            expected=f"{channels} × {bits} bits",
-            cause="the header is damaged",
-        )
-    if length in UNKNOWN_LENGTHS:
-        length = remaining - remaining % frame_bytes
-    if length > remaining:
-        raise _truncated("WAV samples", remaining, length)
-    if length < frame_bytes:
-        raise _no_samples()
-    return _Wave(encoding, bits, channels, rate, offset, length // frame_bytes)
-
-
-def _check_rate(rate: int) -> None:
-    if rate not in RATES:
-        raise InputError(
-            "sample rate",
-            got=f"{rate} Hz",
-            expected=f"{RATES[0]} … {RATES[-1]} Hz",
-            cause="the header is damaged",
-        )
-
-
-def _no_samples() -> InputError:
-    return InputError("audio", got="no samples", expected="at least 1", cause="the recording has zero length")
-
-
-def _read_wave(file: BinaryIO, wave: _Wave) -> NDArray[np.float32]:
+def _read_wave(path: Path, file: BinaryIO, wave: Wave) -> NDArray[np.float32]:
     decode = wave.decode
     assert decode is not None  # chosen by the caller
     samples = np.empty(wave.frames, np.float32)
+    listener = Listener(wave.channels)
     file.seek(wave.offset)
     for start in range(0, wave.frames, BLOCK):
         block = samples[start : start + BLOCK]
         raw = file.read(len(block) * wave.channels * wave.bits // 8)
-        _average(decode(raw).reshape(len(block), wave.channels), block, start)
+        listener.average(decode(raw).reshape(len(block), wave.channels), block, start)
+    listener.judge(str(path))
     return samples
-
-
-def _average(frames: NDArray[np.float32], out: NDArray[np.float32], start: int) -> None:
-    """Mean of the channels (frames, channels) → (frames,), refusing what is no sound."""
-    bad = ~(np.abs(frames) <= LARGEST_SAMPLE)  # true for NaN too
-    if bad.any():
-        frame, channel = (int(index) for index in np.argwhere(bad)[0])
-        if np.isfinite(frames[frame, channel]):
-            raise too_large(float(frames[frame, channel]), "audio")
-        raise InputError(
-            "audio",
-            got=f"{frames[frame, channel]} at sample {start + frame}",
-            expected="finite samples",
-            cause="the program that wrote the file divided by zero or overflowed",
-        )
-    np.mean(frames, axis=1, out=out)
 
 
 # everything else -------------------------------------------------------------------------------------------
 
 
-def _describe(head: bytes) -> str:
-    """What the first bytes look like, empty where they are no known audio."""
-    magic = next((m for m in FOREIGN if head.startswith(m)), None)
-    if magic is None:
-        return ""
-    return "MP3" if magic[0] == 0xFF or magic == b"ID3" else magic.decode().strip(".")
-
-
-def _read_foreign(path: Path, format_name: str) -> Audio:
-    """Read through soundfile. ``format_name``: what the bytes look like, empty where nothing is known."""
+def _read_foreign(path: Path, file: BinaryIO, form: formats.Format | None) -> Audio:
+    """Read through soundfile, or PyAV. ``form``: what the bytes look like, None where nothing is known."""
+    if form is not None and not form.by_libsndfile:
+        return _read_container(path, file, form)
     not_audio = InputError(
         "audio file",
-        got=format_name or "bytes that no reader recognises",
+        got=f"{form.name} that libsndfile cannot read" if form else "bytes that no reader recognises",
         expected="WAV, FLAC, MP3, Ogg or another format of libsndfile",
-        cause="the file is damaged, not audio, or of an unsupported encoding",
+        cause=formats.way_out(None, path.name),
     )
     try:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: the package without its C library
-        if not format_name:
+        if form is None:
             raise not_audio from error
         raise BackendError(
-            f"reading {format_name}",
+            f"reading {form.name}",
             got="no module named soundfile",
             expected="soundfile",
             cause="pip install 'edge-export[audio]'",
         ) from error
+    os.lseek(file.fileno(), 0, os.SEEK_SET)  # it reads past Python's buffer
     try:
-        with soundfile.SoundFile(path) as file:
-            _check_rate(int(file.samplerate))
-            return Audio(_drain(file), int(file.samplerate))
+        # its decoders for MP3 print what they think; a refusal says it in one sentence
+        with containers.silent_stderr(), soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+            check_rate(int(sound.samplerate))
+            samples, listener, rate = *_drain(sound), int(sound.samplerate)
     except soundfile.SoundFileError as error:
         raise not_audio from error
-    except TypeError as error:  # soundfile takes a file named .raw for headerless samples
-        raise not_audio from error
+    listener.judge(str(path))
+    return Audio(samples, rate)
+
+
+def _read_container(path: Path, file: BinaryIO, form: formats.Format) -> Audio:
+    """The sound of a format that libsndfile does not know."""
+    if form.kind == "other" or not containers.available():
+        raise InputError(
+            "audio file",
+            got=form.name,
+            expected="WAV, FLAC, MP3, Ogg or another format of libsndfile",
+            cause=formats.way_out(form, path.name),
+        )
+    samples, rate, channels = containers.read_sound(file, form.name, formats.way_out(form, path.name))
+    check_rate(rate)
+    mixed = np.empty(len(samples), np.float32)
+    listener = Listener(channels)
+    for start in range(0, len(samples), BLOCK):
+        listener.average(samples[start : start + BLOCK], mixed[start : start + BLOCK], start)
+    listener.judge(str(path))
+    return Audio(mixed, rate)
 
 
 def _check_ogg_end(file: BinaryIO) -> None:
@@ -316,11 +175,11 @@ def _check_ogg_end(file: BinaryIO) -> None:
         )
 
 
-def _drain(file: Any) -> NDArray[np.float32]:
-    """All samples of an open ``soundfile.SoundFile``, averaged over channels."""
-    count = int(file.frames)
+def _drain(sound: Any) -> tuple[NDArray[np.float32], Listener]:
+    """All samples of an open ``soundfile.SoundFile``, averaged over channels, and who heard them."""
+    count = int(sound.frames)
     if count == 0:
-        raise _no_samples()
+        raise no_samples()
     if count > np.iinfo(np.int64).max // 8:
         raise InputError(
             "audio header",
@@ -328,10 +187,19 @@ def _drain(file: Any) -> NDArray[np.float32]:
             expected="the number of samples",
             cause="it was streamed to a pipe; copy it with ffmpeg or sox into a file",
         )
-    samples = np.empty(count, np.float32)
+    try:
+        samples = np.empty(count, np.float32)
+    except MemoryError as error:
+        raise InputError(
+            "audio header",
+            got=f"{count} samples",
+            expected="no more than the memory holds",
+            cause="the header is damaged",
+        ) from error
+    listener = Listener(sound.channels)
     for start in range(0, count, BLOCK):
         block = samples[start : start + BLOCK]
-        frames = file.read(len(block), dtype="float32", always_2d=True)
+        frames = sound.read(len(block), dtype="float32", always_2d=True)
         if len(frames) < len(block):
             raise InputError(
                 "audio",
@@ -339,8 +207,8 @@ def _drain(file: Any) -> NDArray[np.float32]:
                 expected=f"{count}",
                 cause="the file is truncated",
             )
-        _average(frames, block, start)
-    return samples
+        listener.average(frames, block, start)
+    return samples, listener
 
 
 # writing ---------------------------------------------------------------------------------------------------

@@ -45,6 +45,14 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 
 
+_opened = ""
+
+
+def last_opened() -> str:
+    """The input that was opened last, "" if none: for a failure that does not say which file it is about."""
+    return _opened
+
+
 # plain files -----------------------------------------------------------------------------------------------
 
 
@@ -68,6 +76,7 @@ def regular_file(
         raise refusal(what or str(path), got=_reason(error), expected=expected) from error
     if not stat.S_ISREG(mode):
         raise refusal(what or str(path), got=_kind(mode), expected=expected)
+    _note(path)
     return Path(path)
 
 
@@ -92,7 +101,13 @@ def open_regular(
     if not stat.S_ISREG(mode):
         os.close(handle)
         raise refusal(what or str(path), got=_kind(mode), expected=expected)
+    _note(path)
     return os.fdopen(handle, "rb")
+
+
+def _note(path: AnyPath) -> None:
+    global _opened
+    _opened = str(path)
 
 
 def read_bytes(

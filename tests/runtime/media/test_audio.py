@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 import sys
 import tracemalloc
@@ -14,7 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
+from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError, strictly
 from edge_runtime.media.audio import Audio, Subtype, WavWriter, read_audio, write_wav
 
 SPEECH = np.random.default_rng(7).uniform(-0.9, 0.9, 5000).astype(np.float32)
@@ -106,13 +107,6 @@ def test_foreign_chunks_are_passed_over(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_audio(path).samples, [0.5, -0.5])
 
 
-@pytest.mark.parametrize("unknown", [0xFFFFFFFF, 0x7FFFF000])
-def test_wav_from_a_pipe_lasts_to_the_end_of_the_file(tmp_path: Path, unknown: int) -> None:
-    content = wave_bytes(b"\x00\x40\x00\xc0\x77")  # and half a sample
-    content = content.replace(b"data" + struct.pack("<I", 5), b"data" + struct.pack("<I", unknown))
-    np.testing.assert_array_equal(read_audio(write(tmp_path / "a.wav", content)).samples, [0.5, -0.5])
-
-
 def test_reading_resamples_on_request(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     write_wav(path, np.sin(2 * np.pi * 440 * np.arange(22050) / 22050), 22050, "float32")
@@ -123,6 +117,7 @@ def test_reading_resamples_on_request(tmp_path: Path) -> None:
     np.testing.assert_allclose(audio.samples[200:-200], expected[200:-200], atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*silence alone")
 def test_long_files_need_no_more_than_their_samples(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", wave_bytes(bytes(12_000_000), channels=2, bits=24))
     tracemalloc.start()
@@ -146,10 +141,6 @@ REFUSED = {
     "only a head": (wave_bytes(b"\0\0")[:12], "12 bytes without samples.*truncated"),
     "cut in the head": (b"RIFF\0\0", "6 bytes without samples.*truncated"),
     "cut in the format": (wave_bytes(b"\0\0")[:30], "chunk b'fmt '.*10 bytes, expected 16.*truncated"),
-    "cut in the samples": (
-        wave_bytes(bytes(200))[:-50],
-        "got 150 bytes, expected 200; the file is truncated",
-    ),
     "short format": (b"RIFF\0\0\0\0WAVEfmt \x04\0\0\0abcd", "got 4 bytes, expected 16"),
     "no format": (b"RIFF\0\0\0\0WAVEdata\x02\0\0\0ab", "samples before any format"),
     "zero length": (wave_bytes(b""), "got no samples, expected at least 1"),
@@ -162,12 +153,15 @@ REFUSED = {
     "rate of 2 GHz": (wave_bytes(b"\0\0", rate=2**31 - 1), "sample rate: got 2147483647 Hz"),
     "foreign rate": (wave_bytes(bytes(64), encoding=6, bits=8, rate=999), "sample rate: got 999 Hz"),
     "text": (b"hello world, this is no audio at all", "bytes that no reader recognises.*not audio"),
-    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not audio"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "a PNG picture.*it holds no sound"),
     "unknown encoding": (
         wave_bytes(bytes(64), encoding=0x4321, bits=8),
         "WAV with encoding 17185, 8 bits.*unsupported",
     ),
-    "garbage behind a magic": (b"fLaC" + bytes(range(200)), "fLaC, expected WAV, FLAC.*damaged"),
+    "garbage behind a magic": (
+        b"fLaC" + bytes(range(200)),
+        "FLAC that libsndfile cannot read, expected WAV, FLAC.*damaged",
+    ),
     "NaN": (wave_bytes(np.array([0, np.nan], np.float32).tobytes(), encoding=3, bits=32), "nan at sample 1"),
     "infinity": (
         wave_bytes(np.array([0, 0, -np.inf], np.float32).tobytes(), encoding=3, bits=32),
@@ -251,9 +245,9 @@ def test_the_lowest_and_highest_rates_are_read(tmp_path: Path, rate: int) -> Non
 def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.wav: .*got no such file"):
         read_audio(tmp_path / "gone.wav")
-    with pytest.raises(InputError, match="got a directory"):
+    with pytest.raises(InputError, match="got a folder"):
         read_audio(tmp_path)
-    with pytest.raises(InputError, match="not a plain file"):
+    with pytest.raises(InputError, match="got a device"):
         read_audio("/dev/null")
 
 
@@ -265,19 +259,52 @@ def test_headerless_names_are_refused(tmp_path: Path) -> None:
 def test_without_soundfile_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     for head, name in (
-        (b"fLaC", "fLaC"),
+        (b"fLaC", "FLAC"),
         (b"ID3\x04", "MP3"),
         (b"\xff\xfb\x90", "MP3"),
-        (b"OggS\0\4", "OggS"),
+        (b"OggS\0\4", "Ogg"),
     ):
         path = write(tmp_path / "a.bin", head + bytes(64))
         with pytest.raises(BackendError, match=rf"reading {name}: .*pip install 'edge-export\[audio\]'"):
             read_audio(path)
-    path = write(tmp_path / "a.wav", wave_bytes(bytes(64), encoding=6, bits=8))
-    with pytest.raises(BackendError, match="WAV with encoding 6, 8 bits: got no module named soundfile"):
+    path = write(tmp_path / "a.wav", wave_bytes(bytes(64), encoding=2, bits=8))
+    with pytest.raises(BackendError, match="WAV with encoding 2, 8 bits: got no module named soundfile"):
         read_audio(path)
     with pytest.raises(InputError, match="not audio"):
         read_audio(write(tmp_path / "a.txt", b"hello world, hello"))
+
+
+@pytest.mark.parametrize("claimed", [1 << 20, (1 << 36) - 1])
+def test_a_flac_header_that_claims_too_many_samples_is_refused(tmp_path: Path, claimed: int) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, SPEECH, 16000)
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | claimed >> 32
+    content[22:26] = (claimed & 0xFFFFFFFF).to_bytes(4, "big")
+    with pytest.raises(InputError, match=r"a\.flac: audio.*(truncated|damaged)"):
+        read_audio(write(path, bytes(content)))
+
+
+def test_decoders_print_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(tmp_path / "a.mp3", np.tile(SPEECH, 20), 16000)
+    content = bytearray((tmp_path / "a.mp3").read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 200] = bytes(200)
+    with contextlib.suppress(InputError):
+        read_audio(write(tmp_path / "a.mp3", bytes(content)))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems take UTF-8 names alone")
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_names_that_are_no_text_are_read(tmp_path: Path, suffix: str) -> None:
+    soundfile.write(tmp_path / f"a.{suffix}", SPEECH, 16000)
+    name = os.fsdecode(b"caf\xe9." + suffix.encode())
+    path = (tmp_path / f"a.{suffix}").rename(tmp_path / name)
+    assert len(read_audio(path).samples) == 5000
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError) as refusal:
+        read_audio(path)
+    assert rf"/caf\xe9.{suffix}: " in str(refusal.value)
 
 
 # any bytes -------------------------------------------------------------------------------------------------
@@ -295,7 +322,7 @@ def test_no_damage_to_a_wav_file_ends_in_a_traceback(
         content[data.draw(st.integers(0, 50))] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.integers(0, len(content)))]
     path = write(tmp_path_factory.getbasetemp() / "fuzzed.wav", bytes(content))
-    with contextlib.suppress(InputError):  # any other exception is what this test looks for
+    with contextlib.suppress(InputError), strictly():  # any other exception is what this test looks for
         samples = read_audio(path).samples
         assert len(samples) > 0
         assert np.isfinite(samples).all()

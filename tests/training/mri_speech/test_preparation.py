@@ -269,6 +269,7 @@ def test_the_peak_is_not_that_of_a_recording_that_cannot_be_read(tmp_path: Path)
     assert meta["peak"] == pytest.approx(0.25)
 
 
+@pytest.mark.filterwarnings("ignore:.*silence alone")
 def test_silence_is_not_divided_by_zero(tmp_path: Path) -> None:
     write_clip(tmp_path, "a", 12)
     write_wav(tmp_path / "wavs" / "a.wav", np.zeros(12 * HOP, np.float32), RATE)

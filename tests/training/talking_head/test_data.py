@@ -106,6 +106,7 @@ def test_an_item_follows_from_its_generator(source: SyncSource) -> None:
     assert not np.array_equal(one["face"], other["face"])
 
 
+@pytest.mark.filterwarnings("ignore:.*silence alone")
 def test_variation_leaves_silence_and_pairs_alone(source: SyncSource) -> None:
     write_wav(source.folder / "clip1" / "audio.wav", np.zeros(12800, np.float32), 16000)
     varied, plain = SyncData(replace(source, vary=True)), SyncData(source)

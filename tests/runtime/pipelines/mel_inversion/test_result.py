@@ -102,6 +102,7 @@ def test_beyond_full_scale_nothing_is_clipped(tmp_path: Path) -> None:
     assert np.abs(read_audio(out / "prediction.wav").samples).max() > 1
 
 
+@pytest.mark.filterwarnings("ignore:.*silence alone")
 def test_silence_has_figures_too(tmp_path: Path) -> None:
     write_wav(tmp_path / "silence.wav", np.zeros(9000, np.float32), 16000)
     out = run("mel-inversion", tmp_path / "silence.wav", [], tmp_path / "out", iterations=1)

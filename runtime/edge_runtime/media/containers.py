@@ -1,0 +1,100 @@
+"""The sound of formats that libsndfile does not know (M4A, AAC, WebM, AMR, WMA, videos), through PyAV.
+
+PyAV is the extra ``media``. It gets the opened file: a playlist or an index inside of it leads nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import InputError
+
+MOST_SAMPLES = 1 << 32  # of all channels; a day at 48 kHz
+
+
+def available() -> bool:
+    """Whether PyAV is installed."""
+    return find_spec("av") is not None
+
+
+def read_sound(file: BinaryIO, name: str, way_out: str) -> tuple[NDArray[np.float32], int, int]:
+    """The first stream of sound: (samples (n, channels), Hz, channels).
+
+    Args:
+        file: opened for reading bytes.
+        name: of the format, for refusals.
+        way_out: what else can be tried, for refusals.
+
+    Raises:
+        InputError: no sound in it, or damaged.
+    """
+    import av  # type: ignore[import-not-found, unused-ignore]
+
+    expected = "a recording"
+    file.seek(0)
+    blocks: list[NDArray[np.float32]] = []
+    try:
+        with silent_stderr(), av.open(file, options={"protocol_whitelist": ""}) as container:
+            stream = next(iter(container.streams.audio), None)
+            if stream is None:
+                raise InputError("audio file", got=f"{name} without sound", expected=expected)
+            rate, channels, count = int(stream.rate or 0), int(stream.channels or 0), 0
+            planes = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
+            for piece in _pieces(container, stream, planes):
+                count += piece.size
+                if count > MOST_SAMPLES or piece.shape[1] != channels:
+                    raise InputError("audio file", got=f"{name} that changes its form", expected=expected)
+                blocks.append(piece)
+    except (av.FFmpegError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            "audio file",
+            got=f"{name} that cannot be decoded («{getattr(error, 'strerror', None) or error}»)",
+            expected=expected,
+            cause=f"the file is damaged or was cut off; where a player plays it, {way_out}",
+        ) from error
+    if not blocks:
+        raise InputError("audio file", got=f"{name} without a sample", expected=expected, cause=way_out)
+    return np.concatenate(blocks), rate, channels
+
+
+def _pieces(container: Any, stream: Any, planes: Any) -> Iterator[NDArray[np.float32]]:
+    """(n, channels) of each decoded frame, and what the converter still holds at the end."""
+    for frame in container.decode(stream):
+        for part in planes.resample(frame):
+            yield np.ascontiguousarray(part.to_ndarray().T, np.float32)
+    for part in planes.resample(None):
+        yield np.ascontiguousarray(part.to_ndarray().T, np.float32)
+
+
+@contextmanager
+def silent_stderr() -> Iterator[None]:
+    """What C libraries print (mpg123's opinions on a damaged file) goes nowhere in this block.
+
+    Nothing changes where stderr is closed, or no file.
+    """
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (AttributeError, OSError, ValueError):
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+        finally:
+            os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -1,0 +1,109 @@
+"""Sound that can be processed and is probably not what was meant: said, with the cure.
+
+    scale      floats far beyond full scale: scientific programs store the values of 16-bit samples so
+    offset     a mean far from zero: unsigned samples taken for signed ones, a defect of the recorder
+    constant   every sample the same: a microphone that was off
+    cancelled  channels whose average is far quieter than they are: one is the other with its sign changed
+
+Refused outright is what is no sound at all: NaN, infinity, beyond `LARGEST_SAMPLE`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.dsp.spectral import LARGEST_SAMPLE, too_large
+from edge_runtime.errors import InputError, doubt
+
+LARGEST_PEAK = 8.0  # of float files that were meant; 18 dB above full scale
+LARGEST_OFFSET = 0.25  # of full scale
+LEAST_SAMPLES = 800  # fewer say nothing about their mean
+CANCELLED = 1e-3  # energy of the average, of that of the channels: 30 dB
+
+Samples = NDArray[np.float32]
+
+
+class Listener:
+    """Averages the channels of a recording block by block, and hears what is odd about the whole.
+
+    Args:
+        channels: of the recording.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self._count = 0
+        self._low, self._high, self._sum = math.inf, -math.inf, 0.0
+        self._peak = 0.0  # of the channels
+        self._before, self._after = 0.0, 0.0  # energy of the channels, and of their average
+
+    def average(self, frames: Samples, out: Samples, start: int) -> None:
+        """Mean of the channels (n, channels) → (n,).
+
+        Args:
+            frames: a block of the recording.
+            out: takes the result.
+            start: number of the first frame, for refusals.
+
+        Raises:
+            InputError: NaN, infinity, or values beyond `LARGEST_SAMPLE`.
+        """
+        loudness = np.abs(frames)
+        bad = ~(loudness <= LARGEST_SAMPLE)  # true for NaN too
+        if bad.any():
+            frame, channel = (int(index) for index in np.argwhere(bad)[0])
+            if np.isfinite(frames[frame, channel]):
+                raise too_large(float(frames[frame, channel]), "audio")
+            raise InputError(
+                "audio",
+                got=f"{frames[frame, channel]} at sample {start + frame}",
+                expected="finite samples",
+                cause="the program that wrote the file divided by zero or overflowed",
+            )
+        np.mean(frames, axis=1, out=out)
+        self._count += len(out)
+        self._peak = max(self._peak, float(loudness.max(initial=0.0)))
+        self._low = min(self._low, float(out.min(initial=math.inf)))
+        self._high = max(self._high, float(out.max(initial=-math.inf)))
+        self._sum += float(out.sum(dtype=np.float64))
+        if self.channels > 1:
+            self._before += float(np.vdot(frames, frames)) / self.channels
+            self._after += float(np.vdot(out, out))
+
+    def judge(self, path: str) -> None:
+        """Doubt what is odd about the recording; ``path`` names it."""
+        mean = self._sum / max(self._count, 1)
+        if self._peak > LARGEST_PEAK:
+            _doubt(
+                path,
+                f"samples up to {self._peak:.6g}",
+                "full scale ±1",
+                "integers stored as floats: divide by their full scale, 32768 for 16 bits",
+            )
+        elif self.channels > 1 and self._after < CANCELLED * self._before:
+            _doubt(
+                path,
+                f"{self.channels} channels that cancel when they are averaged",
+                "channels of one sign",
+                "one of them has its sign changed; take one alone: ffmpeg -i IN -af 'pan=mono|c0=c0' OUT.wav",
+            )
+        elif self._count < LEAST_SAMPLES:
+            return
+        elif self._low == self._high:
+            silence = "silence alone" if self._low == 0 else f"{self._low:.4g} in every sample"
+            _doubt(path, silence, "sound", "the microphone was off, or the recording was lost")
+        elif abs(mean) > LARGEST_OFFSET:
+            _doubt(
+                path,
+                f"samples around {mean:.3g}",
+                "samples around 0",
+                "unsigned samples taken for signed ones, or a defect of the recorder; take the mean away: "
+                "ffmpeg -i IN -af highpass=20 OUT.wav",
+            )
+
+
+def _doubt(path: str, got: str, expected: str, cause: str) -> None:
+    doubt(InputError(f"{path}: audio", got=got, expected=expected, cause=cause))
