@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_export.mil.ops.random import PREFIX
 from edge_export.mil.proto import model_class
 from edge_runtime.backends.base import Array, as_clause, check_request
 from edge_runtime.errors import BackendError
@@ -36,6 +37,8 @@ class MilSession:
         place, value = report.peak
         if place:
             words += f", largest magnitude {value:.4g} at {place}"
+        if any(name.startswith(PREFIX) for name in program.operations):
+            words += ", random values numpy's and not Apple's"
         trouble = report.overflow or report.not_a_number
         return f"{words}; beyond float16: {trouble}" if trouble else words
 

@@ -74,12 +74,75 @@ def _range_text(bounds: Range) -> str:
     return f"{low} or more" if high is None else f"{low} to {high}"
 
 
+@dataclass(frozen=True)
+class Picture(Feature):
+    """An input or output that is a picture: (H, W, 3) uint8 in the order RGB, or grey (H, W).
+
+    Inside, the program has it as (1, 3 or 1, H, W) numbers from 0 to 255, in the package's order of channels;
+    bias and scale are operations of the program. `shape`, `enumerated` and `ranges` are of that array.
+    """
+
+    colour: str = "RGB"  # RGB, BGR, grey, or grey-fp16 (any float16 value)
+
+    @property
+    def channels(self) -> int:
+        return 3 if self.colour in ("RGB", "BGR") else 1
+
+    @property
+    def admitted(self) -> str:
+        """The admitted pictures in words."""
+        depth, kind = (" × 3", "uint8, RGB") if self.channels == 3 else ("", "uint8, grey")
+        if self.colour == "grey-fp16":
+            kind = "float16, grey"
+        if self.enumerated:
+            sizes = " or ".join(f"{shape[2]} × {shape[3]}{depth}" for shape in self.enumerated)
+        elif self.ranges:
+            sizes = f"{_range_text(self.ranges[2])} × {_range_text(self.ranges[3])}{depth}"
+        else:
+            sizes = f"{self.shape[2]} × {self.shape[3]}{depth}"
+        return f"a picture {sizes} ({kind})"
+
+    def check(self, value: Any) -> Array:
+        """A picture as the program's array; that array itself is taken too."""
+        array = np.asarray(value)
+        if array.ndim == 4:
+            return super().check(array)
+        wanted = np.float16 if self.colour == "grey-fp16" else np.uint8
+        fits = array.ndim == (3 if self.channels == 3 else 2) and array.shape[2:] in ((), (3,))
+        if not fits or array.dtype != wanted:
+            cause = "values from 0 to 1 are no bytes: times 255, rounded" if array.dtype.kind == "f" else ""
+            raise InputError(
+                f"input {self.name}",
+                got=f"{array.dtype} of shape {array.shape}",
+                expected=self.admitted,
+                cause=cause,
+            )
+        planes = array[None] if self.channels == 1 else np.moveaxis(array, -1, 0)
+        return super().check((planes[::-1] if self.colour == "BGR" else planes)[None])
+
+    def show(self, array: Array) -> Array:
+        """The program's array (1, C, H, W) as a picture: rounded and clipped to bytes."""
+        planes = array[0][::-1] if self.colour == "BGR" else array[0]
+        if self.colour == "grey-fp16":
+            return planes[0].astype(np.float16)
+        levels: Array = np.clip(np.rint(planes), 0, 255).astype(np.uint8)
+        return levels[0] if self.channels == 1 else np.ascontiguousarray(np.moveaxis(levels, 0, -1))
+
+
+# number in the protobuf enumeration ImageFeatureType.ColorSpace → our name
+_COLOURS = {10: "grey", 20: "RGB", 30: "BGR", 40: "grey-fp16"}
+
+
 def read_feature(proto: Any) -> Feature:
-    """From the model's description; BackendError for kinds other than arrays (pictures, dictionaries …)."""
+    """From the model's description; BackendError for kinds that no ML Program has (sequences)."""
     kind = proto.type.WhichOneof("Type")
+    if kind == "imageType":
+        return _read_picture(proto.name, proto.type.imageType)
+    if kind in ("stringType", "int64Type", "dictionaryType"):  # of a classifier: the label, the probabilities
+        return Feature(proto.name, {"stringType": "str", "int64Type": "int64"}.get(kind, "dictionary"), ())
     array = proto.type.stateType.arrayType if kind == "stateType" else proto.type.multiArrayType
     if kind not in ("multiArrayType", "stateType"):
-        raise BackendError(f"feature {proto.name}", got=str(kind), expected="a multi-array")
+        raise BackendError(f"feature {proto.name}", got=str(kind), expected="an array or a picture")
     flexibility = array.WhichOneof("ShapeFlexibility")
     enumerated: tuple[tuple[int, ...], ...] = ()
     ranges: tuple[Range, ...] = ()
@@ -95,3 +158,23 @@ def read_feature(proto: Any) -> Feature:
     return Feature(
         proto.name, _DTYPES.get(array.dataType, "fp32"), tuple(array.shape), enumerated, ranges, default
     )
+
+
+def _read_picture(name: str, image: Any) -> Picture:
+    colour = _COLOURS.get(image.colorSpace)
+    if colour is None:
+        raise BackendError(
+            f"feature {name}", got=f"colour space {image.colorSpace}", expected=" or ".join(_COLOURS.values())
+        )
+    channels = 3 if colour in ("RGB", "BGR") else 1
+    flexibility = image.WhichOneof("SizeFlexibility")
+    enumerated: tuple[tuple[int, ...], ...] = ()
+    ranges: tuple[Range, ...] = ()
+    if flexibility == "enumeratedSizes":
+        enumerated = tuple((1, channels, size.height, size.width) for size in image.enumeratedSizes.sizes)
+    elif flexibility == "imageSizeRange":
+        spans = (image.imageSizeRange.heightRange, image.imageSizeRange.widthRange)
+        free = tuple((span.lowerBound, None if span.upperBound < 0 else span.upperBound) for span in spans)
+        ranges = ((1, 1), (channels, channels), *free)
+    shape = (1, channels, image.height, image.width)
+    return Picture(name, "fp32", shape, enumerated, ranges, None, colour)

@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 
 from edge_export.mil.blob import Array
-from edge_export.mil.features import Feature, read_feature
+from edge_export.mil.features import Feature, Picture, read_feature
 from edge_export.mil.graph import (
     Block,
     Function,
@@ -51,6 +51,7 @@ class Program:
         inputs, outputs, states: what the package declares, by name.
         opset: "CoreML6" for iOS 16, "CoreML7" for iOS 17, …
         specification: the model format's version (7 for iOS 16).
+        functions: names of all functions of the package; `open` chooses one.
         report: of the last run.
     """
 
@@ -62,6 +63,7 @@ class Program:
         outputs: Sequence[Feature],
         states: Sequence[Feature] = (),
         specification: int = 0,
+        functions: Sequence[str] = ("main",),
     ) -> None:
         self.name = name
         self.inputs = {feature.name: feature for feature in inputs}
@@ -69,24 +71,34 @@ class Program:
         self.states = {feature.name: feature for feature in states}
         self.opset = function.opset
         self.specification = specification
+        self.functions = tuple(functions)
         self.report = RunReport("none")
         self._function = function
 
     @classmethod
-    def open(cls, package: str | Path) -> Self:
-        """Read a saved `.mlpackage` whole; BundleError, naming the file, where anything in it is damaged."""
+    def open(cls, package: str | Path, function: str | None = None) -> Self:
+        """Read a saved `.mlpackage` whole.
+
+        Args:
+            package: the folder.
+            function: of a package with several; its default function where None.
+
+        Raises:
+            BundleError: the file is named where anything in it is damaged.
+            ConfigError: no such function.
+        """
         path = Path(package)
         try:
             model, folder = read_model(path)
-            description = model.description
-            function = _main_function(model.mlProgram, ValueReader(folder))
+            chosen, description = _choose(model, function)
             return cls(
                 path.name,
-                function,
+                read_function(model.mlProgram.functions[chosen], ValueReader(folder)),
                 [read_feature(feature) for feature in description.input],
                 [read_feature(feature) for feature in description.output],
                 [read_feature(feature) for feature in description.state],
                 model.specificationVersion,
+                sorted(model.mlProgram.functions),
             )
         except EdgeError as error:
             raise error.within(path.name) from error
@@ -101,17 +113,24 @@ class Program:
         return {name: np.zeros(state.shape, np.float32) for name, state in self.states.items()}
 
     def run(
-        self, inputs: Mapping[str, Any], rounding: str = "none", state: dict[str, Array] | None = None
-    ) -> dict[str, Array]:
+        self,
+        inputs: Mapping[str, Any],
+        rounding: str = "none",
+        state: dict[str, Array] | None = None,
+        seed: int = 0,
+    ) -> dict[str, Any]:
         """Execute the program.
 
         Args:
-            inputs: name → array, each of a shape that the package admits.
+            inputs: name → array, each of a shape that the package admits; a picture is (H, W, 3) uint8 in the
+                order RGB, or (H, W).
             rounding: "none" or "fp16" (see the module).
             state: of a stateful program, from `new_state`; updated in place.
+            seed: of random values that the program draws without a seed of its own.
 
         Returns:
-            Output name → array.
+            Output name → array, single numbers as (1,); a picture as pictures go in; of a classifier the
+            label, and the dictionary of probabilities.
 
         Raises:
             InputError: a missing or unexpected input, or a shape that the package does not admit.
@@ -123,7 +142,7 @@ class Program:
         _check_known(self._function.block, "main")
         values = self._checked(inputs)
         self.report = RunReport(rounding)
-        run = _Run(self.report, _number(self.opset))
+        run = _Run(self.report, _number(self.opset), seed)
         cells = {} if state is None else state
         with np.errstate(all="ignore"):  # infinities and NaN are reported, not warned about
             for variable in self._function.inputs:
@@ -132,7 +151,10 @@ class Program:
                 else:
                     values[variable.name] = run.declared("input", variable, values[variable.name], values)
             results = run.block(self._function.block, values, "main")
-        return dict(zip(self._function.block.outputs, results, strict=True))
+        return {
+            name: _given(self.outputs.get(name), result)
+            for name, result in zip(self._function.block.outputs, results, strict=True)
+        }
 
     def _checked(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         expected = ", ".join(f"{f.name} {f.admitted}" for f in self.inputs.values())
@@ -156,6 +178,7 @@ class _Run:
 
     report: RunReport
     opset: int
+    seed: int
 
     def block(self, block: Block, values: dict[str, Any], place: str) -> list[Any]:
         """Run the operations in order; `values` is extended, and let go of as the block says."""
@@ -183,7 +206,7 @@ class _Run:
         arguments.update({k: v for k, v in operation.attributes.items() if k in compute.parameters})
         if compute.wants_call:
             arguments["call"] = Call(
-                operation, self.opset, lambda b, i: self._nested(b, i, values, operation, place)
+                operation, self.opset, lambda b, i: self._nested(b, i, values, operation, place), self.seed
             )
         results = compute.function(**arguments)
         if not isinstance(results, tuple):
@@ -235,11 +258,25 @@ def _number(opset: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _main_function(program: Any, values: ValueReader) -> Function:
-    if "main" not in program.functions:
-        got = f"the functions {', '.join(sorted(program.functions))}" if program.functions else "no function"
-        raise BundleError("the program", got=got, expected="a function main")
-    return read_function(program.functions["main"], values)
+def _choose(model: Any, function: str | None) -> tuple[str, Any]:
+    """Name of the function, and what the package says of its inputs and outputs."""
+    described = {entry.name: entry for entry in model.description.functions}
+    known = sorted(model.mlProgram.functions)
+    chosen = function or model.description.defaultFunctionName or "main"
+    if chosen not in known or (described and chosen not in described):
+        names = ", ".join(known) or "no function"
+        if function is not None:
+            raise ConfigError("function", got=function, expected=f"one of {names}")
+        got = f"the functions {names}" if known else names
+        raise BundleError("the program", got=got, expected=f"a function {chosen}")
+    return chosen, described.get(chosen, model.description)
+
+
+def _given(feature: Feature | None, result: Any) -> Any:
+    """A result as Core ML hands it out."""
+    if isinstance(feature, Picture):
+        return feature.show(result)
+    return result.reshape(1) if isinstance(result, np.ndarray) and result.ndim == 0 else result
 
 
 def _typed(variable: Variable, value: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,33 @@ def conv(
     if bias is not None:
         out += bias.reshape(-1, *[1] * axes)
     return out
+
+
+@operation("conv_quantized")
+def conv_quantized(
+    x: Array,
+    weight: Array,
+    quantization_type: str,
+    quant_scale: Array,
+    quant_bias: Array,
+    nbits: Any = 8,
+    bias: Array | None = None,
+    strides: Array | None = None,
+    pad_type: str = "valid",
+    pad: Array | None = None,
+    dilations: Array | None = None,
+    groups: Array | int = 1,
+) -> Array:
+    """`conv` with ``weight · quant_scale + quant_bias``: one of each, or one for each output channel."""
+    if quantization_type != "linear":
+        raise ValueError(f"quantization_type {quantization_type}, whose table is no input of the operation")
+    if int(weight.max(initial=0)) >> int(nbits):
+        raise ValueError(f"weights up to {int(weight.max())} in {int(nbits)} bits")
+    rows = (-1, *[1] * (weight.ndim - 1))
+    scale, offset = (np.asarray(v, np.float32).reshape(rows) for v in (quant_scale, quant_bias))
+    return conv(
+        x, weight.astype(np.float32) * scale + offset, bias, strides, pad_type, pad, dilations, groups
+    )
 
 
 def _correlate(

@@ -3,6 +3,9 @@
 Gates are computed for a whole step at once; the input's share of all steps is one matrix product. With
 direction "reverse" the last step is processed first, and the sequence of states comes in the order of
 processing; the backward half of a bidirectional layer comes in the order of the input.
+
+The converter gives packed sequences an initial state of as many rows as steps; Apple's runtime takes the
+first N of them, and so does this.
 """
 
 # mypy: no-warn-return-any
@@ -33,7 +36,7 @@ def rnn(
     """h = activation(W_ih x + W_hh h + b)."""
     act = ACTIVATIONS[activation]
     shares = _input_shares(x, weight_ih, bias, direction)
-    h = initial_h
+    h = initial_h[: x.shape[1]]
     steps = []
     for share in shares:
         h = act(share + h @ weight_hh.T)
@@ -66,7 +69,7 @@ def gru(
     recurrent, out_rows = weight_hh.T, slice(size, 2 * size)
     inner = np.zeros(3 * size, np.float32) if bias is None else bias
     shares = _input_shares(x, weight_ih, input_bias, direction)
-    h = initial_h
+    h = initial_h[: x.shape[1]]
     steps = []
     for share in shares:
         hidden = h @ recurrent + inner
@@ -107,6 +110,7 @@ def lstm(
     `clip` bounds the cell state (the documentation says cell gate, the operation tests the state).
     """
     acts = (recurrent_activation, cell_activation, activation)
+    initial_h, initial_c = initial_h[: x.shape[1]], initial_c[: x.shape[1]]
     if direction != "bidirectional":
         weights = (weight_ih, weight_hh, bias, peephole)
         return _lstm_one_way(x, initial_h, initial_c, weights, direction, output_sequence, acts, clip)

@@ -30,11 +30,13 @@ class Call:
         operation: the operation as the program states it.
         opset: the function's operation set, as a number: 5 for iOS 15 (CoreML5), 6, 7, 8 …
         run_block: runs a nested block on its inputs and gives its outputs.
+        seed: of the run, for random values whose operation states none.
     """
 
     operation: Operation
     opset: int
     run_block: Callable[[Block, Sequence[Any]], list[Any]]
+    seed: int = 0
 
 
 @dataclass(frozen=True)

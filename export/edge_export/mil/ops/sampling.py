@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edge_export.mil.blob import Array
-from edge_export.mil.ops.registry import operation
+from edge_export.mil.ops.registry import Call, operation
 from edge_export.mil.ops.resize import GRIDS
 
 
@@ -70,11 +70,13 @@ def crop_resize(
     box_coordinate_mode: str = "CORNERS_HEIGHT_FIRST",
     sampling_mode: str = "DEFAULT",
     pad_value: Any = 0.0,
+    call: Call | None = None,
 ) -> Array:
     """Boxes cut out and resized.
 
-    Until iOS 16 `roi` (B, 1, 4 or 5, 1, 1) → (B, N or 1, C, H', W');
-    from iOS 17 on `boxes` (B, 4) → (B, C, H', W').
+    Until iOS 16 `roi` (B, 1, 4 or 5, 1, 1) → (B, N or 1, C, H', W'); in iOS 15 a box that starts beyond
+    the picture is the whole picture, which the operation tests say and not the documentation.
+    From iOS 17 on `boxes` (B, 4) → (B, C, H', W').
     """
     size = (int(target_height), int(target_width))
     scale = float(spatial_scale)
@@ -91,6 +93,9 @@ def crop_resize(
         raise ValueError("crop_resize without boxes")
     flat = roi.reshape(roi.shape[0], -1)
     corners = _corners(flat[:, -4:], box_coordinate_mode, bool(normalized_coordinates), scale, x.shape[-2:])
+    if call is not None and call.opset <= 5:
+        last = np.array([x.shape[-2] - 1, x.shape[-1] - 1])
+        corners[(corners[:, :2] > last).any(axis=1)] = (0, 0, *last)
     chosen = (
         [slice(None)] * len(flat) if flat.shape[1] == 4 else [slice(int(i), int(i) + 1) for i in flat[:, 0]]
     )

@@ -43,10 +43,6 @@ EXCLUDED: dict[str, tuple[str, str]] = {
         "(0.5, 0.75)-align_corners=False-recompute_scale_factor=False",
         "PyTorch's recompute_scale_factor=False, which the operation does not have (an expected failure)",
     ),
-    "iOS15/test_image_resizing.py::TestCropResize::test_builder_to_backend_smoke": (
-        "",
-        "its boxes lie outside of the interval that the documentation allows",
-    ),
     "iOS15/test_image_resizing.py::TestResample::test_builder_to_backend_smoke": (
         "precision='fp32'",
         "it counts the casts that a conversion to fp16 inserts",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from edge_export.mil.ops import conv as module
-from edge_export.mil.ops.conv import conv, conv_transpose
+from edge_export.mil.ops.conv import conv, conv_quantized, conv_transpose
 
 FORWARD: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -156,3 +156,18 @@ def test_refuses_an_input_shorter_than_the_kernel() -> None:
 def test_refuses_channels_that_do_not_fit(convolve: Any) -> None:
     with pytest.raises(ValueError, match="channels in 1 groups for a weight of shape"):
         convolve(_random(0, 1, 5, 9), _random(1, 4, 4, 3))
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_quantized_weights_are_scaled_first(per_channel: bool) -> None:
+    draw = np.random.default_rng(5)
+    x, weight = draw.standard_normal((2, 4, 9)).astype(np.float32), draw.integers(0, 256, (6, 2, 3), np.uint8)
+    scale, bias = (draw.uniform(0.01, 0.1, 6 if per_channel else 1).astype(np.float32) for _ in range(2))
+    plain = weight * scale.reshape(-1, 1, 1) + bias.reshape(-1, 1, 1)
+    got = conv_quantized(x, weight, "linear", scale, bias, groups=2)
+    expected = F.conv1d(torch.from_numpy(x), torch.from_numpy(plain.astype(np.float32)), groups=2)
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+    with pytest.raises(ValueError, match="quantization_type lut"):
+        conv_quantized(x, weight, "lut", scale, bias, groups=2)
+    with pytest.raises(ValueError, match=r"weights up to \d+ in 4 bits"):
+        conv_quantized(x, weight, "linear", scale, bias, nbits=4, groups=2)
