@@ -124,7 +124,8 @@ class Picture(Feature):
         """The program's array (1, C, H, W) as a picture: rounded and clipped to bytes."""
         planes = array[0][::-1] if self.colour == "BGR" else array[0]
         if self.colour == "grey-fp16":
-            return planes[0].astype(np.float16)
+            half: Array = planes[0].astype(np.float16)
+            return half
         levels: Array = np.clip(np.rint(planes), 0, 255).astype(np.uint8)
         return levels[0] if self.channels == 1 else np.ascontiguousarray(np.moveaxis(levels, 0, -1))
 

@@ -360,7 +360,8 @@ def _bounded_weight(stft: Stft, frames: int) -> Array:
     overlap = -(-stft.config.n_fft // stft.config.hop_length)  # frames that share a sample
     full = stft.inverse_weight(2 * overlap)[overlap - 1]
     rows: Array = stft.inverse_weight(frames)
-    return np.minimum(rows, full / stft.dtype.type(_LEAST_WEIGHT), out=rows)
+    np.minimum(rows, full / stft.dtype.type(_LEAST_WEIGHT), out=rows)
+    return rows
 
 
 def _weight(stft: Stft, frames: int, padding: Padding) -> Array:

@@ -71,9 +71,9 @@ def conv_quantized(
         raise ValueError(f"weights up to {int(weight.max())} in {int(nbits)} bits")
     rows = (-1, *[1] * (weight.ndim - 1))
     scale, offset = (np.asarray(v, np.float32).reshape(rows) for v in (quant_scale, quant_bias))
-    return conv(
-        x, weight.astype(np.float32) * scale + offset, bias, strides, pad_type, pad, dilations, groups
-    )
+    plain = weight.astype(np.float32) * scale + offset
+    out: Array = conv(x, plain, bias, strides, pad_type, pad, dilations, groups)
+    return out
 
 
 def _correlate(

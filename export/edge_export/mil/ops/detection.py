@@ -73,4 +73,5 @@ def _overlaps(box: Array, others: Array) -> Array:
     high = np.minimum(box[:2] + box[2:] / 2, others[:, :2] + others[:, 2:] / 2)
     shared: Array = np.prod(np.maximum(high - low, 0), axis=1)
     union = box[2] * box[3] + others[:, 2] * others[:, 3] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    part: Array = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return part

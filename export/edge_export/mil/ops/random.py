@@ -43,7 +43,8 @@ def random_categorical(x: Array, call: Call, mode: str = "logits", size: Any = 1
     logs = x.astype(np.float64) if mode == "logits" else np.log(np.maximum(x.astype(np.float64), 1e-300))
     uniform = _generator(call, seed).random((*x.shape[:-1], int(size), x.shape[-1]))
     gumbel = -np.log(-np.log(np.clip(uniform, 1e-300, 1 - 1e-16)))
-    return np.argmax(logs[..., None, :] + gumbel, axis=-1).astype(np.float32)
+    drawn: Array = np.argmax(logs[..., None, :] + gumbel, axis=-1).astype(np.float32)
+    return drawn
 
 
 def _sizes(shape: Array) -> tuple[int, ...]:
