@@ -139,7 +139,9 @@ def test_samples_that_are_damaged(source: MriSource, prepared: Path, tmp_path: P
     folder = shutil.copytree(prepared, tmp_path / "copy")
     sample = folder / "samples" / "c2"
     np.save(sample / "mask.npy", np.ones(16, np.float32))
-    with pytest.raises(InputError, match=r"c2: got .*mask of shape \(16,\), expected as many frames"):
+    with pytest.raises(
+        InputError, match=r"c2: got .*mask of shape \(16,\), expected the same number of frames"
+    ):
         MriData(replace(source, folder=folder))
     np.save(sample / "mask.npy", np.ones(17, np.int64))
     with pytest.raises(InputError, match=r"mask.npy: got int64 of shape \(17,\), expected floats of 1 axes"):

@@ -3,14 +3,14 @@
     DATA/samples/ID/{mri,mel_db,mask}.npy, scaler.json, meta.json   as `edge-export data mri` writes them
     DATA/hifigan_filelists/{training,validation}.txt                the split, unless `validation_clips` says
 
-Pieces are cut from `mri.npy` when they are asked for: the pair files of layout `legacy` hold the same numbers
-`ref_frames` times over, and are not read.
+Pieces are cut from `mri.npy` when needed: the pair files of layout `legacy` repeat the same numbers
+`ref_frames` times and are not read.
 
     split clip     clips of the validation list, or the last `validation_clips` by name, are never trained on;
                    an item is a random piece of a clip, a validation item is a whole clip
-    split window   the origin's: all windows of `frames` pictures, stride 1, 80 / 10 / 10 % at random; windows
-                   that share pictures are on both sides, so its validation figures flatter. Here a «clip» of
-                   `names` is one window, `ID:first frame`
+    split window   mri2speech's: all windows of `frames` pictures, stride 1, 80 / 10 / 10 % at random. Windows
+                   that share pictures fall on both sides, so its validation figures are too good. In this
+                   split each entry of `names` is one window, `ID:first frame`
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ F32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MriSource:
-    """What to read and how to cut it."""
+    """Which folder to read and how to cut its clips into items."""
 
     folder: Path
     image_size: int  # pixels, of the net
@@ -51,7 +51,7 @@ class MriSource:
 
 @dataclass(frozen=True)
 class Piece:
-    """Pictures of one clip; `stop` None is its end."""
+    """A part of one clip, from picture `start` to `stop`; None is its end."""
 
     clip: str
     start: int = 0
@@ -66,11 +66,12 @@ class MriData:
     """Pieces for training, whole clips for validation (`TrainingData`).
 
     Items are `frames` (T, S, S) float32 in 0 … 1, `mel` (T, n_mels) float32 standardised dB, `mask` (T,)
-    float32, `length` the number of frames that are there, and `name`. What is shorter than the longest
-    training item is filled up with zeros at its end; validation items are not.
+    float32, `length` the number of real frames, and `name`. Training items shorter than the longest one are
+    padded with zeros at the end; validation items are not.
 
-    Raises InputError for a folder without the files above or with files that contradict each other,
-    ConfigError for data of another picture size or number of bands than the net's.
+    Raises:
+        InputError: a folder without the files above, or with files that contradict each other.
+        ConfigError: data of another picture size or number of bands than the net's.
     """
 
     def __init__(self, source: MriSource) -> None:
@@ -117,7 +118,7 @@ class MriData:
             raise InputError(
                 str(self.source.folder / "samples" / name),
                 got=", ".join(f"{kind} of shape {shape}" for kind, shape in shapes.items()),
-                expected="as many frames in all three",
+                expected="the same number of frames in all three",
             )
         return int(shapes["mri"][0])
 
@@ -164,7 +165,7 @@ class MriData:
     def _split_windows(self) -> tuple[list[Piece], list[Piece]]:
         wanted = self.source.frames
         if wanted is None:
-            raise ConfigError("split", got="'window'", expected="'clip' where clips are trained on whole")
+            raise ConfigError("split", got="'window'", expected="'clip' where items are whole clips")
         windows = [
             Piece(name, start, start + wanted)
             for name, length in self._lengths.items()
@@ -183,7 +184,7 @@ class MriData:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The entries of a prepared folder's meta.json, whose `stems` are its clips."""
+    """The entries of a prepared folder's meta.json; `stems` lists its clips."""
     meta = read_object(folder / "meta.json", "a folder that `edge-export data mri` wrote")
     stems = meta.get("stems")
     if not isinstance(stems, list) or not stems or not all(isinstance(stem, str) for stem in stems):
@@ -199,7 +200,7 @@ _AXES = {"mri": 3, "mel_db": 2, "mask": 1}
 
 
 def load_sample(folder: Path, clip: str, kind: str) -> NDArray[Any]:
-    """One array of a clip, mapped into memory."""
+    """One array of a clip, memory-mapped: mri (T, H, W), mel_db (T, n_mels) or mask (T,)."""
     path = folder / "samples" / clip / f"{kind}.npy"
     array = read_array(path, "an array of a prepared clip", mapped=True)
     if array.ndim != _AXES[kind] or 0 in array.shape or array.dtype.kind != "f":

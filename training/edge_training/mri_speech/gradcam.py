@@ -1,17 +1,17 @@
-"""Grad-CAM for formant bands: where in the pictures lies what makes a band of the predicted mel loud.
+"""Grad-CAM for formant bands: which parts of the pictures make a band of the predicted mel loud.
 
     pictures → backbone → maps F (T, C, h, h) → net → mel → dB → power 10^(dB / 10)
     P[t], the power of picture t summed over the mel bands of the formant → one number
     gradient of its logarithm by F, mean over h × h → a weight for each channel, picture by picture
     max(0, Σ weight · F) → enlarged bilinearly to the video → lowest 0, highest 1, picture by picture
 
-The number is the mean of P over time for the sequence of maps; P[t] alone for the map of a target frame t.
-The logarithm changes no map, because each is scaled by itself; it keeps quiet frames from vanishing in
-float32. Batch norm and dropout stay as in inference. cuDNN differentiates an LSTM in training mode alone, so
-there, and only there, the LSTM is put into it; with one layer it computes the same.
+The number is the mean of P over time for the sequence of maps, and P[t] for the map of a target frame t.
+The logarithm changes no map, because each is scaled by its own maximum; it keeps quiet frames from vanishing
+in float32. Batch norm and dropout stay as in inference. cuDNN differentiates an LSTM only in training mode,
+so on CUDA the LSTM is put into that mode; with one layer it computes the same.
 
-Source: Selvaraju et al. (2017, arXiv 1610.02391), as the origin applies it. The origin takes the HTK scale to
-8 kHz for the mel bands, though its mels are Slaney's to 5706.5 Hz: `legacy_bins`.
+Source: Selvaraju et al. (2017, arXiv 1610.02391), as mri2speech applies it. mri2speech takes the HTK scale to
+8 kHz for the mel bands, though its mels are Slaney's to 5706.5 Hz: `legacy_bins` does the same.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from edge_training.mri_speech.predicted_mels import load_net
 
 FORMAT, RECORD = "edge-gradcam/1", "gradcam.json"
 DEFAULT_BANDS = ("F1:300-900", "F2:900-2500")
-LEGACY_FMAX = 8000.0  # Hz, which the origin believes to be the upper edge of its mels
+LEGACY_FMAX = 8000.0  # Hz, which mri2speech takes for the upper edge of its mels
 AT_ONCE = 16  # pictures in one pass of the backbone
 PICTURE_ALPHA, VIDEO_ALPHA = 0.5, 0.6  # of the heat over the frame
 SLOW_FPS, SLOW_REPEATS = 5.0, 3
@@ -62,7 +62,7 @@ def parse_band(text: str) -> Band:
     """A band from NAME:LOW-HIGH, in Hz.
 
     Raises:
-        ConfigError: another form, a name that is no file name, or edges that are swapped.
+        ConfigError: another form, a name that cannot be a file name, or swapped edges.
     """
     name, _, edges = text.partition(":")
     low, _, high = edges.partition("-")
@@ -126,11 +126,11 @@ class FormantCam:
             return np.asarray(self._power(self.maps, bins).cpu().numpy())
 
     def sequence(self, bins: range) -> Maps:
-        """Maps (T, h, h), not scaled, of what raises the band's mean power over time."""
+        """Maps (T, h, h), not scaled: what raises the band's mean power over time."""
         return self._cam(bins, lambda power: power.mean())
 
     def target(self, bins: range, frame: int) -> Maps:
-        """Map (1, h, h), not scaled, of what in a picture raises the band's power of that picture."""
+        """Map (1, h, h), not scaled: what raises the band's power in the picture ``frame``."""
         return self._cam(bins, lambda power: power[frame])[frame : frame + 1]
 
     def _power(self, maps: Tensor, bins: range) -> Tensor:
@@ -153,7 +153,7 @@ def enlarged(cams: Maps, height: int, width: int) -> Maps:
 
 
 def overlay(frame: NDArray[Any], heat: NDArray[np.float32], alpha: float) -> NDArray[np.uint8]:
-    """A grey frame (H, W), uint8 or 0 … 1, under its map in colour: uint8 (H, W, 3)."""
+    """A grey frame (H, W), uint8 or 0 … 1, with its map (H, W) in colour over it: uint8 (H, W, 3)."""
     grey = frame.astype(np.float64) * (1.0 if frame.dtype == np.uint8 else 255.0)
     mixed = (1.0 - alpha) * grey[:, :, None] + alpha * colour(heat, "jet")
     return np.asarray(np.rint(mixed), np.uint8)
@@ -164,7 +164,7 @@ def overlay(frame: NDArray[Any], heat: NDArray[np.float32], alpha: float) -> NDA
 
 @dataclass(frozen=True)
 class Clip:
-    """A video on the mel's clock."""
+    """A video at the mel's frame rate."""
 
     frames: NDArray[Any]  # (T, H, W) as recorded
     prepared: NDArray[np.float32]  # (T, S, S) as the net takes them
@@ -188,7 +188,7 @@ def gradcam(
 
     For each band: `gradcam_NAME_sequence.npy` (T, H, W) float32 in 0 … 1, `_average.npy` and `_average.png`,
     `_slow.mp4`; for each target frame `_frameNNNN.png`, its map over the frame, and `_frameNNNN_detail.png`,
-    frame, map of the frame's own power and map of the mean power side by side. gradcam.json says the bands.
+    frame, map of the frame's own power and map of the mean power side by side. gradcam.json lists the bands.
 
     Args:
         video: grey video, or .npy frames (T, H, W).
@@ -196,19 +196,19 @@ def gradcam(
         out: the folder to write.
         bands: NAME:LOW-HIGH in Hz.
         target_frames: numbers of mel frames.
-        legacy_bins: the origin's mapping of Hz to mel bands.
+        legacy_bins: mri2speech's mapping of Hz to mel bands.
         config: of the net, where it does not lie beside the checkpoint.
-        scaler: mean and deviation, where the net's configuration does not say them.
-        device: of torch.
+        scaler: mean and deviation, where the net's configuration does not hold them.
+        device: torch's device, "cpu" or "cuda".
         overwrite: replace an earlier result.
         progress: called with a line of text before each step.
 
     Raises:
-        ConfigError: bands or frames that there are not; no mean and deviation.
+        ConfigError: bands or frames that do not exist; no mean and deviation.
         InputError: the video cannot be read, or the scaler.
         CheckpointError: damaged weights, or of another net.
         TargetError: `out` exists.
-        BackendError: no opencv.
+        BackendError: opencv is not installed.
     """
     import_opencv()
     _check_device(device)
@@ -239,7 +239,7 @@ def gradcam(
 
 
 def read_clip(video: AnyPath, net: MriAcoustic) -> Clip:
-    """A video as the net sees it."""
+    """A video as recorded and as the net's input."""
     clock = net.config.frame_rate
     try:
         with open_video(video) as reader:
@@ -253,7 +253,9 @@ def _check_device(device: str) -> None:
     if device not in ("cpu", "cuda"):
         raise ConfigError("--device", got=device, expected="cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
-        raise BackendError("--device cuda", got="no GPU that torch can use", expected="one, or --device cpu")
+        raise BackendError(
+            "--device cuda", got="no GPU that torch can use", expected="a GPU, or --device cpu"
+        )
 
 
 def _parsed(bands: Sequence[str]) -> list[Band]:
@@ -276,7 +278,7 @@ def net_statistics(net: MriAcoustic, scaler: AnyPath | None) -> Statistics:
             "scaler",
             got="no mean and deviation of the mel bands in the configuration",
             expected="--scaler scaler.json of the data set",
-            cause="the net's mels are standardised, and a band's power is not to be told without",
+            cause="the net's mels are standardised: without these a band's power cannot be computed",
         )
     return np.asarray(config.mel_mean), np.asarray(config.mel_std)
 
@@ -285,7 +287,7 @@ def _check_targets(targets: Sequence[int], frames: int) -> None:
     for target in targets:
         if not 0 <= target < frames:
             raise ConfigError(
-                "--target-frames", got=str(target), expected=f"0 to {frames - 1}, as the video has"
+                "--target-frames", got=str(target), expected=f"0 to {frames - 1}, the frames of the video"
             )
 
 
@@ -336,7 +338,7 @@ def _mean_frame(frames: NDArray[Any]) -> NDArray[np.float64]:
 
 @contextmanager
 def _slow_video(path: Path, height: int, width: int) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
-    """A video that shows each picture several times; codecs want even sides, so edges are repeated."""
+    """A video that shows each picture several times; codecs need even sizes, so edge pixels are repeated."""
     odd = ((0, height % 2), (0, width % 2), (0, 0))
     with write_video(path, height + height % 2, width + width % 2, SLOW_FPS, colour=True) as append:
 
@@ -348,7 +350,7 @@ def _slow_video(path: Path, height: int, width: int) -> Iterator[Callable[[NDArr
 
 
 def _described(band: Band, bins: range, mel: MelConfig) -> dict[str, Any]:
-    """A band for gradcam.json, with the centres of its mel bands as they are."""
+    """A band for gradcam.json, with the true centres of its mel bands."""
     centres = band_centres(mel)
     return {
         "name": band.name,

@@ -1,4 +1,4 @@
-"""MaskedMSEMAE: the rtMRI system's loss on mels, with weights over bands and time that grow in training.
+"""MaskedMSEMAE: mri2speech's loss on mels, with weights over bands and time that grow during training.
 
 With the error e = prediction − target, both (B, T, n_mels) standardised dB, and weights that go linearly from
 1 to their target while the optimiser makes its first `RAMP_STEPS` steps (r = 0 … 1):
@@ -10,9 +10,9 @@ With the error e = prediction − target, both (B, T, n_mels) standardised dB, a
     latest     Σ band e² / Σ band of the last frame, without mask and time weight
     total      mse + (0.30 + 0.15 r) delta + (0.10 + 0.05 r) accel + (0.20 + 0.20 r) latest
 
-As in the origin the mae is reported, never added, in spite of the name; `delta` and `accel` act on the error,
-not on the mel; the first frames of a window weigh more than the later ones. Frames beyond the origin's table
-of 128 time weights weigh 1, where the origin fails.
+As in mri2speech the mae is reported but not added, in spite of the name; `delta` and `accel` are of the
+error, not of the mel; the first frames of a window weigh more than the later ones. Frames beyond mri2speech's
+table of 128 time weights have weight 1; mri2speech itself fails there.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from edge_runtime.errors import ConfigError
 
 RAMP_STEPS = 120_000
 TIME_TARGET = (1.6, 1.45, 1.3, 1.2, 1.15, 1.1, 1.05, 1.02)  # of the first frames; 1 later
-TIME_FRAMES = 128  # of the origin's table, which its checkpoints of the loss hold
-LEAST = 1e-6  # of a sum of weights
+TIME_FRAMES = 128  # of mri2speech's table, which is part of its checkpoints
+LEAST = 1e-6  # smallest divisor, a sum of weights
 # at r = 0, and what r = 1 adds
 DELTA, ACCEL, LATEST = (0.30, 0.15), (0.10, 0.05), (0.20, 0.20)
 
@@ -55,7 +55,7 @@ class Band:
     weight: float
 
 
-# named after what the origin took them for; of its 64 Slaney bands to 5706.5 Hz, F2 proper lies in 21 … 44
+# the names are mri2speech's; in its 64 Slaney bands up to 5706.5 Hz the true F2 lies in 21 … 44
 ORIGIN_BINS = (
     Bins("f0", 0, 6, 2.0),
     Bins("f1", 6, 16, 3.0),
@@ -66,7 +66,7 @@ ORIGIN_BINS = (
 
 
 def bins_of(bands: Sequence[Band], mel: MelConfig) -> tuple[Bins, ...]:
-    """Bands in Hz as bands of a front end; ConfigError for one that holds none of them."""
+    """Bands in Hz as mel bands of a front end; ConfigError for one that holds no mel band's centre."""
     centres = band_centres(mel)
     found = []
     for band in bands:
@@ -101,8 +101,8 @@ class MaskedMSEMAE(nn.Module):
     """The loss.
 
     Args:
-        n_mels: bands of the mels; the origin's bins need 64.
-        bins: weights of the bands; those in none of them weigh 1, of overlapping ones the last counts.
+        n_mels: bands of the mels; mri2speech's bins need 64.
+        bins: weights of the bands; other bands have weight 1; where bins overlap, the last one counts.
     """
 
     freq_base: Tensor
@@ -120,7 +120,7 @@ class MaskedMSEMAE(nn.Module):
                     f"band {band.name!r}",
                     got=f"mel bands {band.start} … {band.stop - 1} of {n_mels}",
                     expected="bands that the mel has",
-                    cause="the origin's bins are of 64 bands; give bands in Hz for another number",
+                    cause="mri2speech's bins are for 64 bands; give bands in Hz for another number",
                 )
             frequency[..., band.start : band.stop] = band.weight
         time = torch.ones(TIME_FRAMES)
@@ -134,7 +134,7 @@ class MaskedMSEMAE(nn.Module):
 
         Args:
             prediction, target: (B, T, n_mels).
-            mask: (B, T), 1 where a frame counts.
+            mask: (B, T), 1 where a frame counts, else 0.
             step: optimiser steps done.
         """
         ramp = min(1.0, step / RAMP_STEPS)

@@ -11,8 +11,8 @@ Each picture → backbone → (C, h, w) → mean over h, w → LSTM, one layer, 
 → linear. Backbone `b2` is EfficientNetV2-B2 (Tan, Le 2021, arXiv 2104.00298) up to its last block: S = 256
 gives 208 × 8 × 8; with 640 LSTM cells the net has 12,784,430 parameters in 540 state-dict entries. Names are
 those of timm's `tf_efficientnetv2_b2` (`cnn.backbone.conv_stem`, `.bn1`, `.blocks.{stage}.{i}.*`), then
-`rnn.lstm.*` and `head.*`. Padding is TensorFlow's «same»: what a stride leaves over is added below and on the
-right. A grey picture stands in all three channels of the stem, without ImageNet's mean and deviation.
+`rnn.lstm.*` and `head.*`. Padding is TensorFlow's "same": an odd pixel of padding goes below and to the
+right. A grey picture fills all three channels of the stem, without ImageNet's mean and deviation.
 
 Backbones `phantom` and `tiny` are small ones for training on a processor and for tests. Processors train a
 fifth faster on `net.to(memory_format=torch.channels_last)`.
@@ -41,7 +41,7 @@ from edge_runtime.media.video import FrameScaling
 Layout = Literal["padded", "legacy"]
 Kind = Literal["conv", "fused", "inverted"]
 
-# where mel frames lie on the video clock: padded, centred on its picture, ⌊samples / hop⌋ of them; legacy,
+# alignment of mel frames and pictures: padded, each centred on its picture, ⌊samples / hop⌋ of them; legacy,
 # without padding, about two pictures ahead and four fewer
 LAYOUTS: Mapping[Layout, MelConfig] = MappingProxyType(
     {"padded": replace(PRESETS["rtmri"], padding="reflect"), "legacy": PRESETS["rtmri"]}
@@ -52,7 +52,7 @@ LAYOUTS: Mapping[Layout, MelConfig] = MappingProxyType(
 
 
 class Stage(NamedTuple):
-    """One row of a backbone: `repeats` blocks of a kind, the first of them with the stride."""
+    """A stage of a backbone: `repeats` blocks of one kind, the first of them with the stride."""
 
     kind: Kind
     repeats: int
@@ -69,11 +69,11 @@ class Backbone(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """Of the last map."""
+        """Channels of the last map."""
         return self.stages[-1].channels
 
     def map_size(self, image_size: int) -> int:
-        """Side of the last map for pictures of this side."""
+        """Height and width of the last map for pictures of ``image_size`` pixels a side."""
         size = ceil(image_size / 2)
         for stage in self.stages:
             size = ceil(size / stage.stride)
@@ -111,9 +111,10 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
 
 @dataclass(frozen=True)
 class MriAcousticConfig:
-    """Sizes of the net, and what has to be known to feed it and to read its answer.
+    """Sizes of the net, and what is needed to prepare its input and interpret its output.
 
-    Raises ConfigError that names the entry, the value got and the rule.
+    Raises:
+        ConfigError: an impossible entry; the error names it, the value and the rule.
     """
 
     image_size: int = 256  # pixels, of the square picture
@@ -162,7 +163,7 @@ class MriAcousticConfig:
 
     @property
     def layout(self) -> Layout:
-        """Where mel frames lie on the video clock."""
+        """Alignment of mel frames and pictures: "padded" or "legacy"."""
         return "legacy" if self.mel.padding == "none" else "padded"
 
     @property
@@ -192,7 +193,7 @@ class MriAcousticConfig:
         return cls(**values)
 
 
-# what the meta.json of the origin's data set is told by, and what else it may hold
+# entries by which the meta.json of mri2speech's data set is recognised, and the others that it may hold
 _META = frozenset({"sr", "n_mels", "n_fft", "hop_length"})
 _META_ENTRIES = (
     *sorted(_META),
@@ -203,7 +204,7 @@ _NET_ENTRIES = ("backbone", "rnn_hidden", "dropout")
 
 
 def _from_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Entries of a config from those of a `meta.json`; one without `layout` is the origin's own."""
+    """Entries of a config from those of a `meta.json`; one without `layout` is mri2speech's own."""
     for key in meta:
         if key not in (*_META_ENTRIES, *_NET_ENTRIES):
             raise _unknown_entry(key, (*_META_ENTRIES, *_NET_ENTRIES))
@@ -212,7 +213,7 @@ def _from_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("layout", got=repr(layout), expected=" or ".join(LAYOUTS))
     height, width = meta.get("resize_h", 256), meta.get("resize_w", 256)
     if height != width:
-        raise ConfigError("resize_h, resize_w", got=f"{height} × {width}", expected="a square")
+        raise ConfigError("resize_h, resize_w", got=f"{height} × {width}", expected="two equal sizes")
     mel = replace(
         LAYOUTS[layout],
         sample_rate=meta["sr"],
@@ -260,7 +261,7 @@ MRI_ACOUSTIC_PRESETS: Mapping[str, MriAcousticConfig] = MappingProxyType(
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm whose running statistics can be held while a pass is computed a second time."""
+    """Batch norm whose running statistics can be held fixed while a pass is computed a second time."""
 
     held = False
 
@@ -268,17 +269,18 @@ class BatchNorm(nn.BatchNorm2d):
         super().__init__(channels, eps=1e-3)  # TensorFlow's
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
         if not (self.held and self.training):
             return super().forward(x)
         assert self.running_mean is not None
         assert self.running_var is not None
-        # the copies take the update: the backward pass wants to find as many tensors as the first pass kept
+        # copies take the update: checkpointing requires the second pass to save as many tensors as the first
         mean, var = self.running_mean.clone(), self.running_var.clone()
         return F.batch_norm(x, mean, var, self.weight, self.bias, training=True, eps=self.eps)
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution without bias, padded as TensorFlow's «same» for maps of one side: ⌈size / stride⌉ out."""
+    """Convolution without bias, with TensorFlow's "same" padding for maps of ``size`` × ``size``."""
 
     def __init__(
         self, inputs: int, outputs: int, size: int, kernel: int = 1, stride: int = 1, groups: int = 1
@@ -288,6 +290,7 @@ class SameConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, padding=before, groups=groups, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, ⌈H / stride⌉, ⌈W / stride⌉)."""
         return super().forward(F.pad(x, (0, 1, 0, 1)) if self.uneven else x)
 
 
@@ -303,6 +306,7 @@ class ConvBlock(nn.Module):
         self.residual = stride == 1 and inputs == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, H', W')."""
         y = F.silu(self.bn1(self.conv(x)))
         return x + y if self.residual else y
 
@@ -322,12 +326,13 @@ class FusedBlock(nn.Module):
         self.residual = stride == 1 and inputs == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, H', W')."""
         y: Tensor = self.bn2(self.conv_pwl(F.silu(self.bn1(self.conv_exp(x)))))
         return x + y if self.residual else y
 
 
 class SqueezeExcite(nn.Module):
-    """Each channel times a gate in 0 … 1 that is computed from the means of all."""
+    """Each channel times a gate in 0 … 1 that is computed from the means of all channels."""
 
     def __init__(self, channels: int, narrow: int) -> None:
         super().__init__()
@@ -335,6 +340,7 @@ class SqueezeExcite(nn.Module):
         self.conv_expand = nn.Conv2d(narrow, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
         gate = self.conv_expand(F.silu(self.conv_reduce(x.mean((2, 3), keepdim=True))))
         return x * torch.sigmoid(gate)
 
@@ -357,6 +363,7 @@ class InvertedBlock(nn.Module):
         self.residual = stride == 1 and inputs == stage.channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) → (N, outputs, H', W')."""
         y: Tensor = self.se(F.silu(self.bn2(self.conv_dw(F.silu(self.bn1(self.conv_pw(x)))))))
         y = self.bn3(self.conv_pwl(y))
         return x + y if self.residual else y
@@ -368,7 +375,7 @@ _BLOCKS: Mapping[Kind, type[ConvBlock | FusedBlock | InvertedBlock]] = MappingPr
 
 
 class EfficientNet(nn.Module):
-    """(N, 1, S, S) → (N, C, h, h), stage after stage. `recompute` stores no activations inside stages."""
+    """(N, 1, S, S) → (N, C, h, h). With `recompute`, activations inside the stages are not stored."""
 
     FOLDS = (("conv_stem", "bn1"),)
 
@@ -388,6 +395,7 @@ class EfficientNet(nn.Module):
         self.apply(_initialise)
 
     def forward(self, pictures: Tensor, recompute: bool = False) -> Tensor:
+        """(N, 1, S, S) → (N, C, h, h)."""
         run = partial(_recomputed, self) if recompute else _computed
         x = run(self._stem, pictures)
         for blocks in self.blocks:
@@ -395,7 +403,7 @@ class EfficientNet(nn.Module):
         return x
 
     def fold(self) -> None:
-        """One channel in place of three equal ones, for good: for inference."""
+        """Replace the stem's three equal input channels by one, permanently: for inference."""
         stem = self.conv_stem
         weight = stem.weight.detach().double().sum(1, keepdim=True)
         stem.weight, stem.in_channels = nn.Parameter(weight.to(stem.weight.dtype)), 1
@@ -423,7 +431,7 @@ def _computed(part: Any, x: Tensor) -> Tensor:
 
 
 def _recomputed(backbone: nn.Module, part: Any, x: Tensor) -> Tensor:
-    """Only the input is kept; the backward pass computes the part again, from the same batch statistics."""
+    """Keeps only the input; the backward pass computes the part again, with the same batch statistics."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _held_statistics(backbone)
@@ -434,7 +442,7 @@ def _recomputed(backbone: nn.Module, part: Any, x: Tensor) -> Tensor:
 
 @contextmanager
 def _held_statistics(module: nn.Module) -> Iterator[None]:
-    """Running means that have seen the batch once do not see it again."""
+    """Batch norm's running means are not updated in this block: the second pass sees the same batch again."""
     norms = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
     for norm in norms:
         norm.held = True
@@ -446,7 +454,7 @@ def _held_statistics(module: nn.Module) -> Iterator[None]:
 
 
 class Pictures(nn.Module):
-    """What each picture shows."""
+    """The backbone, under the parameter names of mri2speech."""
 
     def __init__(self, config: MriAcousticConfig) -> None:
         super().__init__()
@@ -461,6 +469,7 @@ class Sequences(nn.Module):
         self.lstm = nn.LSTM(features, hidden, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) → (B, T, hidden)."""
         both, _ = self.lstm(x)
         forward, backward = both.chunk(2, dim=-1)
         total: Tensor = forward + backward
@@ -471,7 +480,7 @@ class MriAcoustic(nn.Module):
     """(B, T, 1, S, S) or (B, T, S, S) pictures → (B, T, n_mels) standardised dB.
 
     Args:
-        config: None: the origin's net for 256 × 256 pictures.
+        config: None means mri2speech's net for 256 × 256 pictures.
         recompute: gradient checkpointing: in training, activations inside the stages of the backbone are not
             kept but computed again. Outputs, gradients and running statistics are those without it, because
             batch norm still sees all pictures of the batch at once.
@@ -488,13 +497,13 @@ class MriAcoustic(nn.Module):
         self.head = nn.Linear(self.config.rnn_hidden, self.config.n_mels)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Sequence mode `full`: every mel frame may depend on every picture."""
+        """Mode `full`: (B, T, 1, S, S) or (B, T, S, S) → (B, T, n_mels), the whole video at once."""
         return self.mel(self.maps(frames))
 
     def maps(self, frames: Tensor) -> Tensor:
-        """The backbone's last map of each picture: (B, T, C, h, h)."""
+        """The backbone's last map of each picture, (B, T, 1, S, S) or (B, T, S, S) → (B, T, C, h, h)."""
         size = self.config.image_size
-        # sizes are no int, but tensors, while a graph is traced
+        # while a graph is traced, sizes are tensors, not ints
         wrong = any(isinstance(side, int) and side != size for side in frames.shape[-2:])
         if frames.ndim not in (4, 5) or wrong:
             raise InputError(
@@ -509,9 +518,10 @@ class MriAcoustic(nn.Module):
         return self._mel_of(maps.mean((3, 4)))
 
     def windowed(self, frames: Tensor) -> Tensor:
-        """Sequence mode `window`: the mean of all windows of `config.window` pictures that hold a frame.
+        """Mode `window`: the mean over all windows of `config.window` pictures that hold a frame.
 
-        A mel frame then depends on window − 1 pictures on each side; a shorter video is one window.
+        (B, T, 1, S, S) or (B, T, S, S) → (B, T, n_mels). A mel frame depends on window − 1 pictures on each
+        side; a shorter video is one window.
         """
         features = self.maps(frames).mean((3, 4))  # (B, T, C)
         batch, length = features.shape[:2]

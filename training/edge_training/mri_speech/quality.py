@@ -6,8 +6,8 @@
 DIR is what `edge-export data mri` wrote; its validation clips are judged, each in one pass (mode full) or as
 the mean of overlapping windows. Per clip, and in the mean over clips:
 
-    correlation   Pearson's, of log-mel over time, band by band, mean over bands. A band that stands still in
-                  the recording has none and is left out; one that the net holds still counts as 0
+    correlation   Pearson's, of log-mel over time, band by band, mean over bands. A band that is constant in
+                  the recording has none and is left out; one that is constant in the prediction counts as 0
     mse           mean (prediction − recording)², dB²
     baseline      the same error of the data's mean mel
     gain          10 log10 (baseline / mse), dB
@@ -34,14 +34,14 @@ from edge_training.mri_speech.predicted_mels import Predictor, open_predictor
 from edge_training.mri_speech.preparation import vocoder_mel
 
 FIGURES = ("correlation", "mse", "baseline", "gain")
-LEAST = 1e-12  # of an error below which a gain says nothing
+LEAST = 1e-12  # smallest error in a gain
 
 F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Mels:
-    """Of one clip, (T, n_mels): the recording's, the net's, and the mean that both are compared with."""
+    """Mels of one clip, (T, n_mels): the recording's and the net's; and the data's mean mel."""
 
     truth: F64
     predicted: F64
@@ -71,7 +71,8 @@ class MriQuality:
 def judge(predictor: Predictor, data: MriData) -> MriQuality:
     """Figures of a net on the validation clips of its data.
 
-    Raises InputError where there are none.
+    Raises:
+        InputError: there are no validation clips.
     """
     if not data.validation_names:
         raise InputError(str(data.source.folder), got="no validation clips", expected="at least one")
@@ -95,7 +96,7 @@ def judge(predictor: Predictor, data: MriData) -> MriQuality:
 
 
 def correlations(mels: Mels) -> F64:
-    """(n_mels,) over time; NaN where the recording stands still, 0 where only the prediction does."""
+    """(n_mels,) over time; NaN where the recording is constant, 0 where only the prediction is."""
     theirs, ours = (mel - mel.mean(axis=0) for mel in (mels.truth, mels.predicted))
     norms = np.square(theirs).sum(0) * np.square(ours).sum(0)
     found = (theirs * ours).sum(0) / np.sqrt(np.where(norms > 0, norms, 1))
@@ -103,7 +104,7 @@ def correlations(mels: Mels) -> F64:
 
 
 def figures(mels: Mels) -> dict[str, float]:
-    """`FIGURES` of one clip."""
+    """`FIGURES` of one clip, whose mels are (T, n_mels)."""
     mse = float(np.square(mels.predicted - mels.truth).mean())
     baseline = float(np.square(mels.mean - mels.truth).mean())
     return {
@@ -119,7 +120,7 @@ def _gain(baseline: float, mse: float) -> float:
 
 
 def _as_given(mels: Mels) -> Mels:
-    """As the vocoder is given them."""
+    """The mels as the vocoder's input."""
     truth, predicted = (vocoder_mel(mel).T.astype(np.float64) for mel in (mels.truth, mels.predicted))
     return Mels(truth, predicted, vocoder_mel(mels.mean[None])[:, 0].astype(np.float64))
 
@@ -150,7 +151,7 @@ def table(quality: MriQuality) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Command line: prints the table."""
     parser = argparse.ArgumentParser(description="Figures of a trained MriAcoustic on held-out clips.")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--config", type=Path, help="of the net; config.json beside the weights if not given")

@@ -1,21 +1,21 @@
-"""MriAcoustic's training: configuration, step, validation, schedule, the origin's checkpoint file.
+"""MriAcoustic's training: configuration, step, validation, schedule, mri2speech's checkpoint file.
 
     mode window   items of `net.window` pictures; validated with overlapping windows averaged
     mode full     whole clips, or random pieces of `frames` pictures; validated in one pass over the clip
 
-A step takes `batch_size` items, `micro_batch` of them at a time: gradients are added up, so the batch fits
-where its activations would not. Clips of a micro-batch that differ in length share the backbone's pass and go
-through the LSTM one by one: no picture that is not there is looked at.
+A step takes `batch_size` items, `micro_batch` of them at a time, and adds their gradients, which needs less
+memory than one large batch. Clips of a micro-batch that differ in length share the backbone's pass and go
+through the LSTM one by one, so that padding is never seen.
 
-    schedule plateau   the origin's: the rate times `plateau_factor` after `plateau_patience` validations
+    schedule plateau   mri2speech's: the rate times `plateau_factor` after `plateau_patience` validations
                        without a better loss, not below `least_rate`; the run ends after `stop_after` of them,
-                       or when the rate is at its least
+                       or when the rate has reached `least_rate`
     schedule cosine    ours: up during `warm_up_steps`, then along half a cosine to 0 at `steps`
 
-`origin_checkpoints` keeps `checkpoints/mri_acoustic_model.pt` in the origin's format at each best validation,
-as its trainer does. `start_from` takes such a file or plain weights; with the file of a training run the
-moments of its optimiser are taken over too, and the loss's ramp goes on at its step. Or it takes weights of
-the backbone alone, as timm publishes those of `tf_efficientnetv2_b2`, with which the origin can begin.
+`origin_checkpoints` keeps `checkpoints/mri_acoustic_model.pt` in mri2speech's format at each best validation,
+as its trainer does. `start_from` takes such a file or plain weights; from the file of a training run the
+optimiser's moments are restored too, and the loss's ramp continues at its step. It also takes weights of only
+the backbone, as timm publishes those of `tf_efficientnetv2_b2`, with which mri2speech can begin too.
 
 Source: mri2speech_code of YamaneKoyo/mri-to-speech (numbers: preset `origin`).
 """
@@ -44,7 +44,7 @@ from edge_training.weights.reading import Checkpoint, load_checkpoint, read_chec
 
 PICTURES_DRAWN = 2  # validation clips whose mels are drawn
 ORIGIN_FILE = "mri_acoustic_model.pt"
-# of fp16's loss scale, as the origin sets it
+# of fp16's loss scale, as mri2speech sets it
 SCALE, GROWTH, BACKOFF, INTERVAL = 2.0**10, 1.5, 0.5, 100
 
 
@@ -61,7 +61,7 @@ class MriAcousticFit(FitConfig):
     frames: int | None = None  # mode full: pictures of an item; null: whole clips
     split: Split = "clip"
 
-    bands: tuple[Band, ...] | None = None  # of the loss, in Hz; null: the origin's bins
+    bands: tuple[Band, ...] | None = None  # of the loss, in Hz; null: mri2speech's bins
     learning_rate: float = 1e-4  # AdamW, betas 0.9 and 0.999, ε 1e-8
     weight_decay: float = 1e-4
     clip_norm: float = 1.0  # of all gradients together
@@ -159,7 +159,7 @@ def _band(entry: Any) -> Band:
 
 
 class MriAcousticModule(FitModule[MriAcousticFit]):
-    """The net in training. What it must know of its data (front end, mean, deviation) comes from them."""
+    """The net in training. It takes front end, mean and deviation from the data."""
 
     monitor: ClassVar[str] = "validation/loss"
     weights_file: ClassVar[str] = "mri-acoustic.safetensors"
@@ -170,8 +170,8 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
         self.net = MriAcoustic(self.config.net, recompute=config.recompute)
         self.loss = MaskedMSEMAE(self.config.net.n_mels, self.config.bins)
         self.register_buffer("scale", torch.tensor(self.config.net.mel_std), persistent=False)
-        self.moments: Mapping[int, Any] = {}  # of the run that `start_from` goes on from
-        self.began_step = 0  # its steps
+        self.moments: Mapping[int, Any] = {}  # of the run whose checkpoint is `start_from`
+        self.began_step = 0  # steps of that run
         if config.start_from is not None:
             self._start(Path(config.start_from))
         self.best: float | None = None  # validation loss
@@ -212,6 +212,7 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
     # ---- a step
 
     def training_step(self, batch: Item, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
+        """One step on a batch of frames (B, T, S, S), mels (B, T, n_mels) and masks (B, T)."""
         optimizer = cast(Any, self.optimizers())
         if self.config.schedule == "cosine" or self.step < self.config.warm_up_steps:
             for group in optimizer.param_groups:
@@ -233,7 +234,7 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.config.clip_norm)
 
     def _loss(self, batch: Item) -> Parts:
-        """Of a micro-batch; of clips of several lengths the mean of their losses."""
+        """Loss of a micro-batch; for clips of different lengths the mean of their losses."""
         step = self.began_step + self.step
         lengths = batch["length"].tolist()
         if len(set(lengths)) == 1:
@@ -296,10 +297,11 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
             setattr(self, name, value)
 
     def weights(self) -> dict[str, Tensor]:
+        """State dict of the net: name → tensor (…,)."""
         return {key: tensor.detach().cpu() for key, tensor in self.net.state_dict().items()}
 
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
-        """The origin keeps one file, of the best validation."""
+        """mri2speech's trainer keeps one file, that of the best validation."""
         if not self.config.origin_checkpoints or self.step != self.best_step:
             return {}
         return {ORIGIN_FILE: self._save_origin}
@@ -326,7 +328,7 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
 
 
 def _settled(config: MriAcousticFit, data: MriData) -> MriAcousticFit:
-    """The configuration with what the data say of themselves."""
+    """The configuration completed with the entries that the data state."""
     told = MriAcousticConfig.from_json(data.meta)
     net = replace(
         config.net,
@@ -360,30 +362,31 @@ def _mean_of(losses: list[Parts]) -> Parts:
 
 
 def _correlation(predicted: Tensor, mel: Tensor) -> Tensor:
-    """Pearson's, over time, mean over bands; (T, n_mels) each. A band that stands still has none: 0."""
+    """Pearson's correlation over time, mean over bands; (T, n_mels) each. Of a constant band it is 0."""
     ours, theirs = (x - x.mean(0) for x in (predicted, mel))
     norms = ours.square().sum(0) * theirs.square().sum(0)
     return ((ours * theirs).sum(0) / norms.clamp(min=1e-12).sqrt()).mean()
 
 
 def load_backbone(net: MriAcoustic, checkpoint: Checkpoint) -> None:
-    """Load timm's weights of the backbone; what they have beyond its last map is left out.
+    """Load timm's weights of the backbone; layers after its last map are left out.
 
-    Raises CheckpointError for weights of another net.
+    Raises:
+        CheckpointError: weights of another net.
     """
     beyond = ("conv_head.", "bn2.", "classifier.")
     state = {key: tensor for key, tensor in checkpoint.state.items() if not key.startswith(beyond)}
     load_checkpoint(net.cnn.backbone, replace(checkpoint, state=state), net="the backbone")
 
 
-# ---- the origin's file ------------------------------------------------------------------------------------
+# ---- mri2speech's file ------------------------------------------------------------------------------------
 
 
 def _moments(path: Path, parameters: list[Tensor]) -> Mapping[int, Any]:
-    """AdamW's state in the origin's training file, by number of the parameter; none in plain weights."""
+    """AdamW's state in mri2speech's training file, by number of the parameter; none in plain weights."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # safetensors, say: the weights are read already
+    except Exception:  # a safetensors file, for instance; its weights are already read
         return {}
     optimizer = saved.get("optimizer_state_dict") if isinstance(saved, Mapping) else None
     if not isinstance(optimizer, Mapping) or not optimizer.get("state"):
@@ -394,7 +397,7 @@ def _moments(path: Path, parameters: list[Tensor]) -> Mapping[int, Any]:
         raise CheckpointError(
             f"{path}: optimizer_state_dict",
             got=f"{len(state)} states of other shapes",
-            expected=f"{len(parameters)}, one for each parameter of mri-acoustic, in its order",
+            expected=f"{len(parameters)} states, one for each parameter of mri-acoustic, in its order",
             cause="the optimiser belongs to another net",
         )
     return state
@@ -404,7 +407,7 @@ def _moments(path: Path, parameters: list[Tensor]) -> Mapping[int, Any]:
 
 
 def open_data(config: MriAcousticFit, folder: Path) -> MriData:
-    """The clips."""
+    """Opens the clips of a data folder."""
     return MriData(
         MriSource(
             folder=folder,

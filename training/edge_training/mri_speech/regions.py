@@ -1,24 +1,24 @@
-"""Where Grad-CAM's maps lie, in numbers: their share on the articulators, and what a mask over the lips does.
+"""Measures of Grad-CAM's maps: their share on the articulators, and the effect of hiding the lips.
 
     python -m edge_training.mri_speech.regions --checkpoint WEIGHTS VIDEO …
 
 For each band and region, means over the pictures of all videos in which the net predicts the band within
 20 dB of its loudest picture (a map of silence says nothing):
 
-    area      the region's part of the picture: the share of a map that is the same everywhere
+    area      the region's part of the picture, which is the share that a constant map has
     share     the part of the map that lies in the region
-    masked    the same with the lips hidden before the net sees them (mask `lip`, nothing remains)
+    masked    the share when the lips are hidden from the net (mask `lip`, alpha 0)
     moved     mean over pictures of half the sum of |map − map with hidden lips|, both scaled to sum 1:
               0 nothing moved, 1 everything did
-    centre    how far the map's centre of mass moves, pixels of 256
+    centre    distance that the map's centre of mass moves, pixels of 256
     control   both again for a patch as large as the lips, hidden at the back of the head
-    power     what hiding the lips, or the tongue, does to the band's predicted power, dB
+    power     change of the band's predicted power when the lips, or the tongue, are hidden, dB
 
-`untrained` gives the shares of the same net with initial weights: what comes of the net's form alone. Regions
-are polygons on 256 × 256: those of the masks, and the jaw with the tongue's floor below them. They fit the
-synthetic speaker and videos that are cropped like the origin's.
+`untrained` gives the shares of the same net with initial weights: the effect of the architecture alone.
+Regions are polygons on 256 × 256 pixels: those of the masks, and the jaw with the tongue's floor below them.
+They fit the synthetic speaker and videos that are cropped like mri2speech's.
 
-These are properties of one net on some videos. They are no statement about how people speak.
+These are properties of one net on some videos, not statements about how people speak.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ Figures = dict[str, dict[str, float]]  # band → name of a figure → value
 
 
 def regions() -> dict[str, NDArray[np.bool_]]:
-    """The regions as pictures (256, 256)."""
+    """The regions as masks (256, 256), by name."""
     return {
         name: np.any([fill_polygon(part.scaled(SIZE, SIZE), SIZE, SIZE) for part in parts], axis=0)
         for name, parts in REGIONS.items()
@@ -110,7 +110,7 @@ def measure(
 
 
 def _prepared(net: MriAcoustic, frames: NDArray[Any], hidden: Polygon) -> NDArray[np.float32]:
-    """A video as the net sees it with a part of the picture hidden."""
+    """A video as the net's input, with a part of the picture hidden."""
     height, width = frames.shape[1:]
     weights = mask_weights(hidden, height, width, alpha=0.0)
     return prepare_frames(apply_mask(frames, weights), net.config.image_size, net.config.frame_scaling)
@@ -143,7 +143,7 @@ def _figures(
 
 
 def _shares(cams: Maps) -> NDArray[np.float64]:
-    """Maps (T, 256, 256) that each sum to 1; a map that is nothing anywhere is the same everywhere."""
+    """Maps (T, 256, 256), each scaled to sum 1; a map of zeros becomes constant."""
     maps = enlarged(cams, SIZE, SIZE).astype(np.float64)
     sums = maps.sum(axis=(1, 2), keepdims=True)
     return np.where(sums > 0, maps / np.where(sums > 0, sums, 1), 1 / SIZE**2)
@@ -180,7 +180,7 @@ def table(figures: Figures) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 2 and one sentence on what is refused."""
+    """The command line; returns 2 after printing one sentence for a user's mistake."""
     parser = argparse.ArgumentParser(prog="python -m edge_training.mri_speech.regions", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("videos", nargs="+", type=Path)

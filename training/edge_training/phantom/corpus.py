@@ -1,6 +1,6 @@
 """A corpus on disk: the same speakers and utterances in the layout that each system reads.
 
-    OUT/corpus.json                              what was asked for
+    OUT/corpus.json                              the arguments
     OUT/mri/normalized_videos/000.mp4            256×256 grey at 11413/420 Hz (.npy without opencv)
     OUT/mri/audio_wav/000.wav                    11 413 Hz
     OUT/sync/videos/s00_000/0.jpg …  audio.wav   96×96 at 25 frames per second; 16 kHz
@@ -33,7 +33,7 @@ from edge_training.phantom.utterance import Utterance, speak
 System = Literal["mri", "sync", "ecog", "wavs"]
 SYSTEMS: tuple[System, ...] = get_args(System)
 FORMAT, RECORD = "edge-phantom/1", "corpus.json"
-# one speaker where a model is of a speaker, several where it must not be
+# one speaker where models are speaker-dependent, several where they must not be
 SPEAKERS: dict[System, int] = {"mri": 1, "sync": 8, "ecog": 1, "wavs": 1}
 FEWEST: dict[System, int] = {"mri": 1, "sync": 2, "ecog": 4, "wavs": 2}  # utterances that can be split
 
@@ -62,7 +62,7 @@ def write_corpus(
         TargetError: ``out`` exists or cannot be written.
     """
     chosen = _checked(systems, utterances, speakers)
-    generator(seed, "speaker", 0, "voice")  # refuses a bad seed before anything is written
+    generator(seed, "speaker", 0, "voice")  # raises for a bad seed before anything is written
     for system in chosen:
         layouts.check_libraries(system)
     say = progress or (lambda _: None)

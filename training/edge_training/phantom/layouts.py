@@ -1,4 +1,4 @@
-"""Writers of the origin layouts, one function a system; `corpus` says what lies where.
+"""Writers of the layouts on disk that the systems read, one function for each; see `corpus` for the paths.
 
 ECoG, one HDF5 file a speaker, all at 125 Hz, N frames, trials one after another:
 
@@ -36,7 +36,7 @@ MRI_AUDIO_RATE, MRI_HOP = 11413, 420  # Hz, samples per picture
 SYNC_AUDIO_RATE, WAVS_RATE, ECOG_AUDIO_RATE = 16000, 22050, 16000  # Hz
 ECOG_HOP = ECOG_AUDIO_RATE // ECOG_RATE  # samples per frame
 ECOG_DB = (-50.0, 22.5)  # of the spectrogram's [−1, 1]
-TAIL_FRAMES = 400  # silent frames that the readers want after the last trial
+TAIL_FRAMES = 400  # silent frames that the readers need after the last trial
 JPEG_QUALITY = 95
 VALIDATION = 10  # one in so many
 

@@ -15,9 +15,9 @@ Articulators and units of their targets, in the order of `ARTICULATORS`:
     pitch         semitones above the middle of the speaker's range
     larynx        height, cm above rest
 
-A consonant names the articulators that make it and how strongly it insists on each (1: fully); all others are
-already on their way to the vowel of the syllable. The vowels' targets were fitted with a least-squares solver
-so that `tract` gives the first three formants of a male tract of 17 cm: a 750 1200 2500, i 310 2150 2730,
+A consonant has targets for the articulators that form it, each with an insistence (1: reached fully); all
+others already move towards the vowel of the syllable. The vowels' targets were fitted by least squares, so
+that `tract` gives the first three formants of a male tract of 17 cm: a 750 1200 2500, i 310 2150 2730,
 u 330 1250 2330, e 470 1950 2590, o 470 820 2470 Hz.
 """
 
@@ -153,7 +153,7 @@ def syllables(word: str) -> tuple[Syllable, ...]:
     """A word in Latin letters as syllables: (consonant) vowel (n).
 
     Raises:
-        InputError: letters that make no syllable of this model.
+        InputError: letters that do not form syllables of this model.
     """
     found, place = [], 0
     while place < len(word):

@@ -38,7 +38,7 @@ class Movement:
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """s, (samples,)."""
+        """Times of the samples, (samples,) s."""
         return np.arange(len(self.positions)) / RATE
 
 
@@ -74,7 +74,7 @@ def sample(track: NDArray[Any], rate: float, times: NDArray[Any]) -> NDArray[Any
 
 
 def expose(track: NDArray[Any], rate: float, times: NDArray[Any], exposure: float) -> NDArray[Any]:
-    """The same averaged over ``exposure`` seconds centred on each time, as a camera does."""
+    """As `sample`, (m, …), but averaged over ``exposure`` seconds centred on each time, as a camera does."""
     sums = np.concatenate([np.zeros_like(track[:1]), np.cumsum(track, axis=0)])
     last = len(track)
 
