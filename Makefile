@@ -1,16 +1,19 @@
-# make setup   the virtual environment .venv
-# make demo    the whole way on one spoken sentence: export, proof, three pipelines, reference pack
-# make test    lint, types and the test suite
+# `make help` lists what there is
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # On Linux PyPI's torch brings CUDA; for a smaller CPU build:
 #   make setup TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_INDEX ?=
+# the quick half: signal processing, formats, the executor's operations, nets and losses
+QUICK := tests/runtime/dsp tests/runtime/store tests/runtime/media tests/export/mil/ops tests/export/catalog
 
-.PHONY: setup demo test lint test-operations goldens clean
+.PHONY: help setup demo fast test lint docs test-operations goldens clean
 
-setup: $(VENV)/.ready
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## the virtual environment .venv
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -23,26 +26,33 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	  echo "no C compiler for pesq: judging trained vocoders (extra quality) is left out" >&2
 	@touch $@
 
-demo: setup
+demo: setup  ## the whole way on one spoken sentence, ending in a table; writes demo/
 	$(BIN)/edge-export demo --out demo --overwrite
 
-lint: setup
+lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
 
-test: lint
+fast: lint  ## lint, types and the quick half of the suite, before every commit
+	EDGE_TEST_PARTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 $(QUICK)
+
+test: lint  ## lint, types and the test suite
 	@# no part may be skipped because a library is missing (tests/conftest.py)
 	@# two processes of one thread each: more threads than cores only wait for each other
 	EDGE_TEST_PARTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
+docs: setup  ## the pages under site/, strictly: a dead link fails
+	@# mkdocs-material's authors announce their next tool on every build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --clean
+
 # every operation test of the coremltools wheel against our executor (10 to 25 minutes; a sample is in the suite)
-test-operations: setup
+test-operations: setup  ## every operation test of the coremltools wheel, 10 to 25 minutes
 	$(BIN)/python tests/export/mil/operations/run.py --jobs 2
 
 # golden arrays are remade by hand only, and the change reviewed
-goldens: setup
+goldens: setup  ## remake the golden arrays, by hand and with a reason
 	$(BIN)/python reference_data/generate.py
 
-clean:
-	rm -rf $(VENV) demo
+clean:  ## remove .venv and what make has written
+	rm -rf $(VENV) demo site dist
