@@ -395,8 +395,17 @@ def _write_artifact(
         version = to_coreml.write_coreml(module, job.net, config, folder / name, precision, job.axes)
         axes = {name: axis.lengths for name, axis in job.axes.items()}
         note = to_coreml.width_note(job.net, config, job.axes)
+    parts = job.net.float32_parts if precision == "fp16" else ()
     return describe_artifact(
-        folder, name, target=target, precision=precision, version=version, axes=axes, note=note, data=data
+        folder,
+        name,
+        target=target,
+        precision=precision,
+        version=version,
+        axes=axes,
+        note=note,
+        data=data,
+        float32_parts=parts,
     )
 
 

@@ -21,6 +21,7 @@ from edge_training.mel_inversion.pinv_conv_skip import MEL_INVERSION_PRESETS
 from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS
 from edge_training.spectral.layers import SPECTRAL_PRESETS
 from edge_training.vocoder.hifigan import HIFIGAN_PRESETS
+from edge_training.vocoder.istft_vocoder import ISTFT_VOCODER_PRESETS
 
 ENTRIES = [(net, preset) for net in NETS.values() for preset in net.presets]
 
@@ -40,6 +41,7 @@ def test_it_is_read_without_torch_onnx_and_coremltools() -> None:
     ("net", "presets"),
     [
         ("hifigan", HIFIGAN_PRESETS),
+        ("istft-vocoder", ISTFT_VOCODER_PRESETS),
         ("mel-inversion", MEL_INVERSION_PRESETS),
         ("degli", DEGLI_PRESETS),
         ("stft", SPECTRAL_PRESETS),
@@ -128,6 +130,7 @@ def test_outputs_are_what_the_net_gives(net: Net, config: Any) -> None:
 # sizes of a first preset that have a name in the signature
 SIZES: dict[str, dict[int | str, str]] = {
     "hifigan": {80: "n_mels"},
+    "istft-vocoder": {80: "n_mels"},
     "mel-inversion": {80: "n_mels", 513: "bins"},
     "degli": {513: "bins"},
     "stft": {513: "bins"},

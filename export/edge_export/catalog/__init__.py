@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from edge_export.catalog import audio_encoder, degli, hifigan, mel_inversion, mri_acoustic, spectral
+from edge_export.catalog import (
+    audio_encoder,
+    degli,
+    hifigan,
+    istft_vocoder,
+    mel_inversion,
+    mri_acoustic,
+    spectral,
+)
 from edge_export.catalog.net import Arrays, Axes, Config, Net, unknown
 
 __all__ = [
@@ -33,6 +41,7 @@ NETS: Mapping[str, Net] = MappingProxyType(
         for net in (
             audio_encoder.NET,
             hifigan.NET,
+            istft_vocoder.NET,
             mel_inversion.NET,
             degli.NET,
             spectral.STFT,

@@ -59,6 +59,8 @@ class Net:
         config_files: names of the file beside a checkpoint that holds its config, the first that is there.
         settle: (config, checkpoint) → config with what only the checkpoint's keys, or files beside it, tell.
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
+        float32_parts: names of the module's children that stay float32 in float16 artifacts: what was
+            measured to need it.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Net:
     config_files: tuple[str, ...] = ("config.json",)
     settle: Callable[[Config, Checkpoint | None], Config] = field(default=_settled)
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
+    float32_parts: tuple[str, ...] = ()
 
     def range_of_random(self, config: Config) -> tuple[float, float]:
         """Deviation and mean of what the last layer gives where weights are random."""

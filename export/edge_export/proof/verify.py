@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from edge_export.backends import BACKENDS, get_backend
+from edge_export.proof.geometry import CASE, measure_reach
 from edge_runtime.backends.artifacts import TypedSession, open_artifact
 from edge_runtime.backends.base import Backend, Session
 from edge_runtime.compare import Comparison, compare
@@ -40,6 +41,7 @@ class Watching(Protocol):
 class Row:
     """One output of one reference case of one artifact on one backend.
 
+    ``case`` is "geometry" in the row on the manifest's context, see `edge_export.proof.geometry`.
     ``comparison`` is None, and ``case`` and ``output`` are empty, where nothing could be compared; ``detail``
     then says why, and otherwise what ran.
     """
@@ -75,7 +77,7 @@ class Verification:
     @property
     def unproved(self) -> tuple[str, ...]:
         """Artifacts that passed on no backend."""
-        passed = {row.artifact for row in self.rows if row.status == "PASS"}
+        passed = {row.artifact for row in self.rows if row.status == "PASS" and row.comparison}
         return tuple(dict.fromkeys(row.artifact for row in self.rows if row.artifact not in passed))
 
     @property
@@ -128,6 +130,7 @@ def verify(
         for backend in chosen:
             if backend.target == artifact.target:
                 rows.extend(_prove(opened, artifact, backend, allowed, progress))
+    rows.extend(_prove_geometry(opened, chosen, progress))
     return Verification(str(opened.path), tuple(rows))
 
 
@@ -164,6 +167,26 @@ def _prove(
         yield from _compared(bundle, case, session, allowed, what)
 
 
+def _prove_geometry(
+    bundle: Bundle, backends: Sequence[Backend], progress: Callable[[str], None]
+) -> Iterator[Row]:
+    """One row, of the first artifact on the first backend that runs it; none where nothing is stated."""
+    pairs = ((artifact, backend) for artifact in bundle.manifest.artifacts for backend in backends)
+    for artifact, backend in pairs:
+        if backend.target != artifact.target or backend.unavailable():
+            continue
+        progress(f"{artifact.path} on {backend.name}, how far its context reaches")
+        try:
+            reach = measure_reach(bundle, artifact, open_artifact(bundle, artifact, backend))
+        except EdgeError:
+            return  # the artifact's own rows say why it does not run
+        if reach is not None:
+            what = (bundle.manifest.net, artifact.path, backend.name, artifact.precision)
+            status: Status = "PASS" if reach.passed else "FAIL"
+            yield Row(*what, status, reach.detail, CASE, reach.output, None, reach.seconds)
+        return
+
+
 def _compared(
     bundle: Bundle, case: str, session: Session, allowed: Tolerance, what: tuple[str, str, str, str]
 ) -> Iterator[Row]:
@@ -195,7 +218,8 @@ def table(rows: Sequence[Row]) -> str:
         figures = ("-", "-", "-")
         if c := row.comparison:
             figures = (f"{c.max_abs:.2e}", f"{c.snr_db:.1f}", rounded_up(c.smallest_tolerance))
-        verdict = row.status if row.status == "PASS" else f"{row.status}: {row.detail}"
+        told = row.comparison and row.status == "PASS"
+        verdict = row.status if told else f"{row.status}: {row.detail}"
         lines.append((row.net, row.backend, row.precision, row.case or "-", *figures, verdict))
     return align(lines)
 

@@ -44,7 +44,7 @@ from edge_runtime.store.bundle import DTYPES, Precision, Tensor  # noqa: E402
 AUTHOR = "edge-export"
 TARGET = "iOS 16"
 _TARGET = ct.target.iOS16
-_PRECISIONS = {"fp32": ct.precision.FLOAT32, "fp16": ct.precision.FLOAT16}
+_SCOPE = ct.converters.mil.mil.scope.ScopeSource.TORCHSCRIPT_MODULE_NAME
 
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
@@ -83,7 +83,7 @@ def write_coreml(
                 for tensor in inputs
             ],
             outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor)) for tensor in outputs],
-            compute_precision=_PRECISIONS[precision],
+            compute_precision=_precision(precision, net.float32_parts),
             minimum_deployment_target=_TARGET,
             skip_model_load=True,
         )
@@ -183,6 +183,17 @@ def _traced(module: nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:
 
 
 # ---- the conversion ---------------------------------------------------------------------------------------
+
+
+def _precision(precision: Precision, float32_parts: Sequence[str]) -> Any:
+    """coremltools' form of a precision, but for the parts of a net that stay float32."""
+    if precision == "fp32":
+        return ct.precision.FLOAT32
+    if not float32_parts:
+        return ct.precision.FLOAT16
+    parts = set(float32_parts)
+    # an operation's scope begins with the module that it was traced in
+    return ct.transform.FP16ComputePrecision(op_selector=lambda op: op.scopes[_SCOPE][0] not in parts)
 
 
 def _shape(tensor: Tensor, axes: Axes) -> Any:

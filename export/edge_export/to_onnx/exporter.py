@@ -29,7 +29,7 @@ from torch import nn
 from edge_export.catalog import Config, Net
 from edge_export.norm_folding import folded
 from edge_export.to_onnx.constants import MOST_ELEMENTS, folded_constants, reads
-from edge_export.to_onnx.half import to_half
+from edge_export.to_onnx.mixed import to_mixed
 from edge_export.to_onnx.weighted_graph import LARGEST_FILE, WeightedGraph
 from edge_runtime.store.bundle import Lengths, Precision, Tensor
 
@@ -55,7 +55,8 @@ def write_onnx(
         module: the net in float32; it is not touched.
         net, config: its catalogue entry and configuration.
         path: the file to write.
-        precision: "fp32", or "fp16" for float16 weights and arithmetic between float32 inputs and outputs.
+        precision: "fp32", or "fp16" for float16 weights and arithmetic between float32 inputs and outputs,
+            but for the net's `float32_parts`.
         external_data: put the weights into ``PATH.data`` beside it, even if all fits into one file.
         largest_file: bytes of weights from which on they go there in any case.
 
@@ -65,7 +66,7 @@ def write_onnx(
     plain = folded(module)
     graph = build_graph(net.onnx_form(plain) if precision == "fp32" else plain, net, config)
     if precision == "fp16":
-        half = to_half(graph.model, weights=graph.weights)
+        half = to_mixed(graph.model, net.float32_parts, weights=graph.weights)
         graph = WeightedGraph(_checked(half), graph.weights)
     graph.write(path, external=external_data, largest_file=largest_file)
     return VERSION

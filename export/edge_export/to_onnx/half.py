@@ -54,13 +54,13 @@ def _halve(graph: GraphProto, kept: set[str]) -> None:
     """Initializers, constants and casts of a graph and of the graphs inside its nodes."""
     for tensor in graph.initializer:
         if tensor.name not in kept:
-            _halve_tensor(tensor)
+            halve_tensor(tensor)
     for node in graph.node:
         if node.op_type == "Constant" and node.output[0] in kept:
             continue
         for attribute in node.attribute:
             if attribute.type == AttributeProto.TENSOR:
-                _halve_tensor(attribute.t)
+                halve_tensor(attribute.t)
             elif attribute.type == AttributeProto.GRAPH:
                 _halve_inner(attribute.g, kept)
             elif node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
@@ -76,7 +76,7 @@ def _halve_inner(graph: GraphProto, kept: set[str]) -> None:
     _halve(graph, kept)
 
 
-def _halve_tensor(tensor: TensorProto) -> None:
+def halve_tensor(tensor: TensorProto) -> None:
     if tensor.data_type != TensorProto.FLOAT:
         return
     values = np.clip(numpy_helper.to_array(tensor), -LARGEST, LARGEST).astype(np.float16)

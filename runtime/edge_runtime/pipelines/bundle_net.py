@@ -25,7 +25,7 @@ class BundleNet:
 
     Args:
         bundle: a folder, or a bundle that is open already.
-        net: the name that its manifest must carry.
+        net: the name that its manifest must carry, or several of them.
         takes: shape of its input, or of each of its inputs by name; None stands for any length.
         gives: shape of its output, or of each of its outputs by name.
         backend, device, threads: a name in `edge_runtime.backends`, or a `Backend`; see there.
@@ -40,7 +40,7 @@ class BundleNet:
     def __init__(
         self,
         bundle: AnyBundle,
-        net: str,
+        net: str | Sequence[str],
         *,
         takes: Shapes,
         gives: Shapes,
@@ -92,9 +92,12 @@ class BundleNet:
         }
         return self._session.run(inputs)
 
-    def _check(self, net: str, takes: Shapes, gives: Shapes) -> None:
-        if self.manifest.net != net:
-            raise BundleError("net", got=self.manifest.net, expected=net, cause="is it the right bundle?")
+    def _check(self, net: str | Sequence[str], takes: Shapes, gives: Shapes) -> None:
+        nets = (net,) if isinstance(net, str) else tuple(net)
+        if self.manifest.net not in nets:
+            raise BundleError(
+                "net", got=self.manifest.net, expected=" or ".join(nets), cause="is it the right bundle?"
+            )
         for what, tensors, wanted in (
             ("inputs", self.manifest.inputs, takes),
             ("outputs", self.manifest.outputs, gives),

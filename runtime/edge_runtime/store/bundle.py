@@ -122,6 +122,8 @@ class Artifact:
     axes: dict[str, Lengths]  # by the names of axes in the shapes of inputs
     note: str = ""  # what else a user of this artifact should know
     data: tuple[DataFile, ...] = ()  # files that it refers to: weights that do not fit into an ONNX file
+    # parts of a float16 artifact that are float32, by the names of the net's modules
+    float32_parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_artifact_name(self.path)
@@ -152,6 +154,28 @@ class Geometry:
     hop_length: int | None  # samples a frame
     receptive_field: int | None  # input frames that one output frame sees
     context_frames: int | None  # input frames to each side that a chunk needs
+    # where the sides are told apart: frames before and after a frame that its output depends on, and how many
+    # of those after are the overlap of the inverse STFT's windows
+    context_before: int | None = None
+    context_after: int | None = None
+    overlap_after: int | None = None
+
+    def __post_init__(self) -> None:
+        before, after = self.context_before, self.context_after
+        if (before is None) != (after is None):
+            got = f"({before}, {after})"
+            raise ConfigError("context_before and context_after", got=got, expected="both, or neither")
+        if before is not None and after is not None and max(before, after) != self.context_frames:
+            raise ConfigError(
+                "context_frames", got=str(self.context_frames), expected=f"the larger of {before} and {after}"
+            )
+
+    @property
+    def sides(self) -> tuple[int, int] | None:
+        """Frames of context before and after, None where the net has none to tell."""
+        if self.context_before is not None and self.context_after is not None:
+            return self.context_before, self.context_after
+        return None if self.context_frames is None else (self.context_frames, self.context_frames)
 
 
 @dataclass(frozen=True)
@@ -330,6 +354,7 @@ def describe_artifact(
     axes: Mapping[str, Lengths],
     note: str = "",
     data: Sequence[str] = (),
+    float32_parts: Sequence[str] = (),
 ) -> Artifact:
     """The manifest's entry for an artifact that lies in a bundle's folder, a file or a folder itself.
 
@@ -346,6 +371,7 @@ def describe_artifact(
         axes=dict(axes),
         note=note,
         data=tuple(DataFile(name, _hash(Path(folder, name)), _size(Path(folder, name))) for name in data),
+        float32_parts=tuple(float32_parts),
     )
 
 

@@ -396,8 +396,12 @@ def into(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
             'geometry.hop_length: got "256", expected a whole number',
         ),
         (
+            into("geometry", "context_before", value=3),
+            r"geometry\.context_before and context_after: got \(3, None\), expected both, or neither",
+        ),
+        (
             into("geometry", "hop", value=1),
-            "geometry: got hop, expected the entries context_frames, hop_length, receptive_field",
+            "geometry: got hop, expected the entries context_after, context_before, context_frames",
         ),
         (
             into("reference", "short", value={}),

@@ -26,6 +26,7 @@ _PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "wav2lip-syncnet": (r"(audio_encoder\.)?13\.conv_block\.0\.",),
         "audio-encoder": (r"(audio_encoder\.)?0\.conv_block\.0\.", r"(audio_encoder\.)?12\.conv_block\.0\."),
         "hifigan": (r"conv_pre\.", r"ups\.0\.", r"resblocks\.0\."),
+        "istft-vocoder": (r"embed\.", r"blocks\.0\.dw\.", r"head\."),
         "mri-acoustic": (r"cnn\.backbone\.", r"rnn\.lstm\."),
         "degli": (r"degliblock\.",),
         # the origin's convolutional nets; our U-nets; our light net

@@ -8,7 +8,7 @@ DECLARATION = Declaration(
     name="mri-speech",
     summary="Real-time MRI video of the vocal tract to speech.",
     inputs=(Input("source", "Grey video, or .npy frames (T, H, W)."),),
-    roles=(Role("acoustic", ("mri-acoustic",)), Role("vocoder", ("hifigan",))),
+    roles=(Role("acoustic", ("mri-acoustic",)), Role("vocoder", ("hifigan", "istft-vocoder"))),
     options=(
         Option(
             "mode",

@@ -8,6 +8,11 @@ DECLARATION = Declaration(
     name="vocoder",
     summary="Mel spectrogram, or audio, to speech.",
     inputs=(Input("source", "Audio file, or a mel .npy (n_mels, frames).", Path),),
-    roles=(Role("bundle", ("hifigan",)),),
-    options=(Option("chunk_frames", int, "Most frames per run of the net", 512),),
+    roles=(Role("bundle", ("hifigan", "istft-vocoder")),),
+    options=(
+        Option("chunk_frames", int, "Most frames per run of the net", 512),
+        Option(
+            "stream", int, "Frames per chunk of a stream, as a live source sends them; its times are reported"
+        ),
+    ),
 )

@@ -63,10 +63,11 @@ def _write_instructions(
         "wav.npy": f"({samples},) float32 in [-1, 1] at {pipeline.sample_rate} Hz: the net's output",
         "metadata.json": "shapes, value ranges, and the front end's settings",
     }
+    before, after = pipeline.context
     steps = [
         "Feed mel.npy to the net as (1, n_mels, frames) and compare the samples with wav.npy.",
-        f"Where the net runs in pieces, give each piece {pipeline.context_frames} frames of its neighbours "
-        f"and drop their {pipeline.hop_length} samples per frame: the result is the same.",
+        f"Where the net runs in pieces, give each piece {before} frames of the one before it and {after} of "
+        f"the one after, and drop their {pipeline.hop_length} samples per frame: the result is the same.",
         "Keep the largest absolute difference at or below 1e-3 (`edge-export check` exits with 1 otherwise).",
         "Clip before converting to 16 bits: +1.0 times 32768 does not fit.",
     ]

@@ -1,13 +1,14 @@
-"""Mel → audio with the `hifigan` net; and audio → mel → audio, which shows how much the net itself loses.
+"""Mel → audio with a vocoder net; and audio → mel → audio, which shows how much the net itself loses.
 
-Long mels run in chunks, in constant memory. Each chunk is given ``context_frames`` of its neighbours on both
-sides (13 for HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64), and their output is dropped, so
-that the result equals one run over the whole mel, up to the rounding of the net's kernels.
+The nets are `istft-vocoder` and `hifigan`. Long mels run in chunks, in constant memory. Each chunk is given
+the context that the manifest's geometry states, frames of its neighbours before and after it (13 and 13 for
+HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64), and their output is dropped, so that the result
+equals one run over the whole mel, up to the rounding of the net's kernels.
 
 Core ML packages take only a few numbers of frames. Chunks of such lengths are placed inside the recording,
 the last one at its end, and nothing is padded: that is exact too. Only a mel that is shorter than the
-shortest usable length has to be padded (with silence); its last ``context_frames`` frames then differ from a
-run of its own length.
+shortest usable length has to be padded (with silence); its last frames then differ from a run of its own
+length, by as many as the context after it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.registry import get_system
 from edge_runtime.store.reading import read_array
 
-NET = "hifigan"
+NETS = ("hifigan", "istft-vocoder")
 CHUNK_FRAMES = 512  # frames per run; HiFi-GAN V1 needs about 100 MB for them
 
 # natural logarithms of mel magnitudes of sound within ±1 lie between ln 1e-5 = -11.5 and about 2
@@ -48,12 +49,21 @@ class Chunk:
     last: int
 
 
-def plan_chunks(frames: int, context: int, sizes: Sequence[int]) -> Iterator[Chunk]:
+Context = int | tuple[int, int]
+"""Frames on each side that an output frame depends on, or those before and those after."""
+
+
+def sides(context: Context) -> tuple[int, int]:
+    """Frames before and after."""
+    return (context, context) if isinstance(context, int) else context
+
+
+def plan_chunks(frames: int, context: Context, sizes: Sequence[int]) -> Iterator[Chunk]:
     """Plans runs of the allowed ``sizes`` which together give every frame once, each with its context.
 
     Args:
         frames: of the mel, at least 1.
-        context: frames on each side that an output frame depends on.
+        context: frames on each side that an output frame depends on, or a pair of those before and after.
         sizes: ascending numbers of frames that the net takes; ``range(1, n + 1)`` where it takes any.
 
     Raises:
@@ -62,44 +72,47 @@ def plan_chunks(frames: int, context: int, sizes: Sequence[int]) -> Iterator[Chu
     >>> [(c.start, c.stop, c.first, c.last) for c in plan_chunks(10, context=2, sizes=range(1, 9))]
     [(0, 8, 0, 6), (4, 10, 6, 10)]
     """
+    before, after = sides(context)
     usable = sizes[: bisect_right(sizes, frames)]
     longest = usable[-1] if usable else 0
     enough = bisect_left(sizes, frames)
-    if enough < len(sizes) and (sizes[enough] == frames or longest <= 2 * context):
+    if enough < len(sizes) and (sizes[enough] == frames or longest <= before + after):
         yield Chunk(0, sizes[enough], 0, frames)  # the caller pads the mel to this length
         return
-    if longest <= 2 * context:
+    if longest <= before + after:
+        each = f"{before} on each side" if before == after else f"{before} before and {after} after"
         raise ConfigError(
             "frames per run",
             got=f"{longest}",
-            expected=f"more than {2 * context} (the context is {context} on each side)",
+            expected=f"more than {before + after} (the context is {each})",
             cause="export the net with a longer frame bucket",
         )
     done = 0
     while done < frames:
-        start = max(done - context, 0)
+        start = max(done - before, 0)
         enough = bisect_left(usable, frames - start)
         if enough < len(usable):
             yield Chunk(frames - usable[enough], frames, done, frames)
             return
         stop = start + longest
-        yield Chunk(start, stop, done, stop - context)
-        done = stop - context
+        yield Chunk(start, stop, done, stop - after)
+        done = stop - after
 
 
 class Vocoder:
     """The pipeline.
 
     Args:
-        bundle: of the `hifigan` net, a folder or an open bundle.
+        bundle: of a net in `NETS`, a folder or an open bundle.
         backend, device, threads: what executes the net: a name in `edge_runtime.backends`, or a `Backend`.
         precision: of the artifact, "fp32" or "fp16".
         chunk_frames: most frames per run, where the artifact takes any number; memory grows with it.
+        stream: frames of a chunk where `write_result` runs it as a stream, see `streaming`; not if None.
 
     Raises:
         BundleError: a damaged bundle, or one of another net.
         BackendError: the backend cannot run here.
-        ConfigError: chunk_frames is not more than twice the net's context_frames.
+        ConfigError: chunk_frames is not more than the net's context on both sides.
     """
 
     def __init__(
@@ -111,10 +124,11 @@ class Vocoder:
         threads: int | None = None,
         precision: str = "fp32",
         chunk_frames: int = CHUNK_FRAMES,
+        stream: int | None = None,
     ) -> None:
         self.net = BundleNet(
             bundle,
-            NET,
+            NETS,
             takes=(None, None, None),
             gives=(None, 1, None),
             backend=backend,
@@ -123,16 +137,17 @@ class Vocoder:
             precision=precision,
         )
         self.threads = threads
-        self.hop_length, self.context_frames = _geometry(self.net)
+        self.chunk = stream
+        self.hop_length, self.context = _geometry(self.net)
         self.n_mels = _n_mels(self.net)
         admitted = self.net.lengths(2)
         longest = min(chunk_frames, admitted.high or chunk_frames)
         self.sizes: Sequence[int] = admitted.only or range(1, longest + 1)
-        if not admitted.only and longest <= 2 * self.context_frames:
+        if not admitted.only and longest <= sum(self.context):
             raise ConfigError(
                 "chunk_frames",
                 got=str(chunk_frames),
-                expected=f"more than {2 * self.context_frames}, twice the net's context",
+                expected=f"more than {sum(self.context)}, the net's context on both sides",
             )
 
     @property
@@ -166,11 +181,11 @@ class Vocoder:
         Raises:
             InputError: another shape, values that are not finite, or outside the range of such a logarithm.
         """
-        values = self._check(np.asarray(mel))
+        values = self.check(np.asarray(mel))
         frames, hop = values.shape[1], self.hop_length
         samples = np.empty(frames * hop, np.float32)
-        for chunk in plan_chunks(frames, self.context_frames, self.sizes):
-            samples[chunk.first * hop : chunk.last * hop] = self._chunk(values[:, chunk.start :], chunk)
+        for chunk in plan_chunks(frames, self.context, self.sizes):
+            samples[chunk.first * hop : chunk.last * hop] = self.run_chunk(values[:, chunk.start :], chunk)
         return samples
 
     def stream(self, mels: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
@@ -185,25 +200,25 @@ class Vocoder:
         Raises:
             InputError: as `synthesize`; also where there is no frame at all.
         """
-        longest = self.sizes[-1]
+        longest, (before, after) = self.sizes[-1], self.context
         kept = np.empty((self.n_mels, 0), np.float32)  # frames that later chunks may need
         first = done = 0  # number of the first frame kept; frames whose audio was given
         for piece in mels:
-            kept = np.concatenate([kept, self._check(np.asarray(piece))], axis=1)
+            kept = np.concatenate([kept, self.check(np.asarray(piece))], axis=1)
             known = first + kept.shape[1]
             if known > longest:
-                next(plan_chunks(known, self.context_frames, self.sizes))  # refuses sizes that leave no room
+                next(plan_chunks(known, self.context, self.sizes))  # refuses sizes that leave no room
             # while more frames are known than the longest chunk holds, the plan is that of any longer mel
-            while known > (start := max(done - self.context_frames, 0)) + longest:
-                chunk = Chunk(start, start + longest, done, start + longest - self.context_frames)
-                yield self._chunk(kept[:, start - first :], chunk)
+            while known > (start := max(done - before, 0)) + longest:
+                chunk = Chunk(start, start + longest, done, start + longest - after)
+                yield self.run_chunk(kept[:, start - first :], chunk)
                 done = chunk.last
-                unused = max(done - self.context_frames - longest, 0) - first
+                unused = max(done - before - longest, 0) - first
                 kept, first = kept[:, unused:], first + unused
-        self._check(kept)
-        for chunk in plan_chunks(first + kept.shape[1], self.context_frames, self.sizes):
+        self.check(kept)
+        for chunk in plan_chunks(first + kept.shape[1], self.context, self.sizes):
             if chunk.last > done:
-                yield self._chunk(kept[:, chunk.start - first :], chunk)
+                yield self.run_chunk(kept[:, chunk.start - first :], chunk)
 
     def copy_synthesis(self, audio: ArrayLike) -> NDArray[np.float32]:
         """Audio → mel → audio: (samples,) at `sample_rate` → (frames · hop_length,)."""
@@ -238,7 +253,7 @@ class Vocoder:
     def _mel(self, audio: NDArray[Any], dtype: str) -> NDArray[Any]:
         return MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)
 
-    def _chunk(self, mel: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
+    def run_chunk(self, mel: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
         """The samples that a chunk keeps; ``mel`` begins with its first frame."""
         audio = self._run(mel, chunk.stop - chunk.start)
         hop = self.hop_length
@@ -265,7 +280,8 @@ class Vocoder:
         config = self.net.manifest.front_end
         return float(np.log(config.floor)) if config is not None and config.log == "ln" else 0.0
 
-    def _check(self, mel: NDArray[Any]) -> NDArray[np.float32]:
+    def check(self, mel: NDArray[Any]) -> NDArray[np.float32]:
+        """The mel (n_mels, frames) as float32; InputError where it cannot be one of this net."""
         if mel.ndim != 2 or mel.shape[0] != self.n_mels or mel.shape[1] == 0:
             raise InputError(
                 "mel",
@@ -279,7 +295,10 @@ class Vocoder:
         if not (np.isfinite(lowest) and np.isfinite(highest)):
             raise InputError("mel", got="NaN or infinity", expected="finite values")
         config = self.net.manifest.front_end
-        if (config is None or config.log == "ln") and (lowest < LOWEST or highest > HIGHEST):
+        logarithms = config is None or config.log == "ln"
+        # no sound within ±1 has a magnitude of 1 or more in every band; powers may
+        positive = lowest >= 0 and (config is None or config.power == 1)
+        if logarithms and (lowest < LOWEST or highest > HIGHEST or positive):
             raise InputError(
                 "mel",
                 got=f"values from {lowest:.4g} to {highest:.4g}",
@@ -305,16 +324,16 @@ def _guess_unit(lowest: float) -> str:
     return "these look like decibels: divide dB of a magnitude by 8.686"
 
 
-def _geometry(net: BundleNet) -> tuple[int, int]:
-    """(hop length, context frames); a vocoder's manifest must state both."""
+def _geometry(net: BundleNet) -> tuple[int, tuple[int, int]]:
+    """(hop length, frames of context before and after); a vocoder's manifest must state both."""
     geometry = net.manifest.geometry
-    if geometry.hop_length is None or geometry.context_frames is None:
+    if geometry.hop_length is None or geometry.sides is None:
         raise BundleError(
             f"{net.bundle.path}: geometry",
             got=f"hop_length {geometry.hop_length}, context_frames {geometry.context_frames}",
             expected="both",
         )
-    return geometry.hop_length, geometry.context_frames
+    return geometry.hop_length, geometry.sides
 
 
 def _n_mels(net: BundleNet) -> int:

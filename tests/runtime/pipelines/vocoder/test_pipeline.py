@@ -77,6 +77,15 @@ def test_plans_use_the_admitted_lengths_alone(frames: int, context: int, admitte
             assert chunk.stop == frames or chunk.stop - chunk.last >= context
 
 
+@given(st.integers(1, 200), st.integers(0, 6), st.integers(0, 6), st.integers(13, 40))
+def test_sides_of_their_own(frames: int, before: int, after: int, longest: int) -> None:
+    chunks = list(plan_chunks(frames, (before, after), range(1, longest + 1)))
+    assert [frame for chunk in chunks for frame in range(chunk.first, chunk.last)] == list(range(frames))
+    for chunk in chunks:
+        assert chunk.start == 0 or chunk.first - chunk.start >= before
+        assert chunk.stop == frames or chunk.stop - chunk.last >= after
+
+
 def test_lengths_that_leave_no_room_are_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"frames per run: got 8, expected more than 8 .*longer frame bucket"

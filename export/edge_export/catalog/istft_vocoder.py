@@ -1,0 +1,131 @@
+"""istft-vocoder in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_export.catalog.dynamic_axes import Buckets, Span
+from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.examples.speech import speech_like
+from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
+from edge_runtime.media.audio import read_audio
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PRESETS = ("lj-22k", "small-22k", "streaming-22k", "rtmri", "auffusion")
+SENTENCE = Path(__file__).parents[1] / "assets" / "sentence.wav"
+SPOKEN_FROM, SPOKEN_SECONDS = 0.2, 2.0  # of the sentence
+# Measured on trained weights and recorded speech, rounding after every operation: with the prior in float32
+# the rest costs 55 dB, with anything else in float32 but the prior 26 dB (docs/which-vocoder.md). Where the
+# pseudo-inverse is near 0 its logarithm magnifies the rounding.
+FLOAT32_PARTS = ("prior",)
+_SCALES = {"none": "", "ln": "natural logarithm", "log10": "common logarithm"}
+
+
+def _preset(name: str) -> Config:
+    try:
+        from edge_training.vocoder.istft_vocoder import ISTFT_VOCODER_PRESETS
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return ISTFT_VOCODER_PRESETS[name]
+
+
+def _config(entries: Mapping[str, Any]) -> Config:
+    try:
+        from edge_training.vocoder.istft_vocoder import IstftVocoderConfig
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return IstftVocoderConfig.from_json(entries)
+
+
+def _build(config: Config) -> nn.Module:
+    from edge_training.vocoder.istft_vocoder import IstftVocoder
+
+    return IstftVocoder(config)
+
+
+def _unit(mel: MelConfig) -> str:
+    words = f"{_SCALES[mel.log]} of the mel {'power' if mel.power == 2 else 'magnitude'}, floor {mel.floor:g}"
+    if (mel.log_gain, mel.reference) != (1.0, 0.0):
+        words += f", times {mel.log_gain:g}, less {mel.reference:g}"
+    if mel.scale_from is not None:
+        words += (
+            f", {mel.scale_from[0]:g} … {mel.scale_from[1]:g} onto {mel.scale_to[0]:g} … {mel.scale_to[1]:g}"
+        )
+    return words
+
+
+def _inputs(config: Config) -> tuple[Tensor, ...]:
+    return (
+        Tensor(
+            name="mel",
+            dtype="float32",
+            shape=("batch", config.mel.n_mels, "frames"),
+            meaning=f"log-mel spectrogram, {config.hop_length} samples a frame",
+            unit=_unit(config.mel),
+        ),
+    )
+
+
+def _outputs(config: Config) -> tuple[Tensor, ...]:
+    return (
+        Tensor(
+            name="audio",
+            dtype="float32",
+            shape=("batch", 1, "samples"),
+            meaning=f"speech at {config.mel.sample_rate} Hz, {config.hop_length} samples a frame",
+            unit="full scale, -1 to 1",
+        ),
+    )
+
+
+def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+    """One frame alone, a short made signal, and two seconds of a spoken sentence."""
+    del axes  # Core ML takes every length too
+    mel: MelConfig = config.mel
+    rate, front_end = mel.sample_rate, MelFrontEnd(mel)
+    skip = rate // 12  # so that it does not begin with the silence before a syllable
+    made = front_end(speech_like(skip + mel.min_samples + 24 * mel.hop_length, rate)[skip:])
+    spoken = read_audio(SENTENCE, rate).samples
+    spoken = front_end(spoken[int(SPOKEN_FROM * rate) :][: int(SPOKEN_SECONDS * rate)])
+    cases = {"frame": made[:, 8:9], "frames-20": made[:, :20], "sentence": spoken}
+    return {name: {"mel": np.ascontiguousarray(values[None], np.float32)} for name, values in cases.items()}
+
+
+def _geometry(config: Config) -> Geometry:
+    before, after = config.context_before, config.context_after
+    return Geometry(
+        config.hop_length,
+        before + 1 + after,
+        max(before, after),
+        context_before=before,
+        context_after=after,
+        overlap_after=config.overlap_ahead,
+    )
+
+
+NET = Net(
+    name="istft-vocoder",
+    summary="mel spectrogram to waveform in one pass, the inverse STFT inside",
+    signature="mel (batch, n_mels, frames) -> audio (batch, 1, samples)",
+    presets=PRESETS,
+    preset=_preset,
+    config_from_json=_config,
+    build=_build,
+    inputs=_inputs,
+    outputs=_outputs,
+    front_end=lambda config: config.mel,
+    geometry=_geometry,
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-4, 80.0), "fp16": Tolerance(5e-2, 35.0)}),
+    cases=_cases,
+    coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(1, 4096)}),
+    random_rms=0.3,
+    float32_parts=FLOAT32_PARTS,
+)

@@ -1,0 +1,135 @@
+"""Whether the context that a manifest states is enough: inputs are changed, outputs watched.
+
+A chunk is fed with `context_before` and `context_after` frames of its neighbours and is then taken for a part
+of one run over everything. So frames further away must have no influence. Of a run of about as many frames as
+both contexts together, everything but the last frames is changed, then everything but the first ones: outputs
+that lie
+    beyond the
+stated context must stay as they were, and an output frame must have as many samples as `hop_length`.
+
+A manifest that states more context than the net has is not refused, for chunks are exact with it; what was
+measured is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.backends.base import Session
+from edge_runtime.store.bundle import Artifact, Bundle, Lengths, Tensor
+
+Array = NDArray[Any]
+
+CASE = "geometry"  # stands for a reference case in the rows of `verify`
+JUDGED = 4  # frames beyond the context
+SAME = 1e-6  # of the largest output: no kernel that is given the same lengths adds up in another order
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What was measured of one output."""
+
+    output: str
+    passed: bool
+    detail: str
+    seconds: float
+
+
+def measure_reach(bundle: Bundle, artifact: Artifact, session: Session) -> Reach | None:
+    """Check the geometry of a bundle on an open artifact; None where it states none that can be checked."""
+    sides = bundle.manifest.geometry.sides
+    output = bundle.manifest.outputs[0]
+    frames = (
+        None if sides is None else _length(artifact.axes.get("frames", Lengths()), sum(sides) + 2 * JUDGED)
+    )
+    if sides is None or frames is None or not bundle.cases or "frames" not in _axes(bundle):
+        return None
+    started = time.perf_counter()
+    before, after = sides
+    inputs = _inputs(bundle, frames)
+    # all before the last frames that are judged and their context is changed; then all behind the first
+    early, late = frames - JUDGED - before, JUDGED + after
+    runs = [
+        session.run(values)[output.name]
+        for values in (inputs, _changed(inputs, bundle, 0, early), _changed(inputs, bundle, late, frames))
+    ]
+    width = _width(output, bundle)
+    if runs[0].shape[-1] != frames * width:
+        got = f"{runs[0].shape[-1]} samples of {frames} frames, the manifest says {width} a frame"
+        return Reach(output.name, False, got, time.perf_counter() - started)
+    touched = [_touched(runs[0], run, width) for run in runs[1:]]
+    detail, passed = _judged(touched, (early, late), sides)
+    return Reach(output.name, passed, detail, time.perf_counter() - started)
+
+
+def _axes(bundle: Bundle) -> set[int | str]:
+    return {axis for tensor in bundle.manifest.inputs for axis in tensor.shape}
+
+
+def _length(admitted: Lengths, least: int) -> int | None:
+    """The smallest number of frames, at least `least`, that an artifact takes."""
+    if admitted.only:
+        return next((size for size in admitted.only if size >= least), None)
+    least = max(least, admitted.low)
+    return least if admitted.high is None or least <= admitted.high else None
+
+
+def _inputs(bundle: Bundle, frames: int) -> dict[str, Array]:
+    """Inputs of the longest reference case, repeated or cut to a number of frames."""
+    cases = [bundle.reference(case)[0] for case in bundle.cases]
+    longest = max(cases, key=lambda inputs: sum(array.size for array in inputs.values()))
+    return {
+        tensor.name: _along(longest[tensor.name], tensor, frames, lambda have: np.arange(frames) % have)
+        for tensor in bundle.manifest.inputs
+    }
+
+
+def _along(array: Array, tensor: Tensor, frames: int, order: Any) -> Array:
+    """Frames of an array in another order; arrays without such an axis as they are."""
+    del frames
+    if "frames" not in tensor.shape:
+        return array
+    axis = tensor.shape.index("frames")
+    return np.ascontiguousarray(np.take(array, order(array.shape[axis]), axis=axis))
+
+
+def _changed(inputs: Mapping[str, Array], bundle: Bundle, first: int, last: int) -> dict[str, Array]:
+    """The inputs with the frames `first` … `last` − 1 in reverse order: other values, as likely as before."""
+
+    def order(have: int) -> Array:
+        numbers = np.arange(have)
+        numbers[first:last] = numbers[first:last][::-1]
+        return numbers
+
+    return {tensor.name: _along(inputs[tensor.name], tensor, 0, order) for tensor in bundle.manifest.inputs}
+
+
+def _width(output: Tensor, bundle: Bundle) -> int:
+    """Numbers along the output's last axis for a frame."""
+    hop = bundle.manifest.geometry.hop_length
+    return 1 if output.shape[-1] == "frames" or hop is None else hop
+
+
+def _touched(plain: Array, changed: Array, width: int) -> Array:
+    """Which output frames a change has an influence on, (frames,) bool."""
+    difference = np.abs(np.asarray(plain, np.float64) - changed)
+    each = difference.reshape(-1, difference.shape[-1] // width, width).max(axis=(0, 2))
+    return np.asarray(each > SAME * max(float(np.abs(plain).max()), 1e-9))
+
+
+def _judged(touched: list[Array], ends: tuple[int, int], sides: tuple[int, int]) -> tuple[str, bool]:
+    """A sentence on what was measured, and whether it lies within what is stated."""
+    if not touched[0].any() or not touched[1].any():
+        return "changing frames changes no output: nothing can be said", False
+    before = int(np.flatnonzero(touched[0])[-1]) - (ends[0] - 1)
+    after = ends[1] - int(np.flatnonzero(touched[1])[0])
+    words = f"{max(before, 0)} frames before and {max(after, 0)} after have an influence"
+    if before <= sides[0] and after <= sides[1]:
+        return f"{words}, {sides[0]} and {sides[1]} are stated", True
+    return f"{words}, but {sides[0]} and {sides[1]} are stated: chunks would differ from one run", False
