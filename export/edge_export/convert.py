@@ -42,8 +42,6 @@ from edge_runtime.version import VERSION
 if TYPE_CHECKING:
     from torch import nn
 
-    from edge_training.weights.reading import Checkpoint
-
 Progress = Callable[[str], object]
 PathLike = str | os.PathLike[str]
 Name = TypeVar("Name", bound=str)
@@ -76,6 +74,8 @@ def export(
     random: int | None = None,
     preset: str | None = None,
     config: PathLike | Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    weights: str | None = None,
     targets: Sequence[str] = TARGETS,
     precisions: Sequence[str] = PRECISIONS,
     frame_buckets: Sequence[int] | None = None,
@@ -93,6 +93,8 @@ def export(
         preset: name of one of the net's configs …
         config: … or a config.json, or its entries. Without both: the config.json beside the checkpoint; for
             random weights and nets with one config, the net's first preset.
+        changes: entries that override the config's, as {"wiring": "stock"}.
+        weights: which set of a checkpoint that has several: "ema", "live", or the name in front of it.
         targets, precisions: which artifacts.
         frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis and with
             coreml among the targets; the longest has to leave something between two contexts.
@@ -125,14 +127,17 @@ def export(
     if preset is not None and preset not in job.net.presets:
         raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
     _check_source(job.net, checkpoint, random, preset, config)
+    if weights is not None and checkpoint is None:
+        raise ConfigError("--weights", got=weights, expected="a checkpoint to choose from")
+    changes = changes or {}
     _check_libraries(job.targets)
     with replace_directory(out, overwrite, ours=is_bundle) as folder, _one_thread():
         if checkpoint is not None:
-            built = _from_checkpoint(job, Path(checkpoint), preset, config)
+            built = _from_checkpoint(job, Path(checkpoint), preset, config, changes, weights)
         elif random is not None:
-            built = _from_seed(job, random, preset, config)
+            built = _from_seed(job, random, *_config(job.net, preset, config, changes))
         else:
-            built = _from_config(job, preset, config)
+            built = _from_config(job, *_config(job.net, preset, config, changes))
         _write(job, folder, *built)
     job.progress(f"checking {out}")
     return open_bundle(out)
@@ -221,29 +226,33 @@ _Built = tuple["nn.Module", Config, Source]
 
 
 def _from_checkpoint(
-    job: _Job, path: Path, preset: str | None, config: PathLike | Mapping[str, Any] | None
+    job: _Job,
+    path: Path,
+    preset: str | None,
+    config: PathLike | Mapping[str, Any] | None,
+    changes: Mapping[str, Any],
+    weights: str | None,
 ) -> _Built:
-    from edge_training.weights.reading import load_checkpoint, read_checkpoint
+    from edge_training.weights.loading import config_of, finish, open_for
 
     job.progress(f"reading {path.name}")
-    checkpoint = read_checkpoint(path)
-    settings = _config(job.net, preset, config, path, checkpoint)
-    _check_context(job, settings)
-    module = job.net.build(settings)
-    load_checkpoint(module, checkpoint, net=job.net.name)
-    return module.eval(), settings, Source(checkpoint.file, checkpoint.sha256, checkpoint.format)
+    checkpoint, entry = open_for(path, job.net.loadable, weights)
+    said = list(checkpoint.said)
+    settings = config_of(entry, checkpoint, said, config, preset=preset, changes=changes)
+    settings = entry.settle(settings, checkpoint, said)
+    _check_context(job, settings)  # before the weights are read
+    loaded = finish(entry, settings, checkpoint, said)
+    source = Source(checkpoint.file, checkpoint.sha256, checkpoint.format, loaded.said)
+    return loaded.module, settings, source
 
 
-def _from_seed(
-    job: _Job, seed: int, preset: str | None, config: PathLike | Mapping[str, Any] | None
-) -> _Built:
+def _from_seed(job: _Job, seed: int, settings: Config, said: list[str]) -> _Built:
     import torch
 
     from edge_export.examples.random_weights import random_module, weights_sha256
 
     job.progress(f"random weights from seed {seed}")
     net = job.net
-    settings = _config(net, preset, config, None, None)
     _check_context(job, settings)
     *_, case = net.cases(settings, job.axes).values()
     example = tuple(torch.from_numpy(case[tensor.name]) for tensor in net.inputs(settings))
@@ -255,58 +264,33 @@ def _from_seed(
 
     rms, mean = net.range_of_random(settings)
     module = random_module(start, seed, example, rms=rms, mean=mean)
-    return module, settings, Source("random", weights_sha256(module), f"random seed {seed}")
+    return module, settings, Source("random", weights_sha256(module), f"random seed {seed}", tuple(said))
 
 
-def _from_config(job: _Job, preset: str | None, config: PathLike | Mapping[str, Any] | None) -> _Built:
+def _from_config(job: _Job, settings: Config, said: list[str]) -> _Built:
     from edge_export.examples.random_weights import weights_sha256
 
-    settings = _config(job.net, preset, config, None, None)
     module = job.net.build(settings).eval()
-    return module, settings, Source("none", weights_sha256(module), "no weights")
+    return module, settings, Source("none", weights_sha256(module), "no weights", tuple(said))
 
 
 def _config(
-    net: Net,
-    preset: str | None,
-    config: PathLike | Mapping[str, Any] | None,
-    path: Path | None,
-    checkpoint: Checkpoint | None,
-) -> Config:
-    """The net's config from wherever it is said, with what only the checkpoint's keys tell."""
-    from edge_training.weights.reading import find_config
+    net: Net, preset: str | None, config: PathLike | Mapping[str, Any] | None, changes: Mapping[str, Any]
+) -> tuple[Config, list[str]]:
+    """(the config of a net without a checkpoint, what is to be said of it)."""
+    from edge_training.weights.configs import read_config
 
-    one_shape = len(net.presets) == 1
-    if preset is None and config is None and path is not None and not one_shape:
-        config = find_config(path, net.config_files)
-        if config is None:
-            raise _no_config(net, path, checkpoint)
+    said: list[str] = []
     if config is not None:
-        return net.settle(_read_config(net, config), checkpoint)
-    return net.settle(net.preset(preset or net.presets[0]), checkpoint)
-
-
-def _read_config(net: Net, config: PathLike | Mapping[str, Any]) -> Config:
-    from edge_training.weights.reading import read_config
-
-    if isinstance(config, Mapping):
-        return net.config_from_json(config)
-    entries = read_config(config)
-    try:
-        return net.config_from_json(entries)
-    except EdgeError as error:
-        raise error.within(str(config)) from error
-
-
-def _no_config(net: Net, path: Path, checkpoint: Checkpoint | None) -> ConfigError:
-    from edge_training.weights.recognition import resemblance
-
-    return ConfigError(
-        "configuration",
-        got=f"no {' or '.join(net.config_files)} beside {path}",
-        expected=f"--config FILE, or --preset with one of {', '.join(net.presets)}",
-        cause=resemblance(checkpoint.state, net.name) if checkpoint is not None else "",
-    )
+        entries = config if isinstance(config, Mapping) else read_config(config)
+        try:
+            settings = net.loadable.read_entries({**entries, **changes}, said)
+        except EdgeError as error:
+            raise error if isinstance(config, Mapping) else error.within(str(config)) from error
+    else:
+        settings = net.preset(preset or net.presets[0])
+        settings = net.config_from_json({**settings.to_json(), **changes}) if changes else settings
+    return net.settle(settings, None, said), said
 
 
 def _check_context(job: _Job, config: Config) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from edge_runtime.compare import compare
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError, TargetError
 from edge_runtime.store.bundle import Bundle, Geometry, Lengths, open_bundle
 from edge_runtime.store.targets import sha256_tree
-from edge_training.vocoder.hifigan import HifiGan, HifiGanConfig
+from edge_training.vocoder.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
 from edge_training.weights.reading import origin_state_dict
 
 ONNX_ONLY: dict[str, Any] = {"targets": ["onnx"], "precisions": ["fp32"]}
@@ -129,10 +130,33 @@ def test_a_checkpoint_with_its_config_beside_it(tmp_path: Path) -> None:
     assert str(tmp_path) not in text
 
 
-def test_the_wiring_is_told_by_the_keys(tmp_path: Path) -> None:
-    path = checkpoint(tmp_path / "training", small_nets.CAUSAL)
+SYSTEM = replace(  # the rtMRI system's, on few channels
+    HIFIGAN_PRESETS["rtmri-origin"], upsample_initial_channel=16, resblock_kernel_sizes=(3, 5, 7)
+)
+
+
+def test_the_wiring_is_told_by_signs_and_kept_in_the_manifest(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "training", SYSTEM)
     bundle = export("hifigan", tmp_path / "out", checkpoint=path, **ONNX_ONLY)
     assert bundle.manifest.config["wiring"] == "causal-tail"
+    fmax, wiring = bundle.manifest.source.said
+    assert fmax.startswith("fmax 8000 Hz taken")
+    assert wiring.startswith("wiring causal-tail taken: conv_pre alone has no weight norm, and rate and hop")
+
+
+def test_the_user_decides_where_no_sign_does(tmp_path: Path) -> None:
+    """Folded weights of that system: both wirings take them. The averaged set, by the way."""
+    path = checkpoint(tmp_path / "training", SYSTEM)
+    torch.manual_seed(0)
+    torch.save({"model": HifiGan(SYSTEM).state_dict(), "ema": HifiGan(SYSTEM).state_dict()}, path)
+    with pytest.raises(ConfigError, match="wiring: got no sign that decides"):
+        export("hifigan", tmp_path / "out", checkpoint=path, **ONNX_ONLY)
+    chosen: dict[str, Any] = {"changes": {"wiring": "causal-tail"}, "weights": "ema"}
+    bundle = export("hifigan", tmp_path / "out", checkpoint=path, **chosen, **ONNX_ONLY)
+    assert bundle.manifest.config["wiring"] == "causal-tail"
+    assert "averaged (EMA) weights of ema taken; the file holds live ones in model too" in str(
+        bundle.manifest.source.said
+    )
 
 
 def test_a_config_file_is_taken_where_it_is_named(tmp_path: Path) -> None:

@@ -36,10 +36,16 @@ def _hifigan_config(entries: Mapping[str, Any]) -> Config:
     return HifiGanConfig.from_json(entries)
 
 
-def _settle_hifigan(config: Config, checkpoint: Checkpoint | None) -> Config:
-    from edge_training.weights.reading import settle_wiring
+def _settle_hifigan(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:
+    from edge_training.vocoder.wiring import settle_hifigan
 
-    return settle_wiring(config, checkpoint)
+    return settle_hifigan(config, checkpoint, said)
+
+
+def _training_entries() -> frozenset[str]:
+    from edge_training.vocoder.hifigan import TRAINING_ENTRIES
+
+    return TRAINING_ENTRIES
 
 
 def _build_hifigan(config: Config) -> nn.Module:
@@ -114,5 +120,6 @@ NET = Net(
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Buckets((32, 64, 128, 256, 512))}),
     random_rms=0.15,
     settle=_settle_hifigan,
+    more_entries=_training_entries,
     onnx_form=_hifigan_in_rows,
 )

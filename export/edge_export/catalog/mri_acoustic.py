@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,6 @@ from edge_export.catalog.dynamic_axes import Span
 from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
 from edge_export.examples.video import tract_like
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
-from edge_runtime.store.scaler import read_scaler
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,15 +57,16 @@ def _random_start(module: nn.Module) -> None:
             last.weight.data.fill_(RANDOM_BRANCHES)
 
 
-def _settle(config: Config, checkpoint: Checkpoint | None) -> Config:
-    """The config with mean and deviation from the scaler.json beside the checkpoint, where it has none."""
-    if config.mel_mean is not None or checkpoint is None:
-        return config
-    scaler = Path(checkpoint.path).with_name("scaler.json")
-    if not scaler.is_file():
-        return config
-    mean, std = read_scaler(scaler, config.n_mels)
-    return replace(config, mel_mean=tuple(mean.tolist()), mel_std=tuple(std.tolist()))
+def _settle(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:
+    from edge_training.weights.nets import settle_scaler
+
+    return settle_scaler(config, checkpoint, said)
+
+
+def _meta_entries() -> frozenset[str]:
+    from edge_training.mri_speech.mri_acoustic import META_ENTRIES
+
+    return META_ENTRIES
 
 
 def _build(config: Config) -> nn.Module:
@@ -127,4 +125,5 @@ NET = Net(
     random_start=_random_start,
     config_files=("config.json", "meta.json"),
     settle=_settle,
+    more_entries=_meta_entries,
 )

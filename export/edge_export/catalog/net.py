@@ -17,6 +17,7 @@ from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge_training.weights.nets import LoadableNet, Settle
     from edge_training.weights.reading import Checkpoint
 
 Config = Any  # a net's own frozen dataclass, with to_json()
@@ -28,7 +29,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _settled(config: Config, checkpoint: Checkpoint | None) -> Config:  # noqa: ARG001  the signature of `settle`
+def _settled(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:  # noqa: ARG001
     return config
 
 
@@ -57,7 +58,9 @@ class Net:
         unit: config → what 1 of the tolerance's largest error is in the outputs' unit.
         has_weights: False where the config alone makes the net, and no checkpoint is asked for.
         config_files: names of the file beside a checkpoint that holds its config, the first that is there.
-        settle: (config, checkpoint) → config with what only the checkpoint's keys, or files beside it, tell.
+        settle: (config, checkpoint, said) → config with what only the checkpoint's keys, or files beside it,
+            tell; what was taken and why is added to `said`.
+        more_entries: what a config file may hold beside the fields of the config.
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
         float32_parts: names of the module's children that stay float32 in float16 artifacts: what was
             measured to need it.
@@ -83,9 +86,26 @@ class Net:
     unit: Callable[[Config], float] = field(default=lambda _: 1.0)
     has_weights: bool = True
     config_files: tuple[str, ...] = ("config.json",)
-    settle: Callable[[Config, Checkpoint | None], Config] = field(default=_settled)
+    settle: Settle = field(default=_settled)
+    more_entries: Callable[[], frozenset[str]] = field(default=frozenset)
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
     float32_parts: tuple[str, ...] = ()
+
+    @property
+    def loadable(self) -> LoadableNet:
+        """What the loader of weights needs of it."""
+        from edge_training.weights.nets import LoadableNet
+
+        return LoadableNet(
+            self.name,
+            self.presets,
+            self.preset,
+            self.config_from_json,
+            self.build,
+            self.config_files,
+            self.settle,
+            self.more_entries(),
+        )
 
     def range_of_random(self, config: Config) -> tuple[float, float]:
         """Deviation and mean of what the last layer gives where weights are random."""

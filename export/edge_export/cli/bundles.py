@@ -33,11 +33,19 @@ def export(
     external_data: Annotated[
         bool, typer.Option("--external-data", help="ONNX: weights in a file of their own, as above 2 GiB.")
     ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An entry of the configuration; repeat."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Of a checkpoint with several: ema, live, or the name before them.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a checkpoint into a bundle: ONNX, Core ML, manifest, reference arrays."""
     from edge_export import convert
     from edge_export.progress import Progress
+    from edge_export.train import parse_settings
 
     with Progress() as progress:
         bundle = convert.export(
@@ -47,6 +55,8 @@ def export(
             random=random,
             preset=preset,
             config=config,
+            changes=parse_settings(settings or []),
+            weights=weights,
             targets=target or ("onnx", "coreml"),
             precisions=precision or ("fp32", "fp16"),
             frame_buckets=frames,
@@ -55,6 +65,8 @@ def export(
             progress=progress,
         )
     print(f"{bundle.path}: {bundle.manifest.net} from {bundle.manifest.source.format}")
+    for sentence in bundle.manifest.source.said:
+        print(f"  {sentence}")
     for artifact in bundle.manifest.artifacts:
         size = f"{artifact.total_bytes / 1e6:7.2f} MB"
         print(f"  {artifact.path:24} {artifact.precision}  {size}  {artifact.version}")

@@ -185,6 +185,7 @@ class Source:
     file: str  # its name, "random" for weights from a seed, "none" for a net without weights
     sha256: str
     format: str  # as recognised; "random seed 7" for weights from a seed, "no weights"
+    said: tuple[str, ...] = ()  # what was inferred from the checkpoint, and why
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from edge_training.mel_inversion.data import InversionData, InversionSource
 from edge_training.mel_inversion.degli import DEGLI_PRESETS, Degli, DegliConfig, magnitude_of, with_magnitude
 from edge_training.mel_inversion.losses import SpectrumLoss, noisy, spectrum_loss
 from edge_training.mel_inversion.recipe import judge
-from edge_training.weights.reading import load_checkpoint, read_checkpoint
+from edge_training.weights.loading import load_into
 
 PICTURES = 2  # validation clips that are drawn
 SILENCE = 1e-5  # root mean square of a magnitude; quieter items are scaled up as if they had this
@@ -126,7 +126,7 @@ class DegliModule(FitModule[DegliFit]):
         super().__init__(config, data)
         self.net = Degli(config.net)
         if config.start_from is not None:
-            load_checkpoint(self.net, read_checkpoint(Path(config.start_from)), net="degli")
+            load_into(self.net, config.start_from, "degli")
         self.average = copy.deepcopy(self.net).requires_grad_(False) if config.average else None
 
     def configure_optimizers(self) -> Any:

@@ -44,10 +44,10 @@ from edge_runtime.dsp.spectral import Stft
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_training.mel_inversion.degli import Degli, DegliConfig
-from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig, build_mel_inversion
+from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig
 from edge_training.vocoder.data import SUFFIXES
 from edge_training.vocoder.quality import finite, mean_figure, pesq_and_stoi
-from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
+from edge_training.weights import loading
 
 ITERATIONS, BLOCKS = 64, 10
 FIGURES = ("si_ssdr", "in_band", "sc", "lsd", "pesq", "stoi")
@@ -135,7 +135,8 @@ def compare(
 
 def load_net(weights: Path) -> tuple[nn.Module, MelConfig]:
     """The net of a weights file, by the configuration beside it, and its mel; only domain "log"."""
-    config = MelInversionConfig.from_json(_config_beside(weights))
+    loaded = loading.load_net(weights, "mel-inversion")
+    config: MelInversionConfig = loaded.config
     if config.domain != "log":
         raise ConfigError(
             str(weights),
@@ -143,30 +144,22 @@ def load_net(weights: Path) -> tuple[nn.Module, MelConfig]:
             expected="a net of the domain 'log'",
             cause="the dB domain has another mel, so its figures cannot be compared with these",
         )
-    net = build_mel_inversion(config)
-    load_checkpoint(net, read_checkpoint(weights), net="mel-inversion")
-    return net.eval(), config.mel
+    return loaded.module, config.mel
 
 
 def load_degli(weights: Path, mel: MelConfig) -> Degli:
     """The block of a weights file, for the framing of a mel; its padding may differ."""
-    config = DegliConfig.from_json(_config_beside(weights))
+    checkpoint, entry = loading.open_for(weights, "degli")
+    config: DegliConfig = loading.config_of(entry, checkpoint, [])
     if (config.n_fft, config.hop_length, config.win_length) != (mel.n_fft, mel.hop_length, mel.win_length):
         raise ConfigError(
             str(weights),
             got=f"n_fft {config.n_fft}, hop {config.hop_length}, window {config.win_length}",
             expected=f"{mel.n_fft}, {mel.hop_length}, {mel.win_length}, those of the mel",
         )
-    net = Degli(replace(config, padding=mel.padding, graph="block"))
-    load_checkpoint(net, read_checkpoint(weights), net="degli")
-    return net.eval()
-
-
-def _config_beside(weights: Path) -> dict[str, Any]:
-    found = find_config(weights)
-    if found is None:
-        raise ConfigError(str(weights.parent), got="no config.json", expected="the net's configuration")
-    return read_config(found)
+    framed = replace(config, padding=mel.padding, graph="block")
+    net: Degli = loading.finish(entry, framed, checkpoint, []).module
+    return net
 
 
 def _common_mel(nets: Mapping[str, tuple[nn.Module, MelConfig]]) -> MelConfig:

@@ -42,7 +42,7 @@ from edge_training.mel_inversion.pinv_conv_skip import (
     MelInversionConfig,
     build_mel_inversion,
 )
-from edge_training.weights.reading import load_checkpoint, read_checkpoint
+from edge_training.weights.loading import load_into
 
 PICTURES = 2  # validation clips that are drawn
 
@@ -125,7 +125,7 @@ class MelInversionModule(FitModule[MelInversionFit]):
         super().__init__(config, data)
         self.net = build_mel_inversion(config.net)
         if config.start_from is not None:
-            load_checkpoint(self.net, read_checkpoint(Path(config.start_from)), net="mel-inversion")
+            load_into(self.net, config.start_from, "mel-inversion")
         self.targets = InversionTargets(config.net.mel, config.net.domain)
         self.average = copy.deepcopy(self.net).requires_grad_(False) if config.average else None
 

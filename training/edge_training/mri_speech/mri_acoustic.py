@@ -201,6 +201,7 @@ _META_ENTRIES = (
     *("stems", "mean", "std", "layout", "frame_scaling", "peak"),
 )
 _NET_ENTRIES = ("backbone", "rnn_hidden", "dropout")
+META_ENTRIES = frozenset({*_META_ENTRIES, *_NET_ENTRIES})
 
 
 def _from_meta(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from edge_training.mri_speech.data import load_sample, read_meta
 from edge_training.mri_speech.mri_acoustic import MriAcoustic, MriAcousticConfig
 from edge_training.mri_speech.partial import PREDICTED, PREDICTED_RECORD
 from edge_training.mri_speech.preparation import vocoder_mel, write_json
-from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
+from edge_training.weights import loading
 
 FORMAT = "edge-predicted-mels/1"
 MODES = ("full", "window")
@@ -87,11 +87,9 @@ def open_predictor(
 
 def load_net(checkpoint: AnyPath, config: AnyPath | None = None) -> MriAcoustic:
     """The net of a checkpoint, for inference; see `open_predictor`."""
-    found = find_config(checkpoint, ("config.json", "meta.json")) if config is None else config
-    settings = MriAcousticConfig() if found is None else MriAcousticConfig.from_json(read_config(found))
-    net = MriAcoustic(settings)
-    load_checkpoint(net, read_checkpoint(checkpoint), net="mri-acoustic")
-    return net.eval()
+    loaded = loading.load_net(checkpoint, "mri-acoustic", config, default=MriAcousticConfig())
+    net: MriAcoustic = loaded.module
+    return net
 
 
 def _of_checkpoint(checkpoint: AnyPath, config: AnyPath | None, mode: str) -> Predictor:

@@ -40,7 +40,7 @@ from edge_training.engine.module import FitModule, Picture, Recipe
 from edge_training.mri_speech.data import MriData, MriSource, Split
 from edge_training.mri_speech.losses import ORIGIN_BINS, Band, Bins, MaskedMSEMAE, Parts, bins_of
 from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS, MriAcoustic, MriAcousticConfig
-from edge_training.weights.reading import Checkpoint, load_checkpoint, read_checkpoint
+from edge_training.weights.reading import Checkpoint, load_checkpoint, open_checkpoint, read_saved
 
 PICTURES_DRAWN = 2  # validation clips whose mels are drawn
 ORIGIN_FILE = "mri_acoustic_model.pt"
@@ -182,8 +182,8 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
         self.to(memory_format=torch.channels_last)
 
     def _start(self, path: Path) -> None:
-        checkpoint = read_checkpoint(path)
-        if any(key.startswith("conv_stem.") for key in checkpoint.state):
+        checkpoint = open_checkpoint(path)
+        if any(key.startswith("conv_stem.") for key in checkpoint.stored):
             load_backbone(self.net, checkpoint)
             return
         load_checkpoint(self.net, checkpoint, net="mri-acoustic")
@@ -375,8 +375,8 @@ def load_backbone(net: MriAcoustic, checkpoint: Checkpoint) -> None:
         CheckpointError: weights of another net.
     """
     beyond = ("conv_head.", "bn2.", "classifier.")
-    state = {key: tensor for key, tensor in checkpoint.state.items() if not key.startswith(beyond)}
-    load_checkpoint(net.cnn.backbone, replace(checkpoint, state=state), net="the backbone")
+    state = {key: tensor for key, tensor in checkpoint.stored.items() if not key.startswith(beyond)}
+    load_checkpoint(net.cnn.backbone, replace(checkpoint, stored=state), net="the backbone")
 
 
 # ---- mri2speech's file ------------------------------------------------------------------------------------
@@ -384,10 +384,7 @@ def load_backbone(net: MriAcoustic, checkpoint: Checkpoint) -> None:
 
 def _moments(path: Path, parameters: list[Tensor]) -> Mapping[int, Any]:
     """AdamW's state in mri2speech's training file, by number of the parameter; none in plain weights."""
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # a safetensors file, for instance; its weights are already read
-        return {}
+    saved = read_saved(path)
     optimizer = saved.get("optimizer_state_dict") if isinstance(saved, Mapping) else None
     if not isinstance(optimizer, Mapping) or not optimizer.get("state"):
         return {}

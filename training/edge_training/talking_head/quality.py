@@ -40,7 +40,8 @@ from edge_training.engine.run_checkpoints import FOLDER, WholeCheckpoints
 from edge_training.talking_head.audio_encoder import AudioEncoder
 from edge_training.talking_head.data import SyncData, SyncSource
 from edge_training.talking_head.syncnet_face import PICTURES, SyncNetFace, SyncNetFaceConfig
-from edge_training.weights.reading import load_checkpoint, read_checkpoint, read_config
+from edge_training.weights.configs import read_config
+from edge_training.weights.loading import load_into
 
 SECOND = 25  # pictures of a clip
 WINDOWS = SECOND - PICTURES + 1  # of a clip
@@ -178,7 +179,7 @@ def load_towers(run: Path, *, best: bool = True, encoder: Path | None = None) ->
     for net, prefix in ((face, "face."), (audio, "audio.")):
         net.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     if encoder is not None:
-        load_checkpoint(audio, read_checkpoint(encoder), net="audio-encoder")
+        load_into(audio, encoder, "audio-encoder")
     return face.eval(), audio.eval()
 
 

@@ -34,7 +34,7 @@ from edge_training.talking_head.data import SyncData, SyncSource
 from edge_training.talking_head.losses import bce_loss, cosines, infonce_loss
 from edge_training.talking_head.quality import embed, offsets, same_clip, scale_pictures
 from edge_training.talking_head.syncnet_face import SyncNetFace, SyncNetFaceConfig
-from edge_training.weights.reading import load_checkpoint, read_checkpoint
+from edge_training.weights.loading import load_into
 
 PICTURES_DRAWN = 2  # validation clips whose similarities are drawn
 
@@ -123,7 +123,7 @@ class AudioEncoderModule(FitModule[AudioEncoderFit]):
         self.audio = AudioEncoder(config.net)
         self.face = SyncNetFace(config.face)
         if config.start_from is not None:
-            load_checkpoint(self.audio, read_checkpoint(Path(config.start_from)), net="audio-encoder")
+            load_into(self.audio, config.start_from, "audio-encoder")
         # the CPU's convolutions in bfloat16 are twice as fast in this order
         self.to(memory_format=torch.channels_last)
 

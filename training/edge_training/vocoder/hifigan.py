@@ -160,7 +160,15 @@ class HifiGanConfig:
         for name in _FREQUENCIES & values.keys():  # and frequencies as whole numbers
             if isinstance(values[name], int) and not isinstance(values[name], bool):
                 values[name] = float(values[name])
+        if values.get("fmax_above_nyquist", False) is False and _above_nyquist(values):
+            values["fmax_above_nyquist"] = True  # as the rtMRI system's own config.json has it
         return cls(**values)
+
+
+def _above_nyquist(values: Mapping[str, Any]) -> bool:
+    rate = values["sampling_rate"]
+    tops = [values.get(name) for name in ("fmax", "fmax_for_loss")]
+    return _whole(rate) and any(_frequency(top) and top > rate / 2 for top in tops)
 
 
 _FREQUENCIES = frozenset({"fmin", "fmax", "fmax_for_loss"})

@@ -19,7 +19,9 @@ from torch.optim import Optimizer
 
 from edge_runtime.errors import CheckpointError, ConfigError
 from edge_training.vocoder.discriminators import load_stock_state, stock_state
-from edge_training.weights.reading import hifigan_wiring, load_checkpoint, origin_state_dict, read_checkpoint
+from edge_training.vocoder.wiring import hifigan_wiring
+from edge_training.weights.reading import load_checkpoint, read_checkpoint, read_saved
+from edge_training.weights.weight_norm import origin_state_dict
 
 if TYPE_CHECKING:
     from edge_training.vocoder.hifigan_recipe import HifiGanModule
@@ -49,7 +51,8 @@ def read_pair(path: Path, module: HifiGanModule) -> OriginPair:
     Raises CheckpointError for files of another net or configuration, ConfigError for another wiring.
     """
     checkpoint = read_checkpoint(path)
-    _check_wiring(path, hifigan_wiring(checkpoint), module.config.net.wiring)
+    told = hifigan_wiring(module.config.net, checkpoint)
+    _check_wiring(path, told.wiring if told.by_sign else None, module.config.net.wiring)
     load_checkpoint(module.generator, checkpoint, net="hifigan")
     other = path.with_name(re.sub(r"^g_", "do_", path.name))
     if other == path or not other.is_file():
@@ -97,15 +100,7 @@ def _check_wiring(path: Path, told: str | None, configured: str | None) -> None:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files make torch raise nearly anything
-        raise CheckpointError(
-            str(path),
-            got=f"bytes that cannot be read ({type(error).__name__})",
-            expected="a do_ file of tensors and plain containers",
-            cause="it is damaged, or it would run code",
-        ) from error
+    saved: Any = read_saved(path)
     lacking = [name for name in ("mpd", "msd") if not isinstance(saved, dict) or name not in saved]
     if lacking:
         raise CheckpointError(
@@ -113,7 +108,8 @@ def _load(path: Path) -> dict[str, Any]:
             got=f"no {' and no '.join(lacking)}",
             expected="mpd, msd, optim_g, optim_d, steps, epoch",
         )
-    return saved
+    entries: dict[str, Any] = saved
+    return entries
 
 
 def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

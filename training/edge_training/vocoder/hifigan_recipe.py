@@ -57,7 +57,8 @@ from edge_training.vocoder.losses import (
     mel_loss,
     split_judgements,
 )
-from edge_training.weights.reading import fold_weight_norm, settle_wiring
+from edge_training.vocoder.wiring import settle_wiring
+from edge_training.weights.weight_norm import fold_weight_norm
 
 PICTURES = 2  # validation clips that are drawn
 

@@ -47,7 +47,7 @@ from edge_training.vocoder.istft_vocoder import (
 from edge_training.vocoder.losses import adversarial_loss, discriminator_loss, feature_loss, split_judgements
 from edge_training.vocoder.spectral_losses import PARTS, SpectralLosses
 from edge_training.vocoder.spectrogram_discriminators import MultiResolutionDiscriminator
-from edge_training.weights.reading import load_checkpoint, read_checkpoint
+from edge_training.weights.loading import load_into
 
 PICTURES = 2  # validation clips that are drawn
 LEVELS = (-1.3, 0.1)  # ln of the level of a segment, with `vary`
@@ -174,7 +174,7 @@ class IstftVocoderModule(FitModule[IstftVocoderFit]):
         self.automatic_optimization = False
         self.net = IstftVocoder(config.net)
         if config.start_from is not None:
-            load_checkpoint(self.net, read_checkpoint(Path(config.start_from)), net="istft-vocoder")
+            load_into(self.net, config.start_from, "istft-vocoder")
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         # segments are cut from the middle: framed as the net frames them, whatever the padding of whole clips
         self.front_end = TorchMel(replace(config.net.mel, padding="reflect", peak=None))

@@ -33,11 +33,11 @@ from edge_runtime.dsp import perceptual
 from edge_runtime.dsp.griffin_lim import griffin_lim
 from edge_runtime.dsp.magnitude import estimate_magnitude, linear_mel
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
-from edge_runtime.errors import BackendError, ConfigError, InputError
+from edge_runtime.errors import BackendError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_training.vocoder.data import SUFFIXES
-from edge_training.vocoder.hifigan import HifiGan, HifiGanConfig
-from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
+from edge_training.vocoder.hifigan import HifiGan
+from edge_training.weights.loading import load_net
 
 ITERATIONS, MOMENTUM = 32, 0.99
 PEAK = 0.95
@@ -83,12 +83,8 @@ def compare(weights: Path, clips: Sequence[Path], out: Path | None = None) -> li
 
 def load_generator(weights: Path) -> HifiGan:
     """The generator of a weights file and the `config.json` beside it, for inference."""
-    found = find_config(weights)
-    if found is None:
-        raise ConfigError(str(weights.parent), got="no config.json", expected="the net's configuration")
-    generator = HifiGan(HifiGanConfig.from_json(read_config(found)))
-    load_checkpoint(generator, read_checkpoint(weights), net="hifigan")
-    return generator.eval()
+    generator: HifiGan = load_net(weights, "hifigan").module
+    return generator
 
 
 def neural(generator: HifiGan) -> Synthesis:

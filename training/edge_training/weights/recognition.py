@@ -10,13 +10,24 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from types import MappingProxyType
+from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from edge_training.mel_inversion.degli import DEGLI_PRESETS
 from edge_training.mri_speech.mri_acoustic import BACKBONES, MriAcoustic, MriAcousticConfig
 from edge_training.vocoder.hifigan import HIFIGAN_PRESETS, HifiGan, HifiGanConfig
+
+
+class Shaped(Protocol):
+    """What has a shape: a tensor in memory, or one in a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def ndim(self) -> int: ...
+
 
 # net → expressions that must each match the beginning of some key; the first row that holds is the answer
 _PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -25,8 +36,19 @@ _PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "wav2lip-generator": (r"face_decoder_blocks\.",),
         "wav2lip-syncnet": (r"(audio_encoder\.)?13\.conv_block\.0\.",),
         "audio-encoder": (r"(audio_encoder\.)?0\.conv_block\.0\.", r"(audio_encoder\.)?12\.conv_block\.0\."),
+        # HiFi-GAN's relatives before itself: they have its layers, and more
+        "nsf-hifigan": (r"(dec\.)?(m_source|noise_convs)\.", r"(dec\.)?conv_pre\."),
+        "vits": (
+            r"(dec|decoder|waveform_decoder)\.conv_pre\.",
+            r"(enc_p|text_encoder|flow|posterior_encoder)\.",
+        ),
+        "bigvgan": (r"resblocks\.\d+\.activations\.\d+\.",),
+        "univnet": (r"res_stack\.0\.", r"conv_pre\."),
         "hifigan": (r"conv_pre\.", r"ups\.0\.", r"resblocks\.0\."),
         "istft-vocoder": (r"embed\.", r"blocks\.0\.dw\.", r"head\."),
+        "melgan": (r"(generator\.)?(melgan|mel2wav)\.\d+\.",),
+        "parallel-wavegan": (r"first_conv\.", r"conv_layers\.0\.conv1x1_aux\."),
+        "waveglow": (r"WN\.0\.", r"upsample\."),
         "mri-acoustic": (r"cnn\.backbone\.", r"rnn\.lstm\."),
         "degli": (r"degliblock\.",),
         # the origin's convolutional nets; our U-nets; our light net
@@ -36,6 +58,10 @@ _PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "formant-synthesizer": (r"bgnoise_mapping",),
     }
 )
+_COMPILED = {net: tuple(map(re.compile, patterns)) for net, patterns in _PATTERNS.items()}
+
+# what lies beside a net of ours, or around it: never what is sought
+AUXILIARY = frozenset({"hifigan-discriminators", "wav2lip-generator", "wav2lip-syncnet"})
 
 _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -43,19 +69,33 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "wav2lip-generator": "a Wav2Lip generator",
         "wav2lip-syncnet": "Wav2Lip's SyncNet (lipsync_expert), whose audio branch has 14 blocks, not 13; "
         "the audio_encoder of a Wav2Lip generator would fit",
+        **{
+            net: f"{what}; it is not among the nets here"
+            for net, what in {
+                "nsf-hifigan": "HiFi-GAN with a neural source filter (RVC, so-vits-svc), which needs "
+                "a pitch curve too",
+                "vits": "VITS, whose decoder takes a latent of its own and no mel",
+                "bigvgan": "BigVGAN, whose activations are snakes with filters around them",
+                "istftnet": "iSTFTNet, whose conv_post gives magnitudes and phases and not samples",
+                "univnet": "UnivNet",
+                "melgan": "MelGAN",
+                "parallel-wavegan": "Parallel WaveGAN's own generator, a WaveNet",
+                "waveglow": "WaveGlow",
+            }.items()
+        },
     }
 )
 
 
 def recognise(state: Collection[str]) -> str | None:
     """Name of the net that a state dict (or its keys alone) looks like, None for one never seen."""
-    for net, patterns in _PATTERNS.items():
-        if all(any(re.match(pattern, key) for key in state) for pattern in patterns):
+    for net, patterns in _COMPILED.items():
+        if all(any(map(pattern.match, state)) for pattern in patterns):
             return net
     return None
 
 
-def resemblance(state: Mapping[str, Tensor], net: str) -> str:
+def resemblance(state: Mapping[str, Shaped], net: str) -> str:
     """A clause on what weights that do not fit `net` look like, "" where there is nothing to say."""
     found = recognise(state)
     if found is None:
@@ -66,7 +106,7 @@ def resemblance(state: Mapping[str, Tensor], net: str) -> str:
     return shapes(state) if shapes else ""
 
 
-def hifigan_preset(state: Mapping[str, Tensor]) -> str | None:
+def hifigan_preset(state: Mapping[str, Shaped]) -> str | None:
     """Name of the first preset whose folded keys and shapes are these (wirings share them)."""
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     return next((name for name, config in HIFIGAN_PRESETS.items() if _shapes(config) == shapes), None)
@@ -78,8 +118,11 @@ def _shapes(config: HifiGanConfig) -> dict[str, tuple[int, ...]]:
         return {key: tuple(tensor.shape) for key, tensor in HifiGan(config).state_dict().items()}
 
 
-def _hifigan_shapes(state: Mapping[str, Tensor]) -> str:
+def _hifigan_shapes(state: Mapping[str, Shaped]) -> str:
     """The config entries that the shapes of a HiFi-GAN give away."""
+    last = state.get("conv_post.weight")
+    if last is not None and last.ndim == 3 and last.shape[0] > 1:
+        return f"it looks like {_DESCRIPTIONS['istftnet']} ({last.shape[0]} channels)"
     preset = hifigan_preset(state)
     if preset is not None:
         return f"its shapes are those of preset {preset}"
@@ -94,7 +137,7 @@ def _hifigan_shapes(state: Mapping[str, Tensor]) -> str:
     return f"its shapes say {'; '.join(clauses)}"
 
 
-def _degli_shapes(state: Mapping[str, Tensor]) -> str:
+def _degli_shapes(state: Mapping[str, Shaped]) -> str:
     """The preset of a DeGLI, or its channels and kernel."""
     first = state.get("degliblock.convdnn.aigcc.0.conv_re.weight")
     if first is None or first.ndim != 4:
@@ -116,7 +159,7 @@ _INVERSIONS: Mapping[tuple[int, bool], str] = MappingProxyType(
 )
 
 
-def _mel_inversion_shapes(state: Mapping[str, Tensor]) -> str:
+def _mel_inversion_shapes(state: Mapping[str, Shaped]) -> str:
     """Variant and channels of mel inversion's nets, as far as shapes tell them apart."""
     if "scatter.weight" in state:
         return "its keys say variant light"
@@ -132,12 +175,12 @@ def _mel_inversion_shapes(state: Mapping[str, Tensor]) -> str:
     return f"its shapes say variant {variant}{_channels(present[:3])}" if variant else ""
 
 
-def _channels(weights: Collection[Tensor | None]) -> str:
+def _channels(weights: Collection[Shaped | None]) -> str:
     outputs = [str(weight.shape[0]) for weight in weights if weight is not None and weight.ndim]
     return f"; channels {', '.join(outputs)}" if len(outputs) == len(weights) else ""
 
 
-def _mri_acoustic_shapes(state: Mapping[str, Tensor]) -> str:
+def _mri_acoustic_shapes(state: Mapping[str, Shaped]) -> str:
     """Backbone, LSTM cells and mel bands of an mri-acoustic."""
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     clauses = [f"backbone {name}" for name in BACKBONES if _backbone_shapes(name).items() <= shapes.items()]
@@ -155,7 +198,7 @@ def _backbone_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(weight.shape) for key, weight in weights.items()}
 
 
-_SHAPES: Mapping[str, Callable[[Mapping[str, Tensor]], str]] = MappingProxyType(
+_SHAPES: Mapping[str, Callable[[Mapping[str, Shaped]], str]] = MappingProxyType(
     {
         "hifigan": _hifigan_shapes,
         "degli": _degli_shapes,

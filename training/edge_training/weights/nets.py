@@ -1,0 +1,222 @@
+"""What the loader knows of each net: its configuration, how it is built, what only a checkpoint tells.
+
+A net is added with one function here and one line of `NETS`; nothing of its system is imported before it is
+asked for. Callers with a table of their own (the exporter's catalogue) hand in their entry instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torch import nn
+
+from edge_runtime.errors import ConfigError
+from edge_runtime.store.scaler import read_scaler
+
+if TYPE_CHECKING:
+    from edge_training.weights.reading import Checkpoint
+
+Config = Any  # a net's own frozen dataclass, with to_json()
+
+
+class Settle(Protocol):
+    """Completes a configuration by what only the checkpoint, or files beside it, tell; says what and why."""
+
+    def __call__(
+        self, config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None
+    ) -> Config: ...
+
+
+def _settled(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:  # noqa: ARG001
+    return config
+
+
+@dataclass(frozen=True)
+class LoadableNet:
+    """What is to be known of a net to load its weights.
+
+    Args:
+        name: as in the catalogue.
+        presets: names of its configurations.
+        preset: name → configuration.
+        config_from_json: entries → configuration; raises ConfigError that names the broken rule.
+        build: configuration → module.
+        config_files: names of the file beside a checkpoint that holds its configuration.
+        settle: see `Settle`.
+        more_entries: what a configuration may hold beside the fields of its class.
+    """
+
+    name: str
+    presets: tuple[str, ...]
+    preset: Callable[[str], Config]
+    config_from_json: Callable[[Mapping[str, Any]], Config]
+    build: Callable[[Config], nn.Module]
+    config_files: tuple[str, ...] = ("config.json",)
+    settle: Settle = field(default=_settled)
+    more_entries: frozenset[str] = frozenset()
+
+    def read_entries(self, entries: Mapping[str, Any], said: list[str]) -> Config:
+        """Entries → configuration; those that the net does not read are left out and said.
+
+        Raises:
+            ConfigError: a broken rule; an entry that is clearly another's name, misspelt.
+        """
+        known = {f.name for f in fields(self.preset(self.presets[0]))} | self.more_entries
+        strange = [key for key in entries if key not in known]
+        plain = {key: value for key, value in entries.items() if key in known}
+        for key in strange:
+            if meant := self._meant(key, entries[key], plain, known):
+                raise ConfigError(
+                    f"entry {key!r}",
+                    got="an unknown entry",
+                    expected=f"the entries of {self.name}",
+                    cause=f"is {meant!r} meant?",
+                )
+        config = self.config_from_json(plain)
+        if strange:
+            said.append(
+                f"entries of the configuration that {self.name} does not read left out: {_some(strange)}"
+            )
+        return config
+
+    def _meant(self, key: str, value: Any, plain: Mapping[str, Any], known: set[str]) -> str:
+        """The entry that a strange one must have meant: near, absent, right with this value; "" if none."""
+        absent = sorted(known - plain.keys())
+        for name in difflib.get_close_matches(key, absent, n=3, cutoff=0.75):
+            try:
+                swapped = self.config_from_json({**plain, name: value})
+            except (ConfigError, TypeError):
+                continue
+            if getattr(swapped, name, None) is not None:
+                return name
+        return ""
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# ---- the table --------------------------------------------------------------------------------------------
+
+
+def _hifigan() -> LoadableNet:
+    from edge_training.vocoder.hifigan import HIFIGAN_PRESETS, TRAINING_ENTRIES, HifiGan, HifiGanConfig
+    from edge_training.vocoder.wiring import settle_hifigan
+
+    return LoadableNet(
+        "hifigan",
+        tuple(HIFIGAN_PRESETS),
+        HIFIGAN_PRESETS.__getitem__,
+        HifiGanConfig.from_json,
+        HifiGan,
+        settle=settle_hifigan,
+        more_entries=TRAINING_ENTRIES,
+    )
+
+
+def _istft_vocoder() -> LoadableNet:
+    from edge_training.vocoder.istft_vocoder import (
+        ISTFT_VOCODER_PRESETS,
+        IstftVocoder,
+        IstftVocoderConfig,
+    )
+
+    return LoadableNet(
+        "istft-vocoder",
+        tuple(ISTFT_VOCODER_PRESETS),
+        ISTFT_VOCODER_PRESETS.__getitem__,
+        IstftVocoderConfig.from_json,
+        IstftVocoder,
+    )
+
+
+def _audio_encoder() -> LoadableNet:
+    from edge_training.talking_head.audio_encoder import AudioEncoder, AudioEncoderConfig
+
+    return LoadableNet(
+        "audio-encoder",
+        ("talking-head",),
+        lambda _: AudioEncoderConfig(),
+        AudioEncoderConfig.from_json,
+        AudioEncoder,
+    )
+
+
+def _mel_inversion() -> LoadableNet:
+    from edge_training.mel_inversion.pinv_conv_skip import (
+        MEL_INVERSION_PRESETS,
+        MelInversionConfig,
+        build_mel_inversion,
+    )
+
+    return LoadableNet(
+        "mel-inversion",
+        tuple(MEL_INVERSION_PRESETS),
+        MEL_INVERSION_PRESETS.__getitem__,
+        MelInversionConfig.from_json,
+        build_mel_inversion,
+    )
+
+
+def _degli() -> LoadableNet:
+    from edge_training.mel_inversion.degli import DEGLI_PRESETS, Degli, DegliConfig
+
+    return LoadableNet("degli", tuple(DEGLI_PRESETS), DEGLI_PRESETS.__getitem__, DegliConfig.from_json, Degli)
+
+
+def _mri_acoustic() -> LoadableNet:
+    from edge_training.mri_speech.mri_acoustic import (
+        META_ENTRIES,
+        MRI_ACOUSTIC_PRESETS,
+        MriAcoustic,
+        MriAcousticConfig,
+    )
+
+    return LoadableNet(
+        "mri-acoustic",
+        tuple(MRI_ACOUSTIC_PRESETS),
+        MRI_ACOUSTIC_PRESETS.__getitem__,
+        MriAcousticConfig.from_json,
+        MriAcoustic,
+        config_files=("config.json", "meta.json"),
+        settle=settle_scaler,
+        more_entries=META_ENTRIES,
+    )
+
+
+def settle_scaler(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:
+    """The config with mean and deviation from the scaler.json beside the checkpoint, where it has none."""
+    if config.mel_mean is not None or checkpoint is None:
+        return config
+    scaler = Path(checkpoint.path).with_name("scaler.json")
+    if not scaler.is_file():
+        return config
+    mean, std = read_scaler(scaler, config.n_mels)
+    if said is not None:
+        said.append("mean and deviation of the mel taken from the scaler.json beside the checkpoint")
+    return replace(config, mel_mean=tuple(mean.tolist()), mel_std=tuple(std.tolist()))
+
+
+NETS: Mapping[str, Callable[[], LoadableNet]] = MappingProxyType(
+    {
+        "audio-encoder": _audio_encoder,
+        "hifigan": _hifigan,
+        "istft-vocoder": _istft_vocoder,
+        "mel-inversion": _mel_inversion,
+        "degli": _degli,
+        "mri-acoustic": _mri_acoustic,
+    }
+)
+
+
+def loadable(name: str) -> LoadableNet:
+    """The entry of a net; ConfigError where there is none."""
+    if name not in NETS:
+        raise ConfigError("net", got=name, expected=f"one of {', '.join(NETS)}")
+    return NETS[name]()
