@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Literal, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -89,16 +89,16 @@ def griffin_lim(
     >>> griffin_lim(magnitude, n_fft=1024, hop_length=256, n_iter=2).shape
     (4864,)
     """
-    config = _check_config(n_fft, hop_length, win_length, padding)
-    _check_options(n_iter, momentum)
-    _check_choices(algorithm, order, length, tolerance)
-    magnitude = _check_magnitude(magnitude, config)
-    projection = _Projection(magnitude, config, length)
+    config = check_config(n_fft, hop_length, win_length, padding)
+    check_options(n_iter, momentum)
+    check_choices(algorithm, order, length, tolerance)
+    magnitude = check_magnitude(magnitude, config)
+    projection = Projection(magnitude, config, length)
     phase = _initial_phase(init, magnitude, seed)
     spectrum = projection.spectrum() if algorithm == "admm" else None
     signal = projection.start(phase, spectrum)
     phase = None  # frees a random one before the method takes its own memory
-    method = _method(algorithm, projection, signal, spectrum, momentum, order)
+    method = method_of(algorithm, projection, signal, spectrum, momentum, order)
     for done in range(1, n_iter + 1):
         method.step()
         if tolerance is None and callback is None:
@@ -111,7 +111,15 @@ def griffin_lim(
     return projection.crop(method.result())
 
 
-class _Projection:
+class Part(NamedTuple):
+    """Some frames of a longer magnitude."""
+
+    first: int
+    of: int  # frames in all
+    largest: float  # value of all
+
+
+class Projection:
     """P_A between two transforms, on padded signals that are held as rows of one hop.
 
     Args:
@@ -119,33 +127,50 @@ class _Projection:
         config: of the transform.
         length: samples that the caller wants. If they have so many frames, they are what is free to change;
             if not, what the frames cover is.
+        part: of a longer magnitude, which frames these are; None: all there is.
     """
 
-    def __init__(self, magnitude: Array, config: StftConfig, length: int | None) -> None:
-        frames = magnitude.shape[1]
+    def __init__(
+        self, magnitude: Array, config: StftConfig, length: int | None, part: Part | None = None
+    ) -> None:
+        count = magnitude.shape[1]
+        self.part = part = part or Part(0, count, float(magnitude.max()))
         # on padded signals the transform itself pads nothing
         self.stft = Stft(replace(config, padding="none"), str(magnitude.dtype))
         self._workspace = self.stft.workspace()
-        self._scale = _power_of_two(float(magnitude.max()))
-        self.magnitude = np.empty((frames, config.bins), magnitude.dtype)
+        self._scale = _power_of_two(part.largest)
+        self.magnitude = np.empty((count, config.bins), magnitude.dtype)
         np.multiply(magnitude.T, magnitude.dtype.type(1 / self._scale), out=self.magnitude)
         self._modulus = np.empty((self.stft.block_frames, config.bins), magnitude.dtype)
         self._spectrum = np.empty(self._modulus.shape, self.stft.complex_dtype)
+        frames = part.of
         covered = max(0, config.n_fft + (frames - 1) * config.hop_length - 2 * config.pad)
         inside = covered if length is None or config.frames(length) != frames else length
-        self._mirror = config.pad if "reflect" in config.padding else 0
-        self._inside = slice(config.pad, config.pad + inside)
-        self._length = inside if length is None else length
-        self._weight = _weight(self.stft, frames, config.padding)
-        flat = self._weight.reshape(-1)
-        flat[: self._inside.start] = flat[self._inside.stop :] = 0
-        if self._mirror and self._mirror >= inside:
+        mirror = config.pad if "reflect" in config.padding else 0
+        if mirror and mirror >= inside:
             raise InputError(
                 "magnitude",
                 got=f"{frames} frames, {inside} samples",
-                expected=f"more than {self._mirror} samples",
-                cause=f"padding {config.padding!r} mirrors {self._mirror} samples at each end",
+                expected=f"more than {mirror} samples",
+                cause=f"padding {config.padding} mirrors so many",
             )
+        # where the signal itself lies in the rows of these frames
+        self._first = part.first * config.hop_length - config.pad  # the signal's sample in front
+        self._inside = slice(max(0, -self._first), max(0, inside - self._first))
+        self._mirrored = (mirror if part.first == 0 else 0, mirror if part.first + count == frames else 0)
+        self._length = inside if length is None else length
+        self._weight = self._rows_weight(count, config.padding)
+        flat = self._weight.reshape(-1)
+        flat[: self._inside.start] = flat[self._inside.stop :] = 0
+
+    def _rows_weight(self, count: int, padding: Padding) -> Array:
+        """Of the rows under these frames, with what the frames beside them weigh."""
+        reach = -(-self.stft.config.n_fft // self.stft.config.hop_length) - 1
+        before = min(reach, self.part.first)
+        after = min(reach, self.part.of - self.part.first - count)
+        weight = _weight(self.stft, before + count + after, padding)
+        rows: Array = np.ascontiguousarray(weight[before : len(weight) - after])
+        return rows
 
     def initial(self, phase: Array | None) -> Iterator[tuple[slice, Array]]:
         """The magnitude with a phase ``(bins, frames)``, radians or complex, None is zero; as `spectra`."""
@@ -203,11 +228,13 @@ class _Projection:
     def settle(self, signal: Array) -> Array:
         """Divides by the sum of squared windows and makes the padding anew, in place."""
         signal *= self._weight
-        if self._mirror:
-            flat, inside = signal.reshape(-1), self._inside
-            flat[: inside.start] = flat[inside.start + 1 : 2 * inside.start + 1][::-1]
-            after = flat[inside.stop : inside.stop + self._mirror]
-            after[...] = flat[inside.stop - 1 - after.size : inside.stop - 1][::-1]
+        flat, inside = signal.reshape(-1), self._inside
+        before, after = self._mirrored
+        if before:
+            flat[:before] = flat[before + 1 : 2 * before + 1][::-1]
+        if after:
+            rest = flat[inside.stop : inside.stop + after]
+            rest[...] = flat[inside.stop - 1 - rest.size : inside.stop - 1][::-1]
         return signal
 
     def crop(self, signal: Array) -> Array:
@@ -217,13 +244,23 @@ class _Projection:
         np.multiply(inside, signal.dtype.type(self._scale), out=result[: inside.size])
         return result
 
+    def crop_rows(self, signal: Array, first: int, stop: int, out: Array) -> None:
+        """Write the samples of some rows, counted in the whole magnitude, into the whole signal."""
+        hop = self.stft.config.hop_length
+        begin = max(first * hop - self.part.first * hop, self._inside.start)
+        end = min(stop * hop - self.part.first * hop, signal.size, self._inside.stop)
+        end = min(end, self._length - self._first)
+        if begin < end:
+            target = out[begin + self._first : end + self._first]
+            np.multiply(signal.reshape(-1)[begin:end], signal.dtype.type(self._scale), out=target)
+
     def _blocks(self) -> Iterator[slice]:
         frames = len(self.magnitude)
         for start in range(0, frames, self.stft.block_frames):
             yield slice(start, min(start + self.stft.block_frames, frames))
 
 
-class _Method(Protocol):
+class Method(Protocol):
     """One member of the family, between iterations."""
 
     signal: Array  # the estimate
@@ -238,7 +275,7 @@ class _Fgla:
     """GLA and FGLA: ``signal`` is iSTFT(P_A(c)), what the projection made; the next one starts further on."""
 
     def __init__(
-        self, projection: _Projection, signal: Array, momentum: float = 0.0, order: Order = "librosa"
+        self, projection: Projection, signal: Array, momentum: float = 0.0, order: Order = "librosa"
     ) -> None:
         self.signal, self.previous = signal, np.zeros_like(signal)
         self._projection, self._momentum, self._order = projection, momentum, order
@@ -261,7 +298,7 @@ class _Fgla:
 class _Agla:
     """The accelerated algorithm: ``signal`` is iSTFT(P_A(c)), t and d are signals too."""
 
-    def __init__(self, projection: _Projection, signal: Array, momentum: float) -> None:
+    def __init__(self, projection: Projection, signal: Array, momentum: float) -> None:
         self.signal, self.previous = signal, np.zeros_like(signal)
         self._projection, self._momentum = projection, momentum
         self._t, self._older, self._d, self._ahead = (signal.copy() for _ in range(4))
@@ -284,7 +321,7 @@ class _Admm:
     ``signal`` is iSTFT(v), which is iSTFT(x) too: that of δ is zero.
     """
 
-    def __init__(self, projection: _Projection, signal: Array, v: Array) -> None:
+    def __init__(self, projection: Projection, signal: Array, v: Array) -> None:
         self.signal, self.previous = signal, np.zeros_like(signal)
         self._projection, self._v = projection, v
 
@@ -306,14 +343,14 @@ class _Admm:
         return self.signal
 
 
-def _method(
+def method_of(
     algorithm: Algorithm,
-    projection: _Projection,
+    projection: Projection,
     signal: Array,
     spectrum: Array | None,
     momentum: float,
     order: Order,
-) -> _Method:
+) -> Method:
     if spectrum is not None:
         return _Admm(projection, signal, spectrum)
     if algorithm == "agla":
@@ -412,8 +449,8 @@ class RealtimeGriffinLim:
         padding: Padding = "center-zero",
         dtype: str = "float32",
     ) -> None:
-        self.config = config = _check_config(n_fft, hop_length, win_length, padding)
-        _check_options(n_iter, momentum)
+        self.config = config = check_config(n_fft, hop_length, win_length, padding)
+        check_options(n_iter, momentum)
         if look_ahead is None:
             look_ahead = (config.win_length - 1) // hop_length
         if not _is_whole(look_ahead) or look_ahead < 0:
@@ -462,7 +499,7 @@ class RealtimeGriffinLim:
         """
         frames = np.asarray(frames)
         if not (frames.ndim == 2 and len(frames) == self.config.bins and not frames.shape[1]):
-            frames = _check_magnitude(frames, self.config)
+            frames = check_magnitude(frames, self.config)
         rows = [self._push(frame) for frame in frames.T]
         return np.concatenate([np.empty(0, self._stft.dtype), *rows])
 
@@ -546,7 +583,7 @@ class RealtimeGriffinLim:
 # ---- refusals ---------------------------------------------------------------------------------------------
 
 
-def _check_config(n_fft: int, hop_length: int, win_length: int | None, padding: Padding) -> StftConfig:
+def check_config(n_fft: int, hop_length: int, win_length: int | None, padding: Padding) -> StftConfig:
     config = StftConfig(n_fft, hop_length, n_fft if win_length is None else win_length, padding)
     if not Stft(config, "float64").covers_every_sample:
         raise ConfigError(
@@ -559,7 +596,7 @@ def _check_config(n_fft: int, hop_length: int, win_length: int | None, padding: 
     return config
 
 
-def _check_options(n_iter: int, momentum: float) -> None:
+def check_options(n_iter: int, momentum: float) -> None:
     if not _is_whole(n_iter) or n_iter < 0:
         raise ConfigError("n_iter", got=repr(n_iter), expected="a whole number of iterations, at least 0")
     if not 0 <= momentum < 2:
@@ -568,7 +605,7 @@ def _check_options(n_iter: int, momentum: float) -> None:
         )
 
 
-def _check_choices(algorithm: Algorithm, order: Order, length: int | None, tolerance: float | None) -> None:
+def check_choices(algorithm: Algorithm, order: Order, length: int | None, tolerance: float | None) -> None:
     for name, value, choices in (("algorithm", algorithm, Algorithm), ("order", order, Order)):
         if value not in get_args(choices):
             raise ConfigError(name, got=repr(value), expected=" or ".join(get_args(choices)))
@@ -582,7 +619,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def _check_magnitude(magnitude: Array, config: StftConfig) -> Array:
+def check_magnitude(magnitude: Array, config: StftConfig) -> Array:
     values = np.asarray(magnitude)
     if values.ndim != 2 or values.shape[0] != config.bins or not values.shape[1]:
         raise InputError(

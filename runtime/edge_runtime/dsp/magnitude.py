@@ -60,6 +60,14 @@ def linear_mel(mel: Array, config: MelConfig) -> Array:
     return np.asarray(np.exp(natural))
 
 
+def check_mel(mel: Array, config: MelConfig) -> Array:
+    """The mel as float32 or float64, refused as `linear_mel` refuses it, but without room for the result."""
+    values = _check_mel(mel, config)
+    extremes = np.array([values.min(), values.max()], values.dtype)
+    linear_mel(np.broadcast_to(extremes, (config.bands, 2)), config)
+    return values
+
+
 def estimate_magnitude(mel: Array, config: MelConfig, updates: int = UPDATES) -> Array:
     """Magnitude ``(bins, frames)`` of a linear mel ``(n_mels, frames)``: float32, or float64 if the mel is.
 

@@ -371,15 +371,42 @@ class MelFrontEnd:
         def fill(blocks: Iterator[tuple[int, int]]) -> None:
             worker = _Worker(self._stft, config.bands, self.dtype)
             for start, stop in blocks:
-                spectrum = worker.spectrum(signal, start, stop, config)
-                if config.spectrum_range_db is not None:
-                    _normalized_db(spectrum, largest, config.spectrum_range_db)
-                bands = spectrum if self._bank is None else self._bank.apply(spectrum, worker.bands)
-                self._logarithm(bands)
+                bands = self._bands(worker, signal, start, stop, largest)
                 result[:, start:stop] = bands[: stop - start].T
 
         for_each_block(fill, result.shape[1], self._stft.block_frames, self.workers)
         return self._finish(result)
+
+    def blocks(self, audio: Array) -> Iterator[tuple[int, Array]]:
+        """``(first frame, (n_mels, frames))`` block by block, for what need not be in memory at once.
+
+        Raises:
+            InputError: as the whole.
+            ConfigError: ``top_db``, which needs the whole.
+        """
+        config = self.config
+        if config.top_db is not None:
+            raise ConfigError(
+                "top_db", got=f"{config.top_db:g}", expected="none, where frames come in blocks"
+            )
+        samples = check_signal(audio, config.min_samples)
+        signal = _Conditioned(samples, config)
+        largest = self._largest(signal) if config.spectrum_range_db is not None else 0.0
+        worker = _Worker(self._stft, config.bands, self.dtype)
+        frames, step = self.frames(samples.size), self._stft.block_frames
+        for start in range(0, frames, step):
+            stop = min(start + step, frames)
+            bands = self._bands(worker, signal, start, stop, largest)
+            yield start, bands[: stop - start].T.copy()
+
+    def _bands(self, worker: _Worker, signal: Signal, start: int, stop: int, largest: float) -> Array:
+        """Frames ``start … stop``, (block, n_mels), in a buffer of the worker; later rows mean nothing."""
+        spectrum = worker.spectrum(signal, start, stop, self.config)
+        if self.config.spectrum_range_db is not None:
+            _normalized_db(spectrum, largest, self.config.spectrum_range_db)
+        bands = spectrum if self._bank is None else self._bank.apply(spectrum, worker.bands)
+        self._logarithm(bands)
+        return bands
 
     def compress(self, linear: Array) -> Array:
         """Stages 5 and 6 alone: the bank's output → the mel, both ``(n_mels, frames)``; the input is kept."""

@@ -17,6 +17,7 @@ where the truth is silence, any other estimate gives the worst value.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,88 @@ def si_ssdr(truth: ArrayLike, estimate: ArrayLike) -> float:
         return -math.inf if h.any() else math.inf
     projected = float(h @ t) / energy * t
     signal, distortion = float(projected @ projected), float(np.sum(np.square(h - projected)))
+    if distortion == 0 and signal:
+        return math.inf
+    return 10 * math.log10(signal / distortion) if signal else -math.inf
+
+
+Pairs = Callable[[], Iterable[tuple[NDArray[Any], NDArray[Any]]]]
+
+
+def figures_of_pieces(pieces: Pairs, *, range_db: float = 80.0) -> dict[str, float]:
+    """All four figures of magnitudes (bins, frames) that come in pieces along time.
+
+    Args:
+        pieces: called twice, gives (truth, estimate) piece by piece.
+        range_db: of the log spectral distance.
+
+    Returns:
+        `si_ssdr_db`, `spectral_convergence`, `spectral_convergence_db`, `log_spectral_distance_db`: the same
+        numbers as of the whole, but for the order of sums.
+
+    Raises:
+        InputError: as the functions above.
+    """
+    first = _Sums()
+    for pair in pieces():
+        first.add(*_pair(*pair))
+    floor, scale = first.largest * 10 ** (-range_db / 20), first.scale
+    mean_t, mean_h = first.t / first.count, first.h / first.count
+    frames = 0
+    error = size = signal = distortion = distance = 0.0
+    for pair in pieces():
+        t, h = _pair(*pair)
+        error += float(np.sum(np.square(h - t)))
+        size += float(np.sum(np.square(t)))
+        projected = scale * (t - mean_t)
+        signal += float(np.sum(np.square(projected)))
+        distortion += float(np.sum(np.square((h - mean_h) - projected)))
+        frames += t.shape[-1]
+        if floor:
+            decibels = 20 * np.log10(np.maximum(t, floor) / np.maximum(h, floor))
+            distance += float(np.sqrt(np.square(decibels).mean(axis=-2)).sum())
+    ratio = math.sqrt(error / size) if size else (math.inf if error else 0.0)
+    silent = math.inf if first.loudest_estimate else 0.0
+    return {
+        "si_ssdr_db": _si_ssdr(first, signal, distortion),
+        "spectral_convergence": ratio,
+        "spectral_convergence_db": 20 * math.log10(ratio) if ratio else -math.inf,
+        "log_spectral_distance_db": distance / frames if floor else silent,
+    }
+
+
+class _Sums:
+    """Of truth t and estimate h, for the scale between them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.t = self.h = self._tt = self._th = 0.0
+        self.largest = self.loudest_estimate = 0.0
+
+    def add(self, t: NDArray[np.float64], h: NDArray[np.float64]) -> None:
+        self.count += t.size
+        self.t += float(t.sum())
+        self.h += float(h.sum())
+        self._tt += float(np.vdot(t, t))
+        self._th += float(np.vdot(t, h))
+        self.largest = max(self.largest, float(t.max()))
+        self.loudest_estimate = max(self.loudest_estimate, float(np.abs(h).max()))
+
+    @property
+    def energy(self) -> float:
+        """Of the truth without its mean; none where it is constant but for rounding."""
+        energy = self._tt - self.t * self.t / self.count
+        return energy if energy > 1e-14 * self._tt else 0.0
+
+    @property
+    def scale(self) -> float:
+        """⟨h, t⟩ / ⟨t, t⟩ of both without their means."""
+        return (self._th - self.t * self.h / self.count) / self.energy if self.energy else 0.0
+
+
+def _si_ssdr(sums: _Sums, signal: float, distortion: float) -> float:
+    if sums.energy == 0:
+        return -math.inf if sums.loudest_estimate else math.inf
     if distortion == 0 and signal:
         return math.inf
     return 10 * math.log10(signal / distortion) if signal else -math.inf

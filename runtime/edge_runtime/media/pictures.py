@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -34,6 +35,7 @@ _VIRIDIS = (
 READABLE_WIDTH = 480  # pixels: shorter spectrograms are enlarged
 READABLE_HEIGHT = 240
 WIDEST = 4096  # pixels: longer ones are averaged along time
+PIECE = 8192  # frames at a time
 
 
 def colour(values: ArrayLike, name: ColourMap = "viridis") -> NDArray[np.uint8]:
@@ -72,10 +74,11 @@ def spectrogram_picture(
     >>> spectrogram_picture(np.zeros((80, 100))).shape
     (240, 500, 3)
     """
-    rows = np.asarray(values, np.float64)
-    if rows.ndim != 2 or not rows.size:
-        raise InputError("spectrogram", got=f"shape {rows.shape}", expected="(bands, frames)")
-    rows = _averaged(rows, WIDEST)
+    shape = np.shape(values)
+    if len(shape) != 2 or 0 in shape:
+        raise InputError("spectrogram", got=f"shape {shape}", expected="(bands, frames)")
+    array = np.asarray(values)
+    rows = averaged((array[:, start : start + PIECE] for start in range(0, shape[1], PIECE)), shape[1])
     finite = rows[np.isfinite(rows)]
     lowest = low if low is not None else (float(finite.min()) if finite.size else 0.0)
     highest = high if high is not None else (float(finite.max()) if finite.size else 1.0)
@@ -161,13 +164,21 @@ def _table(name: ColourMap) -> NDArray[np.uint8]:
     return np.rint(np.stack(columns, axis=1)).astype(np.uint8)
 
 
-def _averaged(rows: NDArray[np.float64], widest: int) -> NDArray[np.float64]:
-    """Neighbouring frames averaged until at most ``widest`` are left."""
-    frames = rows.shape[1]
-    if frames <= widest:
-        return rows
-    edges = np.linspace(0, frames, widest + 1).astype(np.int64)
-    return np.add.reduceat(rows, edges[:-1], axis=1) / np.diff(edges)
+def averaged(pieces: Iterable[NDArray[Any]], frames: int) -> NDArray[np.float64]:
+    """Neighbours averaged until at most `WIDEST` frames are left, of (bands, n) pieces, ``frames`` in all."""
+    edges = np.linspace(0, frames, min(frames, WIDEST) + 1).astype(np.int64)
+    group_of = np.repeat(np.arange(len(edges) - 1), np.diff(edges))
+    sums: NDArray[np.float64] | None = None
+    begin = 0
+    for piece in pieces:
+        if sums is None:
+            sums = np.zeros((len(piece), len(edges) - 1))
+        groups = group_of[begin : begin + piece.shape[1]]
+        firsts = np.flatnonzero(np.diff(groups, prepend=-1))
+        sums[:, groups[firsts]] += np.add.reduceat(piece.astype(np.float64), firsts, axis=1)
+        begin += piece.shape[1]
+    assert sums is not None
+    return sums / np.diff(edges)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def test_long_spectrograms_are_averaged() -> None:
     picture = pictures.spectrogram_picture(values, low=0.0, high=1.0, name="grey")
     assert picture.shape == (240, 4096, 3)
     assert abs(float(picture.mean()) - 127.5) < 2
+
+
+@pytest.mark.parametrize("frames", [1, 4096, 4097, 9000, 20_001])
+def test_averages_do_not_depend_on_the_pieces(frames: int) -> None:
+    values = np.random.default_rng(0).random((2, frames))
+    edges = np.linspace(0, frames, min(frames, 4096) + 1).astype(int)
+    expected = np.stack([values[:, a:b].mean(axis=1) for a, b in pairwise(edges)], axis=1)
+    for piece in (1 if frames < 5000 else 701, 4096, 30_000):
+        pieces = (values[:, start : start + piece] for start in range(0, frames, piece))
+        np.testing.assert_allclose(pictures.averaged(pieces, frames), expected, rtol=1e-12)
 
 
 def test_what_is_no_spectrogram_is_refused() -> None:

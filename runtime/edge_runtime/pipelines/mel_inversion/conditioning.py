@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd, mean_and_gain
 from edge_runtime.dsp.spectral import Array
 
+PIECE = 1 << 18  # samples at a time
 PEAK = 0.95  # of audio whose level is not in the mel
 
 
@@ -30,7 +31,7 @@ class Conditioning:
 def conditioning_of(audio: Array, config: MelConfig) -> Conditioning:
     """What the front end does to this recording, (samples,)."""
     mean, gain = mean_and_gain(audio, config)
-    return Conditioning(mean, gain, float(np.std(audio, dtype=np.float64)) * gain)
+    return Conditioning(mean, gain, _deviation(audio) * gain)
 
 
 def uncompressed(config: MelConfig) -> MelConfig:
@@ -68,16 +69,36 @@ def without_pre_emphasis(magnitude: Array, config: MelConfig) -> Array:
     return np.asarray(magnitude / np.maximum(response, 1e-3)[:, None], magnitude.dtype)
 
 
-def restore(samples: Array, config: MelConfig, conditioning: Conditioning | None) -> NDArray[np.float32]:
+def restore(
+    samples: Array, config: MelConfig, conditioning: Conditioning | None, out: Array | None = None
+) -> NDArray[np.float32]:
     """Samples (n,) with the mean and level of the recording restored.
 
-    Where the recording is unknown and the mel does not hold the level, they get the peak `PEAK`.
+    Where the recording is unknown and the mel does not hold the level, they get the peak `PEAK`. ``out``:
+    float32, where to write; it may be the samples themselves.
     """
-    values = samples.astype(np.float64)
-    if config.spectrum_range_db is not None and (spread := float(values.std())):
-        values *= (conditioning.deviation if conditioning else 1.0) / spread
+    scale = 1.0
+    if config.spectrum_range_db is not None and (spread := _deviation(samples)):
+        scale = (conditioning.deviation if conditioning else 1.0) / spread
+    gain, mean = 1.0, 0.0
     if conditioning is not None:
-        values = values / conditioning.gain + conditioning.mean
-    elif loses_level(config) and (largest := float(np.abs(values).max())):
-        values *= PEAK / largest
-    return values.astype(np.float32)
+        gain, mean = conditioning.gain, conditioning.mean
+    elif loses_level(config) and (largest := max(float(samples.max()), -float(samples.min())) * scale):
+        scale *= PEAK / largest
+    result = np.empty(samples.shape, np.float32) if out is None else out
+    for piece in _pieces(samples):
+        result[piece] = samples[piece].astype(np.float64) * scale / gain + mean
+    return result
+
+
+def _deviation(samples: Array) -> float:
+    """Standard deviation, in float64."""
+    mean = float(np.mean(samples, dtype=np.float64))
+    squares = 0.0
+    for piece in _pieces(samples):
+        squares += float(np.sum(np.square(samples[piece].astype(np.float64) - mean)))
+    return float(np.sqrt(squares / samples.size))
+
+
+def _pieces(samples: Array) -> list[slice]:
+    return [slice(start, start + PIECE) for start in range(0, samples.size, PIECE)]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.dsp.long_griffin_lim import SEARCHED, Columns
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.dsp.spectral import Array, Stft, StftConfig
 from edge_runtime.errors import BundleError, ConfigError, InputError
@@ -24,6 +25,7 @@ from edge_runtime.pipelines.vocoder.pipeline import Chunk, plan_chunks
 from edge_runtime.store.bundle import Bundle, open_bundle
 
 NET, PHASE_NET = "mel-inversion", "degli"
+LONG_FRAMES = 2048  # of a chunk that goes through all blocks; four times its neighbours if they are more
 _DEGLI_ENTRIES = {"graph", "magnitude_rms", "sample_rate", "n_fft", "hop_length", "win_length", "padding"}
 
 
@@ -41,14 +43,18 @@ class MagnitudeNet:
         self.domain = self._check_domain()
         self._chunks = Chunks(self.net, 2, chunk_frames)
 
-    def __call__(self, mel: Array, silence: float) -> NDArray[np.float32]:
-        """Mel (n_mels, frames) → magnitude (bins, frames); for domain "db" relative to its largest value.
+    def __call__(self, mel: Array, silence: float, into: Any) -> None:
+        """Mel (n_mels, frames) → magnitude (bins, frames), written into ``into``.
+
+        For domain "db" it is relative to its largest value.
 
         ``silence`` is the value of a band in silence; it pads a mel shorter than the net takes.
         """
-        output = np.empty((self.front_end.stft.bins, mel.shape[1]), np.float32)
         for piece in self._chunks.plan(mel.shape[1]):
-            output[:, piece.kept] = self.net(piece.cut(mel, silence)[None])[0][:, piece.inside]
+            output = self.net(piece.cut(mel, silence)[None])[0][:, piece.inside]
+            into[:, piece.kept] = self._magnitude(np.asarray(output, np.float32))
+
+    def _magnitude(self, output: Array) -> NDArray[np.float32]:
         if self.domain == "log":
             return np.asarray(np.exp(output))
         range_db = self.front_end.spectrum_range_db or 0.0
@@ -85,20 +91,56 @@ class PhaseNet:
         takes = dict.fromkeys(spectra, both) | {"magnitude": (None, front_end.stft.bins, None)}
         self.net = BundleNet(opened, PHASE_NET, takes=takes, gives=both, **options)
         self._chunks = Chunks(self.net, 3, chunk_frames)
+        self.long_frames = LONG_FRAMES
 
-    def __call__(self, magnitude: Array, blocks: int, length: int, start: Array | None = None) -> Array:
+    def __call__(self, magnitude: Columns, blocks: int, length: int, start: Array | None = None) -> Array:
         """Magnitude (bins, frames) → samples (length,), after ``blocks`` blocks.
 
-        ``start``, complex (bins, frames), is the spectrum to begin with; by default it has zero phase.
+        Where the net states its context, a long magnitude is processed in chunks, each with all neighbours
+        that its frames depend on. ``start``, complex (bins, frames), is the spectrum to begin with; by
+        default it has zero phase.
         """
-        loudness = float(np.sqrt(np.mean(np.square(magnitude, dtype=np.float64))))
-        gain = self.level / loudness if loudness else 1.0
-        wanted = np.multiply(magnitude, gain, dtype=np.float64).astype(np.float32)
-        first = wanted if start is None else np.multiply(start, gain, dtype=np.complex128)
-        spectrum = first.astype(np.complex64)
-        for _ in range(blocks):
-            spectrum = self.block(spectrum, wanted)
-        return self.stft.inverse(_with_magnitude(spectrum, magnitude), length)
+        gain = self._gain(magnitude)
+        config = self.stft.config
+        out = np.zeros(length, self.stft.dtype)
+        for chunk in self._long_chunks(magnitude.shape[1], blocks):
+            values = np.asarray(magnitude[:, chunk.start : chunk.stop])
+            wanted = np.multiply(values, gain, dtype=np.float64).astype(np.float32)
+            first = wanted
+            if start is not None:
+                first = np.multiply(start[:, chunk.start : chunk.stop], gain, dtype=np.complex128)
+            spectrum = first.astype(np.complex64)
+            for _ in range(blocks):
+                spectrum = self.block(spectrum, wanted)
+            # sample 0 of the chunk stands here; of all that it gives the kept frames' hops are taken
+            place = chunk.start * config.hop_length
+            begin = max(0, chunk.first * config.hop_length - config.pad) if chunk.first else 0
+            end = chunk.last * config.hop_length - config.pad if chunk.last < magnitude.shape[1] else length
+            end = max(begin, min(end, length))
+            samples = self.stft.inverse(_with_magnitude(spectrum, values), end - place)
+            out[begin:end] = samples[begin - place :]
+        return out
+
+    def _gain(self, magnitude: Columns) -> float:
+        """Brings the magnitude to the level that the net was trained at."""
+        squares, frames = 0.0, magnitude.shape[1]
+        for start in range(0, frames, SEARCHED):
+            squares += float(np.sum(np.square(magnitude[:, start : start + SEARCHED], dtype=np.float64)))
+        loudness = float(np.sqrt(squares / (magnitude.shape[0] * frames)))
+        return self.level / loudness if loudness else 1.0
+
+    def _long_chunks(self, frames: int, blocks: int) -> Iterator[Chunk]:
+        """Every frame once; the whole at once where a frame depends on all."""
+        context = self.net.manifest.geometry.context_frames
+        if context is None:
+            yield Chunk(0, frames, 0, frames)
+            return
+        overlap = -(-self.stft.config.n_fft // self.stft.config.hop_length) - 1
+        reach = blocks * (context + overlap) + 3 * overlap + 1
+        size = max(self.long_frames, 4 * reach)
+        for first in range(0, frames, size):
+            last = min(first + size, frames)
+            yield Chunk(max(0, first - reach), min(last + reach, frames), first, last)
 
     def block(self, spectrum: Array, magnitude: Array) -> Array:
         """One block: complex spectrum and magnitude, both (bins, frames) → the next spectrum."""

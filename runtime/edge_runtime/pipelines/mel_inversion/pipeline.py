@@ -8,11 +8,12 @@
       │ Griffin-Lim and its relatives (`edge_runtime.dsp.griffin_lim`), or blocks of the net `degli`
     samples (n,)                  cut to the recording, at its level
 
-The recording is processed as a whole, so nothing drifts and there are no clicks at joints. The net
-`mel-inversion` runs in chunks of frames, each with ``context_frames`` of its neighbours, whose output is
-dropped: the result equals one run. Where every frame depends on all frames (U-nets, min-max normalisation)
-the bundle states no context and the net runs once. Griffin-Lim works on the whole target. A DeGLI block is
-computed for the whole target before the next begins, its net in chunks as above; STFT(ISTFT(·)) is computed
+The result equals that of the whole recording, so nothing drifts and there are no clicks at joints, but the
+large arrays are computed in pieces along time. The net `mel-inversion` runs in chunks of frames, each with
+``context_frames`` of its neighbours, whose output is dropped. Where every frame depends on all frames
+(U-nets, min-max normalisation) the bundle states no context and the net runs once. Griffin-Lim runs all its
+iterations on one chunk after the other, each with the neighbours that its frames depend on
+(`edge_runtime.dsp.long_griffin_lim`). So does DeGLI, its net in chunks as above; STFT(ISTFT(·)) is computed
 here where the graph holds the net only (`graph` "net"), inside of the graph where it holds the whole block
 ("block").
 
@@ -29,24 +30,22 @@ known. From a mel alone it cannot be; with `standardize` or `spectrum_range_db` 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.backends.base import Backend
 from edge_runtime.dsp.griffin_lim import Algorithm, griffin_lim
-from edge_runtime.dsp.magnitude import UPDATES, estimate_magnitude, linear_mel, looks_logarithmic
+from edge_runtime.dsp.long_griffin_lim import Columns, long_griffin_lim
+from edge_runtime.dsp.magnitude import UPDATES, check_mel, estimate_magnitude, linear_mel, looks_logarithmic
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
-from edge_runtime.dsp.quality import (
-    log_spectral_distance,
-    si_ssdr,
-    spectral_convergence,
-    spectral_convergence_db,
-)
-from edge_runtime.dsp.spectral import Array, Stft, StftConfig
+from edge_runtime.dsp.quality import figures_of_pieces
+from edge_runtime.dsp.spectral import Array, Stft
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.media.audio import Audio, read_audio
 from edge_runtime.pipelines import pack_files as pack
@@ -59,8 +58,8 @@ from edge_runtime.pipelines.mel_inversion.conditioning import (
     restore,
     silence,
     uncompressed,
-    without_pre_emphasis,
 )
+from edge_runtime.pipelines.mel_inversion.layout import FrameLayout, LaidOut
 from edge_runtime.pipelines.mel_inversion.nets import NET, MagnitudeNet, PhaseNet
 from edge_runtime.pipelines.registry import get_system
 from edge_runtime.pipelines.vocoder.pipeline import CHUNK_FRAMES
@@ -69,6 +68,7 @@ from edge_runtime.store.reading import read_array
 DEFAULT_FRONT_END = "mel-inversion"
 ITERATIONS, BLOCKS = 64, 10  # of the Griffin-Lim family, of DeGLI
 MOMENTUM = 0.99
+PIECE = 1024  # frames at a time, whole blocks of `estimate_magnitude`
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,27 @@ class MelInversionResult:
     target: Array  # (bins, frames + a few): magnitude of the signal itself, as the phase step takes it
     samples: NDArray[np.float32]  # (n,)
     level_known: bool  # False: the level is not in the mel, the peak is 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class LongInversion:
+    """As `MelInversionResult`, with estimate and magnitude where a `Room` put them."""
+
+    mel: Array
+    estimate: Columns | None  # None where it is not asked for
+    magnitude: Columns
+    samples: NDArray[np.float32]
+    level_known: bool
+
+
+# (stage, shape) → an array or file to write it into
+Room = Callable[[Literal["estimate", "magnitude"], tuple[int, int]], "WritableColumns"]
+
+
+class WritableColumns(Columns, Protocol):
+    """`Columns` that are written frames by frames."""
+
+    def __setitem__(self, key: Any, values: Any, /) -> None: ...
 
 
 class MelInversion:
@@ -226,7 +247,23 @@ class MelInversion:
         with pack.naming(path):
             return self._invert(mel, None if audio is None else audio.samples, dtype), audio
 
-    def measure(self, audio: ArrayLike, result: MelInversionResult) -> dict[str, dict[str, float]]:
+    def process_long_file(
+        self, path: str | os.PathLike[str], room: Room
+    ) -> tuple[LongInversion, Audio | None]:
+        """`process_file` for recordings of any length; ``room`` gives arrays or files for the large stages.
+
+        The samples equal those of `process_file`. Memory grows with audio, mel and samples alone, except for
+        nets whose bundle states no ``context_frames``: they run once over the whole recording.
+        """
+        mel, audio = self.read_source(path)
+        with pack.naming(path):
+            samples = None if audio is None else audio.samples
+            made, _ = self._stages(mel, samples, "float32", room, estimated=audio is not None)
+            return made, audio
+
+    def measure(
+        self, audio: ArrayLike, result: MelInversionResult | LongInversion
+    ) -> dict[str, dict[str, float]]:
         """How near a result is to its recording (samples,), by the measures of `edge_runtime.dsp.quality`.
 
         Returns:
@@ -235,21 +272,29 @@ class MelInversion:
             `si_ssdr_db`, `spectral_convergence`, `spectral_convergence_db` and `log_spectral_distance_db`.
         """
         samples = np.asarray(audio)
-        truth = MelFrontEnd(of_magnitude(self.front_end))(samples)
+        assert result.estimate is not None  # of audio it is always asked for
+        truth = MelFrontEnd(of_magnitude(self.front_end))
+        largest = 1.0
         if self.front_end.spectrum_range_db is not None:
-            truth = truth / (truth.max() or 1.0)
-        plain = MelFrontEnd(of_plain_magnitude(self.front_end))
-        return {
-            "estimate": _figures(truth, result.estimate),
-            "magnitude": _figures(truth, result.magnitude),
-            "result": _figures(plain(samples), plain(result.samples)),
-        }
+            largest = max(float(block.max()) for _, block in truth.blocks(samples)) or 1.0
 
-    def spectrum(self, samples: ArrayLike) -> Array:
-        """Magnitude (bins, frames) of a signal (samples,) in the framing of the front end, for pictures."""
+        def beside(stage: Columns) -> Iterator[tuple[Array, Array]]:
+            for start, block in truth.blocks(samples):
+                yield block / largest, np.asarray(stage[:, start : start + block.shape[1]])
+
+        stages = {"estimate": result.estimate, "magnitude": result.magnitude}
+        figures = {name: figures_of_pieces(partial(beside, stage)) for name, stage in stages.items()}
+        heard = (samples, result.samples)
+        figures["result"] = figures_of_pieces(lambda: zip(*map(self.spectrum, heard), strict=True))
+        return figures
+
+    def spectrum(self, samples: ArrayLike) -> Iterator[Array]:
+        """Magnitude of a signal (samples,) in the framing of the front end, in blocks (bins, n)."""
         signal = np.asarray(samples)
         missing = max(0, self.front_end.min_samples - signal.size)
-        return MelFrontEnd(of_plain_magnitude(self.front_end))(np.pad(signal, (0, missing)))
+        front_end = MelFrontEnd(of_plain_magnitude(self.front_end))
+        for _, block in front_end.blocks(np.pad(signal, (0, missing)) if missing else signal):
+            yield block
 
     def save_reference(
         self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False
@@ -272,7 +317,7 @@ class MelInversion:
         """A mel from outside, in the unit of the front end; InputError where its values cannot be such."""
         if not self.linear or self.front_end.log == "none":
             _check_is_compressed(mel, self.front_end)
-            linear_mel(mel, self.front_end)  # checks it
+            check_mel(mel, self.front_end)
             return mel
         if mel.ndim == 2 and len(mel) == self.front_end.bands and _is_logarithmic(mel):
             raise InputError(
@@ -281,28 +326,76 @@ class MelInversion:
                 expected="linear values, at least 0",
                 cause="these look like logarithms: leave out linear (--linear)",
             )
-        linear = linear_mel(mel, uncompressed(self.front_end))
-        return MelFrontEnd(self.front_end, str(linear.dtype)).compress(linear)
+        front_end = uncompressed(self.front_end)
+        values = check_mel(mel, front_end)
+        compress = MelFrontEnd(self.front_end, str(values.dtype)).compress
+        if self.front_end.top_db is not None:  # below the largest of all
+            return compress(linear_mel(values, front_end))
+        result = np.empty_like(values)
+        for start in range(0, values.shape[1], PIECE):
+            piece = slice(start, start + PIECE)
+            result[:, piece] = compress(linear_mel(values[:, piece], front_end))
+        return result
 
     def _invert(self, mel: Array, audio: Array | None, dtype: str) -> MelInversionResult:
-        values = mel.astype(dtype, copy=False)
-        estimate = estimate_magnitude(self.linear_mel(values), self.front_end, self.updates)
-        magnitude = self.net(values, self._silence).astype(dtype, copy=False) if self.net else estimate
-        conditioning = None if audio is None else conditioning_of(audio, self.front_end)
-        length = self.frames.natural_length(mel.shape[1]) if audio is None else audio.size
-        target = self.frames.lay_out(without_pre_emphasis(magnitude, self.front_end), length)
-        samples = self.reconstruct(target, length)
-        level_known = audio is not None or not loses_level(self.front_end)
+        def room(_: str, shape: tuple[int, int]) -> Array:
+            return np.empty(shape, dtype)
+
+        made, target = self._stages(mel, audio, dtype, room)
+        assert made.estimate is not None
         return MelInversionResult(
-            mel, estimate, magnitude, target, restore(samples, self.front_end, conditioning), level_known
+            mel,
+            np.asarray(made.estimate),
+            np.asarray(made.magnitude),
+            target[:, :],
+            made.samples,
+            made.level_known,
         )
 
+    def _stages(
+        self, mel: Array, audio: Array | None, dtype: str, room: Room, *, estimated: bool = True
+    ) -> tuple[LongInversion, LaidOut]:
+        """All steps; beside what `room` holds, memory grows with mel and samples alone.
+
+        ``estimated``: give the estimate too where a net takes its place.
+        """
+        estimate: Columns | None = None
+        if estimated or self.net is None:
+            estimate = self._estimate(mel, dtype, room)
+        if self.net is None:
+            assert estimate is not None
+            magnitude = estimate
+        else:
+            magnitude = into = room("magnitude", (self.front_end.stft.bins, mel.shape[1]))
+            self.net(mel.astype("float32", copy=False), self._silence, into)
+        conditioning = None if audio is None else conditioning_of(audio, self.front_end)
+        length = self.frames.natural_length(mel.shape[1]) if audio is None else audio.size
+        target = self.frames.lay_out(magnitude, length, self.front_end)
+        conditioned = self.reconstruct(target, length)
+        same = conditioned if conditioned.dtype == np.float32 else None  # no second array of this length
+        samples = restore(conditioned, self.front_end, conditioning, same)
+        level_known = audio is not None or not loses_level(self.front_end)
+        return LongInversion(mel, estimate, magnitude, samples, level_known), target
+
+    def _estimate(self, mel: Array, dtype: str, room: Room) -> Columns:
+        """Pseudo-inverse and updates, frames by frames."""
+        frames = mel.shape[1]
+        stage: Literal["estimate", "magnitude"] = "estimate" if self.net else "magnitude"
+        estimate = room(stage, (self.front_end.stft.bins, frames))
+        for start in range(0, frames, PIECE):
+            piece = slice(start, start + PIECE)
+            linear = self.linear_mel(mel[:, piece].astype(dtype, copy=False))
+            estimate[:, piece] = estimate_magnitude(linear, self.front_end, self.updates)
+        return estimate
+
     def reconstruct(
-        self, target: Array, length: int, iterations: int | None = None, start: Array | None = None
+        self, target: Columns, length: int, iterations: int | None = None, start: Array | None = None
     ) -> Array:
         """The phase step: target (bins, frames) → samples (length,), still conditioned.
 
-        ``start``, complex (bins, frames), is the target with the phase to begin with; by default zero phase.
+        In memory that grows with the samples alone, but for a ``start``.
+
+        ``start``: complex, the target with the phase to begin from; by default zero.
         """
         count = self.iterations if iterations is None else iterations
         total = self.frames.offset + length
@@ -311,77 +404,21 @@ class MelInversion:
             samples = self.degli(target, count, total, start)
         else:
             framing = self.frames.phase
-            samples = griffin_lim(
-                target,
-                n_fft=framing.n_fft,
-                hop_length=framing.hop_length,
-                win_length=framing.win_length,
-                n_iter=count,
-                init="zero" if start is None else start,
-                momentum=self.momentum,
-                algorithm=self.phase,
-                length=total,
-                padding=framing.padding,
-            )
+            options: dict[str, Any] = {
+                "n_fft": framing.n_fft,
+                "hop_length": framing.hop_length,
+                "win_length": framing.win_length,
+                "n_iter": count,
+                "momentum": self.momentum,
+                "algorithm": self.phase,
+                "length": total,
+                "padding": framing.padding,
+            }
+            if start is None:
+                samples = long_griffin_lim(target, **options)
+            else:
+                samples = griffin_lim(np.asarray(target[:, :]), init=start, **options)
         return samples[self.frames.offset :]
-
-
-# ---- where frames stand -----------------------------------------------------------------------------------
-
-
-class FrameLayout:
-    """Turns the frames of a front end into frames of the phase step.
-
-    Args:
-        front_end: framing of the mel.
-        phase: framing of the phase step; None for Griffin-Lim, which takes any but "none".
-    """
-
-    def __init__(self, front_end: StftConfig, phase: StftConfig | None) -> None:
-        self._config = front_end
-        self._hop = front_end.hop_length
-        self.phase = phase or (
-            replace(front_end, padding="center-zero") if front_end.padding == "none" else front_end
-        )
-        ahead = _first_centre(front_end) - _first_centre(self.phase)
-        self.before = max(0, -(-ahead // self._hop))  # frames mirrored before the first
-        self.offset = self.before * self._hop - ahead  # samples before the recording
-
-    def natural_length(self, frames: int) -> int:
-        """Number of samples that so many frames cover; `InputError` if there are none."""
-        config = self._config
-        covered = config.n_fft + (frames - 1) * self._hop - 2 * config.pad
-        if covered < 1:
-            raise InputError("mel", got=f"{frames} frame", expected="at least 2, so that samples lie between")
-        return covered
-
-    def lay_out(self, magnitude: Array, length: int) -> Array:
-        """(bins, frames) → (bins, more), mirrored at both ends until ``length`` samples are covered."""
-        frames = magnitude.shape[1]
-        phase = self.phase
-        needed = max(
-            1 + (self.offset + length + 2 * phase.pad - phase.n_fft) // self._hop,  # to cover all samples
-            1 + -(-phase.min_samples // self._hop),  # to be long enough for another transform
-        )
-        after = max(0, needed - frames - self.before)
-        return np.ascontiguousarray(np.pad(magnitude, ((0, 0), (self.before, after)), mode="symmetric"))
-
-
-def _first_centre(config: StftConfig) -> int:
-    """Sample on which the first frame is centred."""
-    return config.n_fft // 2 - config.pad
-
-
-# ---- figures ----------------------------------------------------------------------------------------------
-
-
-def _figures(truth: Array, estimate: Array) -> dict[str, float]:
-    return {
-        "si_ssdr_db": si_ssdr(truth, estimate),
-        "spectral_convergence": spectral_convergence(truth, estimate),
-        "spectral_convergence_db": spectral_convergence_db(truth, estimate),
-        "log_spectral_distance_db": log_spectral_distance(truth, estimate),
-    }
 
 
 # ---- refusals ---------------------------------------------------------------------------------------------

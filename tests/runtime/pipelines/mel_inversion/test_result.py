@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import tracemalloc
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from tests.small_inversions import BINS, MEL
 from edge_export.demo import SENTENCE
 from edge_export.proof.reference import check_reference, write_reference
 from edge_export.run import run
-from edge_runtime.dsp.mel import MelFrontEnd
-from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
+from edge_runtime.errors import BundleError, ConfigError, InputError, TargetError
 from edge_runtime.media.audio import read_audio, write_wav
+from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
+from edge_runtime.pipelines.mel_inversion.result import write_result
 from edge_runtime.store.targets import sha256_tree
 
 FIGURES = {"si_ssdr_db", "spectral_convergence", "spectral_convergence_db", "log_spectral_distance_db"}
@@ -168,3 +172,59 @@ def test_a_pack_checks_itself_and_finds_a_wrong_stage(
     )
     wrong = {row.file for row in check_reference(pack, fewer).rows if row.status == "FAIL"}
     assert wrong == {"estimate.npy"}  # the net gives the magnitude
+
+
+# long recordings -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", ["fgla", "degli"])
+def test_files_hold_what_memory_holds(
+    phase: str, tmp_path: Path, speech: Path, net: Path, degli: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In chunks of 50 and 128 frames, 250 in all, and through files; at once, in memory."""
+    bundles: dict[str, Any] = {"bundle": net} | ({"degli": degli} if phase == "degli" else {})
+    whole = MelInversion(**bundles, iterations=3)
+    made, audio = whole.process_file(speech)
+    assert audio is not None
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_runtime.pipelines.mel_inversion.nets.LONG_FRAMES", 50)
+        patched.setattr("edge_runtime.dsp.long_griffin_lim.CHUNK_FRAMES", 128)
+        long = MelInversion(**bundles, iterations=3, chunk_frames=40)
+        (tmp_path / "out").mkdir()
+        write_result(long, tmp_path / "out", speech)
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / "mel.npy"), made.mel)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "magnitude.npy"), made.magnitude, rtol=1e-5)
+    samples = read_audio(tmp_path / "out" / "prediction.wav").samples
+    np.testing.assert_allclose(samples, made.samples, atol=1.1 / 32768)
+    assert not [
+        path for path in (tmp_path / "out").iterdir() if path.suffix not in (".npy", ".wav", ".png", ".json")
+    ]
+    figures = facts(tmp_path / "out", "metrics.json")
+    for stage, values in whole.measure(audio.samples, made).items():
+        for name, value in values.items():
+            assert figures[stage][name] == pytest.approx(value, rel=1e-4), (stage, name)
+
+
+def test_memory_grows_with_audio_and_mel_alone(tmp_path: Path) -> None:
+    """From one minute to four, in a small front end; PESQ and STOI take the silence for pauses."""
+    front_end = MelConfig(sample_rate=4000, n_fft=64, hop_length=32, win_length=64, n_mels=12)
+    peaks = []
+    for minutes in (1, 4):
+        samples = np.zeros(minutes * 60 * 4000, np.float32)
+        samples[:8000] = read_audio(SENTENCE, 4000).samples[:8000]
+        write_wav(tmp_path / "long.wav", samples, 4000)
+        (tmp_path / f"{minutes}").mkdir()
+        pipeline = MelInversion(preset=front_end, iterations=1, updates=0)
+        tracemalloc.start()
+        write_result(pipeline, tmp_path / f"{minutes}", tmp_path / "long.wav")
+        peaks.append(tracemalloc.get_traced_memory()[1] / 2**20)
+        tracemalloc.stop()
+    grown = 3 * 60 * (2 * 4000 + 125 * 12) * 4 / 2**20  # audio, samples, mel; a magnitude has 2.8 MB
+    assert peaks[1] - peaks[0] < grown + 1, (peaks, grown)
+
+
+def test_a_full_disk_is_one_sentence(disk_of: Callable[[str], Path]) -> None:
+    disk = disk_of("500k")
+    with pytest.raises(TargetError, match=r"disk/out: got no space left on the disk"):
+        run("mel-inversion", SENTENCE, [], disk / "out", iterations=1)
+    assert list(disk.iterdir()) == []
