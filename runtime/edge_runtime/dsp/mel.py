@@ -42,6 +42,10 @@ from edge_runtime.dsp.spectral import (
 )
 from edge_runtime.errors import ConfigError
 
+HIGHEST_RATE = 1_000_000  # Hz
+MOST_BANDS = 4096
+MOST_WEIGHTS = 1 << 25  # of a filter bank, (n_mels, bins); 0.25 GB
+
 MelScale = Literal["slaney", "htk"]
 BinSpacing = Literal["fft", "linspace"]
 Log = Literal["none", "ln", "log10"]
@@ -95,6 +99,12 @@ class MelConfig:
             if not holds:
                 raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
         _ = self.stft  # checks the framing
+        if self.bands * self.stft.bins > MOST_WEIGHTS and self.n_mels is not None:
+            raise ConfigError(
+                "n_mels",
+                got=f"{self.n_mels} bands of {self.stft.bins} bins",
+                expected=f"at most {MOST_WEIGHTS} weights in the filter bank",
+            )
         if self.fmax is not None and self.fmax > self.nyquist and not self.fmax_above_nyquist:
             raise ConfigError(
                 "fmax",
@@ -105,11 +115,15 @@ class MelConfig:
 
     def _rules(self) -> Iterator[tuple[str, str, bool]]:
         """(field, what it must be, whether it is)."""
-        yield "sample_rate", "a whole number of Hz, at least 1", _is_count(self.sample_rate)
+        yield (
+            "sample_rate",
+            f"a whole number of Hz, 1 to {HIGHEST_RATE}",
+            _is_count(self.sample_rate, HIGHEST_RATE),
+        )
         yield (
             "n_mels",
-            "a whole number of bands, at least 1, or null",
-            self.n_mels is None or _is_count(self.n_mels),
+            f"a whole number of bands, 1 to {MOST_BANDS}, or null",
+            self.n_mels is None or _is_count(self.n_mels, MOST_BANDS),
         )
         for name in ("standardize", "area_norm", "fmax_above_nyquist", "clip"):
             yield name, "true or false", isinstance(getattr(self, name), bool)
@@ -197,8 +211,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_count(value: object, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
 
 
 def _is_interval(value: object) -> bool:

@@ -25,6 +25,7 @@ DESIGN_DB = 100.0
 KAISER_BETA = 0.1102 * (DESIGN_DB - 8.7)  # Kaiser 1974, stop band beyond 50 dB
 # Kaiser's length for that stop band over a transition of (1 − PASS_EDGE)·π, halved: samples of the lower rate
 HALF_WIDTH = math.ceil((DESIGN_DB - 7.95) / (2.285 * (1 - PASS_EDGE) * math.pi) / 2)
+MOST_WEIGHTS = 1 << 25  # of all filters; some five seconds of work, 128 MB
 BLOCK = 1 << 22  # largest scratch array of the polyphase filter, in values
 
 
@@ -43,7 +44,8 @@ def resample(
         (ceil(n · to_rate / from_rate),) float32; the samples themselves where the rates agree.
 
     Raises:
-        InputError: a rate below 1, or samples that are not one channel.
+        InputError: a rate below 1, or samples that are not one channel; "polyphase", which "auto" falls back
+            to, between rates whose filters would be larger than `MOST_WEIGHTS`.
         BackendError: method "soxr" where it is not installed.
 
     >>> resample(np.zeros(441), 44100, 16000, method="numpy").shape
@@ -107,6 +109,14 @@ def _polyphase(x: NDArray[np.float32], from_rate: int, to_rate: int, length: int
     divisor = math.gcd(from_rate, to_rate)
     up, down = to_rate // divisor, from_rate // divisor
     phases = np.arange(min(up, length)) * down % up
+    weights = len(phases) * 2 * math.ceil(HALF_WIDTH * max(1.0, down / up))
+    if weights > MOST_WEIGHTS:
+        raise InputError(
+            "sample rate",
+            got=f"{from_rate} Hz, to become {to_rate} Hz, without soxr",
+            expected=f"rates that have filters of {MOST_WEIGHTS} weights at most, not {weights}",
+            cause="pip install 'edge-export[audio]', or resample the file elsewhere, to 48000 Hz, say",
+        )
     pieces = np.array_split(phases, 1 + len(phases) // 1024)  # the sinc's scratch arrays stay small
     filters = np.concatenate([_filters(piece, up, down) for piece in pieces])
     taps = filters.shape[1]

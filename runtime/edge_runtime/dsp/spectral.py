@@ -44,6 +44,8 @@ BLOCK_FRAMES = 128
 # the squares of much larger values overflow.
 LARGEST_SAMPLE = 1e6
 
+LONGEST_FRAME = 1 << 17  # samples, of a transform or from one to the next; nobody has longer ones
+
 # Where the sum of squared windows is smaller than this, overlap-add cannot tell what the sample was.
 _SMALLEST_WEIGHT = 1e-10
 
@@ -76,8 +78,10 @@ class StftConfig:
     def __post_init__(self) -> None:
         for name in ("n_fft", "hop_length", "win_length"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(name, got=repr(value), expected="a whole number of samples, at least 1")
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LONGEST_FRAME:
+                raise ConfigError(
+                    name, got=repr(value), expected=f"a whole number of samples, 1 to {LONGEST_FRAME}"
+                )
         if self.win_length < 2:
             raise ConfigError(
                 "win_length",

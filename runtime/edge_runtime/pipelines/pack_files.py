@@ -57,7 +57,9 @@ def is_pack(folder: Path) -> bool:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """JSON indented by two, in the order given, as SyncTalk_2D's audio_pipeline writes it."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    # file names may hold bytes that are no text: written as JSON's own escapes
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_audio(path: Path, audio: Audio) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import MelConfig
+from edge_runtime.dsp.spectral import LONGEST_FRAME
 from edge_runtime.errors import BundleError, ConfigError, EdgeError, InputError
 from edge_runtime.store.dataclass_json import decode_fields, encode_fields, listed
 from edge_runtime.store.reading import parse_json, read_array, read_bytes, regular_file
@@ -43,6 +45,9 @@ REFERENCE = "reference"
 Array = NDArray[Any]
 Target = Literal["onnx", "coreml"]
 Precision = Literal["fp32", "fp16"]
+
+MOST_VALUES = 1 << 33  # of one tensor; no machine that this is for holds more
+MOST_FRAMES = 1 << 20  # that one output frame depends on
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARTIFACT_NAME = re.compile(r"model[A-Za-z0-9_.-]*")
@@ -72,11 +77,13 @@ class Tensor:
         _check_name("name", self.name)
         if self.dtype not in DTYPES:
             raise ConfigError("dtype", got=self.dtype, expected=" or ".join(DTYPES))
-        for axis in self.shape:
-            if axis == "" or (isinstance(axis, int) and axis < 1):
-                raise ConfigError(
-                    "shape", got=str(self.shape), expected="sizes of at least 1, or names of axes"
-                )
+        sizes = [axis for axis in self.shape if isinstance(axis, int)]
+        if "" in self.shape or min(sizes, default=1) < 1 or math.prod(sizes) > MOST_VALUES:
+            raise ConfigError(
+                "shape",
+                got=str(self.shape),
+                expected=f"sizes of at least 1, {MOST_VALUES} values together at most, or names of axes",
+            )
 
 
 @dataclass(frozen=True)
@@ -89,8 +96,10 @@ class Lengths:
 
     def __post_init__(self) -> None:
         ends = (self.low, self.high) if self.high is not None else (self.low,)
-        if min(ends) < 1 or list(ends) != sorted(ends):
-            raise ConfigError("lengths", got=f"{self.low} to {self.high}", expected="1 ≤ low ≤ high")
+        if min(ends) < 1 or list(ends) != sorted(ends) or ends[-1] > MOST_VALUES:
+            raise ConfigError(
+                "lengths", got=f"{self.low} to {self.high}", expected=f"1 ≤ low ≤ high ≤ {MOST_VALUES}"
+            )
         if self.only and (self.only[0], self.only[-1]) != (self.low, self.high):
             raise ConfigError(
                 "lengths", got=f"only {self.only}", expected=f"{self.low} … {self.high}, ascending"
@@ -176,6 +185,16 @@ class Geometry:
         if self.context_before is not None and self.context_after is not None:
             return self.context_before, self.context_after
         return None if self.context_frames is None else (self.context_frames, self.context_frames)
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("hop_length", LONGEST_FRAME),
+            ("receptive_field", MOST_FRAMES),
+            ("context_frames", MOST_FRAMES),
+        ):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= most:
+                raise ConfigError(name, got=str(value), expected=f"0 to {most}, or null")
 
 
 @dataclass(frozen=True)

@@ -459,3 +459,25 @@ def test_compression_is_what_the_front_end_does_last(name: str) -> None:
     kept = linear.copy()
     np.testing.assert_allclose(front_end.compress(linear), front_end(audio), rtol=0, atol=1e-9)
     np.testing.assert_array_equal(linear, kept)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n_fft", 2**32),
+        ("n_fft", 10**11),
+        ("hop_length", 10**10),
+        ("win_length", 10**30),
+        ("n_mels", 10**8),
+        ("sample_rate", 2**63),
+        ("n_mels", True),
+    ],
+)
+def test_numbers_that_nobody_has_are_refused_at_once(field: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=rf"{field}: got {value}, expected a whole number of"):
+        replace(PRESETS["hifigan-22k"], **{field: value})
+
+
+def test_a_filter_bank_is_bounded_as_a_whole() -> None:
+    with pytest.raises(ConfigError, match="n_mels: got 4096 bands of 65537 bins"):
+        replace(PRESETS["mel-inversion"], n_fft=131072, n_mels=4096)

@@ -569,3 +569,21 @@ def test_pipes_in_place_of_files_are_refused(folder: Path, name: str) -> None:
     with pytest.raises(BundleError, match=rf"{name}: got a pipe"):
         open_bundle(folder)
     assert not is_bundle(folder) or name != "manifest.json"
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        (("geometry", "hop_length"), 10**10),
+        (("geometry", "context_frames"), 10**9),
+        (("geometry", "receptive_field"), -1),
+        (("inputs", 0, "shape"), [2**20, 2**20, "frames"]),
+        (("artifacts", 0, "axes", "frames", "high"), 2**60),
+        (("front_end", "hop_length"), 10**10),
+        (("front_end", "n_fft"), 2**32),
+    ],
+)
+def test_numbers_of_a_sealed_manifest_are_bounded(folder: Path, entry: tuple[Any, ...], value: Any) -> None:
+    rewrite(folder, into(*entry, value=value))
+    with pytest.raises(BundleError, match=r"manifest\.json: .*(hop_length|frames|field|shape|lengths|n_fft)"):
+        open_bundle(folder)

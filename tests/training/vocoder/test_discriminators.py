@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -149,3 +150,17 @@ def test_config_rules(make: object, sentence: str) -> None:
     assert callable(make)
     with pytest.raises(ConfigError, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("wrong", [5, "32", (), (0,), (1.5,), (True,), ((8, 8),), (10**10,), (8,) * 65, None])
+def test_channels_that_make_no_sense_are_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="channels: got .*, expected a list of whole numbers, 1 to"):
+        PeriodConfig(channels=wrong)
+    with pytest.raises(ConfigError, match="kernels: got .*, expected a list of whole numbers, 1 to"):
+        ScaleConfig(kernels=wrong)
+
+
+@pytest.mark.parametrize("wrong", [0, "3", 10**9, None])
+def test_scales_that_make_no_sense_are_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="scales: got"):
+        ScaleConfig(scales=wrong)

@@ -63,8 +63,8 @@ class FitConfig:
         raise NotImplementedError
 
 
-def is_whole(value: object, *, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def is_whole(value: object, *, least: int, most: int = 1 << 40) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def is_number(value: object, *, least: float = float("-inf"), most: float = float("inf")) -> bool:

@@ -17,7 +17,6 @@ to `CACHE_BYTES` in each process; everything that needs no decoding is checked a
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,9 @@ from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.dsp.windows import MEL_RATE, WINDOW_FRAMES
-from edge_runtime.errors import BackendError, InputError
+from edge_runtime.errors import InputError
 from edge_runtime.media.audio import read_audio
+from edge_runtime.media.video import import_opencv
 from edge_runtime.store.reading import read_bytes, read_text
 from edge_training.engine.items import Item
 from edge_training.talking_head.syncnet_face import HEIGHT, PICTURES, WIDTH
@@ -351,7 +351,7 @@ def picture_places(clip: Clip) -> NDArray[np.int64]:
 
 
 def _read_pictures(clip: Clip) -> tuple[NDArray[np.int64], Pictures]:
-    cv2 = _opencv()
+    cv2 = import_opencv()
     places = picture_places(clip)
     names = {int(path.stem): path for path in clip.pictures.glob("*.jpg")}
 
@@ -368,7 +368,7 @@ def _read_pictures(clip: Clip) -> tuple[NDArray[np.int64], Pictures]:
 
 
 def _read_video(clip: Clip) -> tuple[NDArray[np.int64], Pictures]:
-    cv2 = _opencv()
+    cv2 = import_opencv()
     capture = _capture(cv2, clip)
 
     def decoded() -> Iterator[Any]:
@@ -397,7 +397,7 @@ def _lower_halves(cv2: Any, pictures: Iterator[Any]) -> Pictures:
 
 def _video_places(clip: Clip) -> NDArray[np.int64]:
     """The places of a video file's pictures, by its header; refuses another rate than 25."""
-    cv2 = _opencv()
+    cv2 = import_opencv()
     capture = _capture(cv2, clip)
     rate, count = float(capture.get(cv2.CAP_PROP_FPS)), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     capture.release()
@@ -420,15 +420,3 @@ def _capture(cv2: Any, clip: Clip) -> Any:
 
 def _is_video(clip: Clip) -> bool:
     return not clip.pictures.is_dir()
-
-
-def _opencv() -> Any:
-    try:
-        return importlib.import_module("cv2")
-    except ImportError as error:
-        raise BackendError(
-            "reading pictures",
-            got="no module named cv2",
-            expected="opencv to be installed",
-            cause="pip install 'edge-export[video]'",
-        ) from error

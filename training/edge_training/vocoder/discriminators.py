@@ -70,8 +70,7 @@ class ScaleConfig:
     groups: tuple[int, ...] = (1, 4, 16, 16, 16, 16, 1)
 
     def __post_init__(self) -> None:
-        if self.scales < 1:
-            raise ConfigError("scales", got=str(self.scales), expected="at least 1")
+        _check_wholes("scales", (self.scales,), most=16)
         for name in ("channels", "kernels", "strides", "groups"):
             _check_wholes(name, getattr(self, name))
             if len(getattr(self, name)) != len(self.channels):
@@ -87,9 +86,10 @@ class ScaleConfig:
                 )
 
 
-def _check_wholes(name: str, values: tuple[int, ...]) -> None:
-    if not values or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
-        raise ConfigError(name, got=repr(list(values)), expected="a list of positive whole numbers")
+def _check_wholes(name: str, values: object, most: int = 16384) -> None:
+    listed = values if isinstance(values, tuple) else ()
+    if not 1 <= len(listed) <= 64 or any(type(v) is not int or not 1 <= v <= most for v in listed):
+        raise ConfigError(name, got=repr(values), expected=f"a list of whole numbers, 1 to {most}")
 
 
 class PeriodDiscriminator(nn.Module):
