@@ -120,9 +120,7 @@ def test_two_channels_are_refused() -> None:
 
 
 def test_rates_that_need_huge_filters_are_refused_at_once() -> None:
-    with pytest.raises(
-        InputError, match=r"999983 Hz, to become 16000 Hz, without soxr.*edge-export\[audio\]"
-    ):
+    with pytest.raises(InputError, match=r"999983 Hz, to become 16000 Hz, without soxr.*export\[audio"):
         resample(np.zeros(999_983), 999_983, 16_000, method="polyphase")
     assert len(resample(np.zeros(1000), 999_983, 16_000)) == 17  # soxr takes them
     assert len(resample(np.zeros(1000), 192_000, 11_413, method="polyphase")) == 60

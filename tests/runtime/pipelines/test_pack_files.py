@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edge_runtime.media.audio import Audio
-from edge_runtime.pipelines.pack_files import AUDIO, write_audio
+from edge_runtime.pipelines.pack_files import AUDIO, write_audio, write_json
 
 
 @pytest.mark.parametrize(
@@ -22,5 +23,5 @@ def test_audio_is_stored_without_loss(tmp_path: Path, samples: list[float], enco
 
 def test_names_that_are_no_text_are_written_and_read_back(tmp_path: Path) -> None:
     content = {"source": "caf\udce9.wav", "é": "ʃ"}
-    pack_files.write_json(tmp_path / "a.json", content)
+    write_json(tmp_path / "a.json", content)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == content

@@ -154,9 +154,9 @@ def test_config_rules(make: object, sentence: str) -> None:
 
 @pytest.mark.parametrize("wrong", [5, "32", (), (0,), (1.5,), (True,), ((8, 8),), (10**10,), (8,) * 65, None])
 def test_channels_that_make_no_sense_are_refused(wrong: Any) -> None:
-    with pytest.raises(ConfigError, match="channels: got .*, expected a list of whole numbers, 1 to"):
+    with pytest.raises(ConfigError, match=r"channels: got .*, expected a list of whole numbers, 1 to"):
         PeriodConfig(channels=wrong)
-    with pytest.raises(ConfigError, match="kernels: got .*, expected a list of whole numbers, 1 to"):
+    with pytest.raises(ConfigError, match=r"kernels: got .*, expected a list of whole numbers, 1 to"):
         ScaleConfig(kernels=wrong)
 
 
