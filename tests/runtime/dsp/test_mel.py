@@ -473,7 +473,7 @@ def test_compression_is_what_the_front_end_does_last(name: str) -> None:
         ("n_mels", True),
     ],
 )
-def test_numbers_that_nobody_has_are_refused_at_once(field: str, value: int) -> None:
+def test_numbers_that_nobody_has_are_refused_at_once(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"{field}: got {value}, expected a whole number of"):
         replace(PRESETS["hifigan-22k"], **{field: value})
 

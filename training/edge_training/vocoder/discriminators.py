@@ -89,7 +89,11 @@ class ScaleConfig:
 def _check_wholes(name: str, values: object, most: int = 16384) -> None:
     listed = values if isinstance(values, tuple) else ()
     if not 1 <= len(listed) <= 64 or any(type(v) is not int or not 1 <= v <= most for v in listed):
-        raise ConfigError(name, got=repr(values), expected=f"a list of whole numbers, 1 to {most}")
+        raise ConfigError(
+            name,
+            got=repr(list(values) if isinstance(values, tuple) else values),
+            expected=f"a list of whole numbers, 1 to {most}",
+        )
 
 
 class PeriodDiscriminator(nn.Module):
