@@ -24,7 +24,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
@@ -32,7 +32,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import MelConfig
-from edge_runtime.dsp.spectral import LONGEST_FRAME
 from edge_runtime.errors import BundleError, ConfigError, EdgeError, InputError
 from edge_runtime.store.dataclass_json import decode_fields, encode_fields, listed
 from edge_runtime.store.reading import parse_json, read_array, read_bytes, regular_file
@@ -47,7 +46,7 @@ Target = Literal["onnx", "coreml"]
 Precision = Literal["fp32", "fp16"]
 
 MOST_VALUES = 1 << 33  # of one tensor; no machine that this is for holds more
-MOST_FRAMES = 1 << 20  # that one output frame depends on
+MOST_FRAMES = 1 << 20  # that one output frame depends on; samples from one to the next
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARTIFACT_NAME = re.compile(r"model[A-Za-z0-9_.-]*")
@@ -170,6 +169,10 @@ class Geometry:
     overlap_after: int | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not 0 <= value <= MOST_FRAMES:
+                raise ConfigError(field.name, got=str(value), expected=f"0 to {MOST_FRAMES}, or null")
         before, after = self.context_before, self.context_after
         if (before is None) != (after is None):
             got = f"({before}, {after})"
@@ -185,16 +188,6 @@ class Geometry:
         if self.context_before is not None and self.context_after is not None:
             return self.context_before, self.context_after
         return None if self.context_frames is None else (self.context_frames, self.context_frames)
-
-    def __post_init__(self) -> None:
-        for name, most in (
-            ("hop_length", LONGEST_FRAME),
-            ("receptive_field", MOST_FRAMES),
-            ("context_frames", MOST_FRAMES),
-        ):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= most:
-                raise ConfigError(name, got=str(value), expected=f"0 to {most}, or null")
 
 
 @dataclass(frozen=True)
