@@ -24,6 +24,7 @@ MODULES = (
     "edge_runtime.media.pictures",
     "edge_runtime.pipelines.mel_inversion.pipeline",
     "edge_runtime.pipelines.vocoder.pipeline",
+    "edge_training.vocoder.hifigan",
 )
 
 

@@ -289,7 +289,7 @@ def test_front_ends_are_the_runtimes() -> None:
         ({"odd_kernels": True}, "odd_kernels: got True"),
         ({"fmax_above_nyquist": "yes"}, "fmax_above_nyquist: got 'yes', expected true or false"),
         ({"upsample_rate": [8, 8, 2, 2]}, "entry 'upsample_rate': .*is 'upsample_rates' meant"),
-        ({"snake_logscale": True}, "entry 'snake_logscale': .*another than HiFi-GAN"),
+        ({"snake_logscale": True}, "entry 'snake_logscale': .*another net than HiFi-GAN"),
     ],
 )
 def test_rules(changes: dict[str, Any], sentence: str) -> None:

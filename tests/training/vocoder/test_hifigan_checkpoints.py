@@ -100,7 +100,9 @@ def test_foreign_pairs_are_refused(
 
 def test_a_generator_of_another_wiring_is_refused(pair: TrainResult, corpus: Path, tmp_path: Path) -> None:
     start = str(pair.weights.parent / "g_00000006")
-    with pytest.raises(ConfigError, match=r"wiring: got 'causal-tail', expected 'stock', as the keys"):
+    with pytest.raises(
+        ConfigError, match=r"wiring: got 'causal-tail', expected 'stock', according to the keys"
+    ):
         fit(corpus, tmp_path / "run", steps=1, wiring="causal-tail", start_from=start)
 
 

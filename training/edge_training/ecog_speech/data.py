@@ -13,8 +13,8 @@ frames before the onset. It holds
 
 Splits: `last` keeps the last `test_trials` of each subject; `folds` keeps fold `fold` of `folds`, a seeded
 permutation of each task dealt to the folds in turn; `word` keeps every trial whose label is `word`. A
-training crop ends up to 64 frames behind its response, as in the origin: with pauses of half a second no
-test response is in it.
+training crop ends up to 64 frames behind its response, as in neural_speech_decoding: with pauses of half
+a second no test response is in it.
 
 `shuffled` pairs each item's speech with the ECoG of another trial at another place: a decoder that still
 predicts more than the mean has found a leak.
@@ -39,7 +39,7 @@ Split = Literal["last", "folds", "word"]
 EARLIEST = -64  # frames from the onset to the start of a training item
 AHEAD = 32  # frames of a test item before the onset
 WIDER = 5
-CROPS = 128  # of each trial, in an epoch of the origin
+CROPS = 128  # of each trial, in an epoch of neural_speech_decoding
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ L_g, L_e loudness on a scale of dB, (10 log₁₀ L + 70) / 50; w_v = α_v,g · 
     noise_bandwidth  3 · mean ((Δbw_n / 400)² · w_u), flooded at 0.01
     smooth, voicing (× 0.1 of the speech stage's), ascending     as in `speech_losses`, of the decoder alone
 
-The origin pushes shares through the map from scaled dB to power, P(α), whose term dwarfs the others;
+neural_speech_decoding applies the map from scaled dB to power to the shares, P(α), whose term dominates;
 `alpha_power` switches it off. A flooded loss l at b is |l − b| + b: below b it grows again.
 """
 
@@ -43,7 +43,7 @@ DB_RANGE = (-70.0, 50.0)  # of loudness and amplitudes on a scale of dB: offset 
 
 @dataclass(frozen=True)
 class DecoderLossConfig:
-    """Which terms, and how they are weighted; the defaults are the origin's."""
+    """Which terms, and how they are weighted; the defaults are those of neural_speech_decoding."""
 
     loudness_weight: bool = True  # weights with the teacher's loudness: --ld_loss_weight
     alpha_weight: bool = True  # … and its shares: --alpha_loss_weight
@@ -61,18 +61,18 @@ class DecoderLossConfig:
 
 
 def on_db(power: Tensor, least: float = 1e-10) -> Tensor:
-    """(10 log₁₀ + 70) / 50, without limits."""
+    """(10 log₁₀ + 70) / 50 of a power (B, rows, T), not limited."""
     offset, span = DB_RANGE
     return (torch.log(power.clamp(min=least)) * (10 / math.log(10)) - offset) / span
 
 
 def on_db_above(power: Tensor) -> Tensor:
-    """As `on_db`, not below 0."""
+    """As `on_db`, (B, rows, T), but at least 0."""
     return on_db(power).clamp(min=0)
 
 
 def flooded(loss: Tensor, level: float, *, on: bool) -> Tensor:
-    """|loss − level| + level."""
+    """|loss − level| + level, a scalar."""
     return (loss - level).abs() + level if on else loss
 
 
@@ -95,7 +95,7 @@ class DecoderLoss(nn.Module):
         teacher: Mapping[str, Tensor],
         on_stage: Tensor,
     ) -> Terms:
-        """on_stage (B, 1, T)."""
+        """Spectrograms (B, 1, T, F), parameters (B, rows, T), on_stage (B, 1, T) → scalars by name."""
         terms = {} if self.config.component_regression else self._spectra(made, true, on_stage)
         return terms | self.components(decoded, teacher, on_stage) | self._own(decoded, true)
 
@@ -114,7 +114,7 @@ class DecoderLoss(nn.Module):
     def components(
         self, decoded: Mapping[str, Tensor], teacher: Mapping[str, Tensor], on_stage: Tensor
     ) -> Terms:
-        """Distances of the parameters alone."""
+        """Distances of the parameters only, (B, rows, T) by name; on_stage (B, 1, T). Scalars by name."""
         config = self.config
         loudness = on_db_above(teacher["loudness"])
         heard = on_stage * (loudness if config.loudness_weight else torch.ones_like(loudness))

@@ -2,8 +2,8 @@
 
     resnet    `edge_training.ecog_speech.resnet`       lstm, gru  `…recurrent`       swin  `…swin`
 
-`wiring` "published" loads the origin's weights; its `causal` nets see later input all the same (only the
-recurrent one does not). "streaming" sees none: no output frame changes when a later input frame does. Then
+`wiring` "published" loads weights of neural_speech_decoding; its `causal` nets nevertheless see later input
+(except the recurrent one). "streaming" does not: no output frame changes when a later input frame does, and
 the number of frames is free.
 """
 
@@ -155,11 +155,12 @@ class EcogDecoder(nn.Module):
         self.net = build_decoder(config)
 
     def forward(self, ecog: Tensor) -> tuple[Tensor, ...]:
+        """(B, 144, E) → the parameters, (B, rows, 128) each, then x_common (B, features, 128)."""
         return in_order(self.net(ecog), "x_common")
 
 
 def build_decoder(config: EcogDecoderConfig) -> nn.Module:
-    """ecog (B, 144, E) → a dictionary of parameters, with the origin's initial weights."""
+    """ecog (B, 144, E) → parameters by name; initialised as in neural_speech_decoding."""
     if config.family == "resnet":
         return ResNetDecoder(config.electrodes, config.side, config.wiring, db_loudness=config.db_loudness)
     if config.family == "swin":
@@ -178,6 +179,6 @@ def build_decoder(config: EcogDecoderConfig) -> nn.Module:
 
 
 def decode(net: nn.Module, ecog: Tensor) -> Parameters:
-    """The parameters that a decoder of `build_decoder` gives."""
+    """Parameters by name, (B, rows, T) each, that a net of `build_decoder` gives for ecog (B, 16 + T, E)."""
     parameters: Parameters = net(ecog)
     return parameters

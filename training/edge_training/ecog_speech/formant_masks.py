@@ -7,7 +7,7 @@ learned      a prototype p of n samples, unimodal with peak 1, sampled at (hz_k 
 A prototype is (cumulative sum of a softmax, falling likewise) of n numbers. Its width is measured where each
 half comes nearest to max/√2: the two nearest samples, interpolated by their distances.
 
-Bins are believed to lie at 8000 k / F Hz. Source: `FormantSysth` of the origin system.
+Bins are taken to lie at 8000 k / F Hz. Source: `FormantSysth` of neural_speech_decoding.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class GaussianMasks(nn.Module):
         self.register_buffer("hz", hz, persistent=False)
 
     def forward(self, frequency: Tensor, width: Tensor) -> Tensor:
+        """Frequencies and bandwidths in Hz, (B, rows, T) each → (B, rows, T, F)."""
         return self.at(self.hz, frequency, width)
 
     def at(self, hz: Tensor, frequency: Tensor, width: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class LearnedMasks(nn.Module):
         self.table = self.widths = None
 
     def fold(self) -> None:
-        """Shapes and widths as constants."""
+        """Keep shapes and widths as constants, for export."""
         table, widths = (part.detach() for part in self._shapes())
         self.table = nn.Parameter(table, requires_grad=False)
         self.widths = nn.Parameter(widths, requires_grad=False)
@@ -126,6 +127,7 @@ class LearnedMasks(nn.Module):
         return F.pad(torch.stack(shapes), (1, 1)), torch.stack(widths)
 
     def forward(self, frequency: Tensor, width: Tensor) -> Tensor:
+        """Frequencies and bandwidths in Hz, (B, rows, T) each → (B, rows, T, F)."""
         return self.at(self.hz, frequency, width)
 
     def at(self, hz: Tensor, frequency: Tensor, width: Tensor) -> Tensor:

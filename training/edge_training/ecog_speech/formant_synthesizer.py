@@ -22,7 +22,7 @@ Waveform (`wave`): harmonic k has the amplitude √(L α_v) Σᵢ √(aᵢ Gᵢ(
 noise has the magnitude √(L α_u U M_u) and random phases (`phase`, 0 … 1, (1, F, T)) through the inverse STFT,
 times 2. No background.
 
-Keys of published files are kept, dead ones too. Source: `FormantSysth` of the origin system.
+Keys of published files are kept, unused ones too. Source: `FormantSysth` of neural_speech_decoding.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class FormantSynthesizer(nn.Module):
         initialise(self)
 
     def _build_dead(self) -> None:
-        """Parameters that published files hold and nothing reads."""
+        """Parameters of published files that are never used."""
         self.timbre = nn.Parameter(torch.ones(1, 1, 64))
         self.timbre_parameter = nn.Parameter(torch.zeros(2))
         self.wave_noise_amplifier = nn.Parameter(torch.ones(1))
@@ -188,6 +188,7 @@ class FormantSynthesizer(nn.Module):
         self.noise_mapping2 = _sample_net()
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """The tensors in the class's order → spectrogram (B, 1, T, F) and wave."""
         parameters = dict(zip(INPUTS, tensors, strict=False))
         background, noise, background_noise, phase = tensors[len(INPUTS) :]
         parts = self._sources(parameters, noise)
@@ -243,7 +244,7 @@ class FormantSynthesizer(nn.Module):
         return torch.view_as_real(transformed).square().sum(-1).transpose(1, 2)
 
     def fold(self) -> None:
-        """The transform as a convolution: exporters know no other."""
+        """Compute the transform as a convolution, for exporters."""
         self.as_graph = True
 
     def _dummy(self, hz: Tensor | None) -> Tensor:
@@ -381,7 +382,7 @@ def _sample_net() -> nn.Sequential:
 def draw_noise(
     frames: int, bins: int, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """noise, background_noise and phase for so many frames."""
+    """noise and background_noise, (1, 1, 128 T) each, and phase (1, F, T), for T frames and F bins."""
     samples = frames * HOP
     uniform = torch.rand(1, 1, samples, generator=generator)
     normal = torch.randn(1, 1, samples, generator=generator)

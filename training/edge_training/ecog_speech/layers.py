@@ -28,7 +28,7 @@ _BEFORE: Mapping[Side, float] = MappingProxyType({"both": 0.5, "past": 1.0, "fut
 
 
 def leaky(x: Tensor) -> Tensor:
-    """Leaky rectifier of the whole system."""
+    """The system's leaky ReLU, (…, T) → the same shape."""
     return F.leaky_relu(x, SLOPE)
 
 
@@ -53,6 +53,7 @@ class FrameNorm(nn.Module):
         self.norm = _Affine(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, …) → the same shape."""
         return self.norm.apply_to(_normalised(x, _frame_axes(x)))
 
 
@@ -64,6 +65,7 @@ class BlockNorm(_Affine):
         self.framewise = framewise
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) → the same shape."""
         axes = _frame_axes(x) if self.framewise else list(range(2, x.ndim))
         return self.apply_to(_normalised(x, axes))
 
@@ -87,6 +89,7 @@ class TimeConv3d(nn.Conv3d):
         self.before, self.after = _sides(kernel[0], side)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T, H, W) → (B, outputs, T, H, W)."""
         return super().forward(F.pad(x, (0, 0, 0, 0, self.before, self.after)))
 
 
@@ -98,6 +101,7 @@ class TimeConv1d(nn.Conv1d):
         self.before, self.after = _sides(kernel, side)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T) → (B, outputs, T)."""
         return super().forward(F.pad(x, (self.before, self.after)))
 
 
@@ -125,6 +129,7 @@ class DoublingConv(nn.Module):
         self.taps = nn.Parameter(self._four_taps().detach(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T) → (B, outputs, 2 T)."""
         taps = self._four_taps() if self.taps is None else self.taps
         y = F.conv_transpose1d(x, taps, self.bias, stride=2)
         return y[..., :-2] if self.causal else y[..., 1:-1]
@@ -141,18 +146,20 @@ class HoldingConv(DoublingConv):
         self.taps = nn.Parameter(self.weight.transpose(0, 1).detach().contiguous(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T) → (B, outputs, T)."""
         taps = self.weight.transpose(0, 1) if self.taps is None else self.taps
         return F.conv1d(F.pad(x, (2, 0)), taps, self.bias)
 
 
 class Doubling(nn.Module):
-    """`DoublingConv` under the key `up`, as the origin names it."""
+    """`DoublingConv` under the key `up`, its name in neural_speech_decoding."""
 
     def __init__(self, inputs: int, outputs: int, *, causal: bool = False, hold: bool = False) -> None:
         super().__init__()
         self.up = HoldingConv(inputs, outputs) if hold else DoublingConv(inputs, outputs, causal=causal)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T) → (B, outputs, 2 T)."""
         y: Tensor = self.up(x)
         return y
 
@@ -163,7 +170,7 @@ def pad_past(x: Tensor, frames: int) -> Tensor:
 
 
 def initialise(module: nn.Module) -> None:
-    """The origin's initial weights: N(0, √2 / √fan_in), no offset, for every convolution and linear layer."""
+    """neural_speech_decoding's initial convolutions and linear layers: N(0, √2 / √fan_in), bias 0."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv1d | nn.Conv3d | nn.Linear):
             fan_in = layer.weight[0].numel()

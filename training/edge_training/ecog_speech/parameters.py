@@ -14,7 +14,7 @@ T frames at 125 Hz, six voiced formants and one broadband filter of noise. What 
     amplitude_formants_noise     (B, 7, T)  shares, sum 1
 
 A spectrogram value x in [−1, 1] stands for `floor_db` … `top_db`: dB = (x + 1) / 2 · (top − floor) + floor.
-Names are the origin's. Source: Chen and others 2024, Nature Machine Intelligence 6, 467–480.
+Names are neural_speech_decoding's. Source: Chen and others 2024, Nature Machine Intelligence 6, 467–480.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class DbScale:
         return self.top_db - self.floor_db
 
     def to_power(self, x: Tensor) -> Tensor:
-        """The power that a scaled value stands for."""
+        """Scaled dB (…, F) → power of the same shape."""
         return torch.exp(((x + 1) * (self.span / 2) + self.floor_db) * (math.log(10) / 10))
 
     def to_scaled(self, power: Tensor, least: float = 1e-10) -> Tensor:
@@ -116,7 +116,7 @@ SCALE = DbScale()
 
 
 def log_axis(hz: Tensor) -> Tensor:
-    """The axis of normalised frequencies: 440 Hz is at 31/133, an octave 24/133."""
+    """Hz (B, rows, T) → a logarithmic axis: 440 Hz is at 31/133, an octave is 24/133."""
     return (24 * torch.log2(hz / 440) + 31) / 133
 
 
@@ -126,7 +126,7 @@ def from_log_axis(place: float) -> float:
 
 
 def female_bandwidth(frequency: Tensor) -> Tensor:
-    """Bandwidth of formants in Hz, from their frequency in Hz."""
+    """Bandwidths of formants in Hz for their frequencies in Hz, both (B, rows, T)."""
     gain, offset = FEMALE_BANDWIDTH
     return gain * (BANDWIDTH_SLOPE * frequency + offset)
 
@@ -139,7 +139,7 @@ def bandwidth(frequency: Tensor, gender: Tensor) -> Tensor:
 
 
 def with_log_axes(parameters: Mapping[str, Tensor], n_mels: int = 64) -> Parameters:
-    """The parameters and their copies on `log_axis`, as losses and the origin's dictionaries have them.
+    """The parameters (B, rows, T) and their copies on `log_axis`, for losses, as in neural_speech_decoding.
 
     Adds `f0`, `freq_formants_hamon`, `freq_formants_noise` (0 … 1), `bandwidth_formants_hamon` and
     `bandwidth_formants_noise` (in bands of `n_mels`).

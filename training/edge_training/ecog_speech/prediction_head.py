@@ -85,12 +85,12 @@ class PredictionHead(nn.Module):
         return self.conv_formants_amplitude(h), self.conv_formants_amplitude_noise(h)
 
     def quieten(self) -> None:
-        """The initial loudness: next to silence."""
+        """Set the initial loudness: nearly silent."""
         nn.init.constant_(self.conv_loudness.bias, QUIET)  # type: ignore[arg-type]  # it has one
 
 
 def noise_filter(frequency: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    """Frequency and bandwidth in Hz of the broadband filter from what two layers say."""
+    """Frequency and bandwidth of the broadband filter in Hz, (B, 1, T), from two layers' outputs."""
     lowest, span = NOISE_FREQUENCY
     narrowest, slope = NOISE_BANDWIDTH
     return lowest + span * torch.sigmoid(frequency), slope * F.softplus(width) + narrowest

@@ -7,7 +7,7 @@ The published net takes those frames, so that with `causal` a speech frame sees 
 it. Wiring "streaming" takes the last 128: up to its own frame, and no later one. It takes any number of
 frames; `edge_training.ecog_speech.streaming` carries its state.
 
-Source: `ECoGMapping_RNN` of the origin system; keys as there, `transform_initial_state` unused.
+Source: `ECoGMapping_RNN` of neural_speech_decoding; keys as there, `transform_initial_state` unused.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class RecurrentDecoder(nn.Module):
         self.prediction_head.quieten()
 
     def forward(self, ecog: Tensor) -> Parameters:
+        """(B, 16 + T, E) → parameters by name, (B, rows, T) each."""
         states, _ = self.base_model.rnn(ecog)
         frames = ecog.shape[1] - PAST
         x = self.motion_projection(torch.relu(states))[:, self.first : self.first + frames]

@@ -16,7 +16,7 @@ use the whole window, means and doublings straddle frames. Wiring "streaming" lo
 by frame, means over a frame and the one before, doublings that see the past; blocks 3 and 4 keep their
 frames, so that what the last layers say is at most 3 frames old, not 15. It takes any number of frames.
 
-Source: `ECoGMapping_ResNet` of the origin system; keys as there, `mask` and `norm_mask` unused.
+Source: `ECoGMapping_ResNet` of neural_speech_decoding; keys as there, `mask` and `norm_mask` unused.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Pool(nn.Module):
         self.strides, self.past = strides, strides[0] - 1 if causal else 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) → means, (B, C, T', H', W')."""
         if self.past:
             # without the last frame, whose successor is not there yet
             x = pad_past(x, self.past)
@@ -88,6 +89,7 @@ class Block(nn.Module):
         self.pool = Pool(strides, causal=streaming)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, T, H, W) → (B, outputs, T', H', W')."""
         h = leaky(self.norm1(x))
         skip = self.pool(self.convskip(h))
         y: Tensor = skip + self.conv2(self.pool(leaky(self.norm2(self.conv1(h)))))
@@ -103,6 +105,7 @@ class FromEcog(nn.Module):
         self.from_ecog = TimeConv3d(1, 16, (taps, 1, 1), side, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, T, H, W) → (B, channels, T, H, W)."""
         y: Tensor = self.from_ecog(x)
         return y
 
@@ -139,6 +142,7 @@ class ResNetDecoder(nn.Module):
         self.prediction_head.quieten()
 
     def forward(self, ecog: Tensor) -> Parameters:
+        """(B, 16 + T, E) → parameters by name, (B, rows, T) each."""
         x = ecog.reshape(-1, 1, ecog.shape[1], self.grid, self.grid)
         x = self.dropout(self.conv1(self.from_ecog(x)))
         x = self.dropout(self.conv2(x))[:, :, self.dropped :]

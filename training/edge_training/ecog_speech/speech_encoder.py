@@ -14,7 +14,7 @@ and not normalised, as published. Layers that published files hold and nothing r
 Bands of the mel spectrogram that hold no bin stand at the floor, −100 dB. Filters are normalised here and
 their sums added after the logarithm: the same numbers, but no power below 1e-5, which float16 has.
 
-Source: `FormantEncoder` of the origin system, Chen and others 2024.
+Source: `FormantEncoder` of neural_speech_decoding, Chen and others 2024.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class Smoothing(nn.Module):
         self.register_buffer("window", window.float()[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, F, T) → the same shape."""
         batch, bins, frames = x.shape
         rows = F.conv1d(x.reshape(-1, 1, frames), self.window, padding=self.window.shape[-1] // 2)
         return rows.reshape(batch, bins, frames)
@@ -151,6 +152,7 @@ class MelSpectrogram(nn.Module):
         self.register_buffer("least", torch.from_numpy(least).float(), persistent=False)
 
     def forward(self, power: Tensor) -> Tensor:
+        """Power (B, F, T) → scaled dB (B, MEL_BANDS, T)."""
         bands = torch.maximum(self.filters @ power, self.least)
         return torch.log(bands) * (20 / math.log(10) / self.span) + self.offset
 
@@ -254,10 +256,11 @@ class SpeechEncoder(nn.Module):
         self.register_buffer("span", limits[..., 1:] - limits[..., :1], persistent=False)
 
     def forward(self, spectrogram: Tensor, gender: Tensor) -> tuple[Tensor, ...]:
+        """(B, 1, T, F) and (B, 1) → parameters (B, rows, T), noisebg (B, F), spec_smooth (B, F, T)."""
         return in_order(self.parameters_of(spectrogram, gender), *FURTHER)
 
     def parameters_of(self, spectrogram: Tensor, gender: Tensor) -> Parameters:
-        """As `forward`, by name."""
+        """As `forward`, but by name: (B, 1, T, F) and (B, 1) → parameters (B, rows, T)."""
         x = spectrogram.squeeze(1).transpose(1, 2)  # (B, F, T)
         sex = gender.unsqueeze(-1)  # (B, 1, 1)
         scale = self.config.scale

@@ -12,7 +12,7 @@ x the true spectrogram, x̂ the synthesized one, both scaled dB (B, 1, T, F); P(
     ascending  mean relu(f_i − f_{i+1})
     formants, pitch   Praat's labels, if asked for; full weight up to epoch 20, none from epoch 40 on
 
-The origin counts `silence` twice by mistake; `silence_weight` says. Source: the origin system's `Model`.
+neural_speech_decoding counts `silence` twice by mistake; see `silence_weight`. Source: its `Model`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SUPERVISED, FADED = 20, 40  # epochs
 
 @dataclass(frozen=True)
 class SpeechLossConfig:
-    """Which terms, and how much."""
+    """Which terms, and their weights."""
 
     use_stoi: bool = False
     formant_supervision: bool = False
@@ -64,7 +64,7 @@ class Spectra(nn.Module):
         return mel
 
     def further(self, made: Tensor, true: Tensor) -> Terms:
-        """The optional distances of changes along time and frequency."""
+        """The optional distances of changes along time and frequency of (B, 1, T, F); scalars."""
         terms: Terms = {}
         difference = made - true
         if self.config.delta_time:
@@ -92,7 +92,7 @@ class SpeechLoss(nn.Module):
         labels: Mapping[str, Tensor],
         epoch: float,
     ) -> Terms:
-        """`labels`: on_stage, on_stage_wider, and formants and pitch where they supervise."""
+        """`labels`: on_stage and on_stage_wider (B, 1, T), and formants and pitch where they supervise."""
         spectra, config = self.spectra, self.config
         power, wanted = spectra.scale.to_power(made), spectra.scale.to_power(true)
         mel = (spectra.width * (spectra.mels(power) - spectra.mels(wanted))).abs().mean()
@@ -126,14 +126,14 @@ def supervision(epoch: float) -> float:
 
 
 def amplitude_order(parameters: Mapping[str, Tensor]) -> Tensor:
-    """How far the second to fourth formants are louder than their predecessors, in voiced sound."""
+    """Scalar: how much formants 2 … 4, (B, rows, T), exceed the one before, in voiced sound."""
     amplitude, shares = parameters["amplitude_formants_hamon"], parameters["amplitudes"]
     voiced = (shares[:, :1] > shares[:, 1:]).float()
     return (torch.relu(amplitude[:, 1:4] - amplitude[:, :3]) * voiced).mean()
 
 
 def voicing(parameters: Mapping[str, Tensor], spectrogram: Tensor) -> Tensor:
-    """Voiced share where the upper half of the band is louder than the lower one: hiss is unvoiced."""
+    """Scalar: voiced share where the upper half of a spectrogram (B, 1, T, F) is louder: hiss is unvoiced."""
     shares = parameters["amplitudes"]
     half = spectrogram.shape[3] // 2
     upper, lower = spectrogram[..., half:].mean(3), spectrogram[..., :half].mean(3)
@@ -142,7 +142,7 @@ def voicing(parameters: Mapping[str, Tensor], spectrogram: Tensor) -> Tensor:
 
 
 def smoothness(parameters: Mapping[str, Tensor], *, amplitudes: bool) -> Tensor:
-    """Changes from frame to frame, weighted by kind; `amplitudes` of formants too."""
+    """Scalar: weighted changes between frames of (B, rows, T); `amplitudes`: of formants too."""
     width = parameters["bandwidth_formants_noise_hz"][:, -1:]
     noise = parameters["freq_formants_noise_hz"][:, -1:]
     total = (
@@ -161,12 +161,12 @@ def smoothness(parameters: Mapping[str, Tensor], *, amplitudes: bool) -> Tensor:
 
 
 def ascending(parameters: Mapping[str, Tensor]) -> Tensor:
-    """How far formants stand below their predecessors, Hz."""
+    """Scalar: mean of how far formants (B, rows, T) lie below the one before, Hz."""
     return torch.relu(-parameters["freq_formants_hamon_hz"].diff(dim=1)).mean()
 
 
 def formant_distance(parameters: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
-    """Mean squares of F1 … F4, the first three again with 6, 3 and 1.5."""
+    """Scalar: mean squares of F1 … F4, (B, rows, T), the first three again with 6, 3 and 1.5."""
     difference = (parameters["freq_formants_hamon_hz"][:, :4] - labels["formants"][:, :4]) * labels[
         "on_stage"
     ]

@@ -4,7 +4,7 @@ Third octaves from 150 Hz, 15 of them; windows of 30 frames; the correlation of 
 the frames inside the response. The bands are built as for 10 kHz, as published, though the bins are of
 16 kHz: each lies 1.6 times as high.
 
-Source: Graetzer and Hopkins 2021 (STOI⁺: no normalisation and clipping); loss of the origin system.
+Source: Graetzer and Hopkins 2021 (STOI⁺: no normalisation and clipping); loss of neural_speech_decoding.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class StoiLoss(nn.Module):
         self.register_buffer("octaves", torch.from_numpy(third_octaves(bins)).float(), persistent=False)
 
     def forward(self, made: Tensor, true: Tensor, on_stage: Tensor) -> Tensor:
+        """Powers (B, T, F) and on_stage (B, T) → scalar."""
         mask = on_stage.unfold(-1, WINDOW, 1).unsqueeze(1)  # (B, 1, windows, 30)
         x, y = (self._windows(power, mask) for power in (made, true))
         correlation = (x * y).sum((1, 2, 3))

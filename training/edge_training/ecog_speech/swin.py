@@ -15,7 +15,7 @@ is published, and weights depend on it. Windows, shifts and merges are gathers w
 masks what follows in the window's order of tokens, as published; it leaks through norm, pooling and
 interpolation.
 
-Source: `ECoGMapping_3D_SWIN` of the origin system; keys as there, `norms4` and the second head unused.
+Source: `ECoGMapping_3D_SWIN` of neural_speech_decoding; keys as there, `norms4` and the second head unused.
 Swin: Liu and others 2022, Video Swin Transformer.
 """
 
@@ -89,6 +89,7 @@ class Perceptron(nn.Module):
         self.fc2 = nn.Linear(HIDDEN * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) → the same shape."""
         y: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return y
 
@@ -117,6 +118,7 @@ class Block(nn.Module):
         self.register_buffer("mask", None if mask is None else torch.from_numpy(mask), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T · H · W, C) → the same shape."""
         x = x + self._dropped(self._attended(self.norm1(x)))
         return x + self._dropped(self.mlp(self.norm2(x)))
 
@@ -149,6 +151,7 @@ class Merging(nn.Module):
         self.padded = bool((index == math.prod(size)).any())
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) → (B, N / 8, 2 C)."""
         batch, _, channels = x.shape
         rows = F.pad(x, (0, 0, 0, 1)) if self.padded else x
         merged = rows[:, self.index].reshape(batch, -1, 8 * channels)
@@ -177,6 +180,7 @@ class Stage(nn.Module):
         self.downsample = Merging(channels, size) if stage < len(DEPTHS) - 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C) → (B, N / 8, 2 C), or the same shape for the last stage."""
         for block in self.blocks:
             x = block(x)
         return x if self.downsample is None else self.downsample(x)
@@ -211,6 +215,7 @@ class Transformer(nn.Module):
         self.norm = nn.LayerNorm(CHANNELS[-1])
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, 128, H, W) → (B, 384, 8)."""
         x = F.max_pool3d(self.patch_embed.proj(x), 2)
         x = x.flatten(2).transpose(1, 2)  # (B, T · H · W, C)
         for layer in self.layers:
@@ -242,6 +247,7 @@ class SwinDecoder(nn.Module):
         self.prediction_head.quieten()
 
     def forward(self, ecog: Tensor) -> Parameters:
+        """(B, 144, E) → parameters by name, (B, rows, 128) each."""
         x = ecog[:, PAST:].reshape(-1, 1, FRAMES, self.grid, self.grid)
         x = self.conv6(leaky(self.swin_transformer(F.pad(x, (1, 0, 1, 0)))))
         for index, norm in enumerate((self.norms1, self.norms2, self.norms3)):

@@ -9,12 +9,12 @@ Without file lists the last `validation_clips` recordings by name are kept for v
 A training item is a random segment of `segment` samples, zero-padded on the right where the recording is
 shorter; without mels each recording is first scaled to a peak of 0.95. With mels the segment begins on a
 frame, recordings keep their level (the mels were made from it), and short mels are padded with silence,
-ln(1e-5): in the published code they are padded with zeros, which is loud. Of two mel folders the extra one is
-drawn with probability `extra_weight`: the rtMRI system's mixture of predicted and true mels. Validation reads
+ln(1e-5): in jik876/hifi-gan they are padded with zeros, which is loud. Of two mel folders the extra one is
+drawn with probability `extra_weight`: mri2speech's mixture of predicted and true mels. Validation reads
 the first.
 
-With `speeds`, and without mels, an item is as often from the recording played at one of these speeds, which
-moves pitch and formants: a minute of one voice goes further.
+With `speeds`, and without mels, an item is taken with equal chance from the recording played at any of these
+speeds, which shifts pitch and formants, to make more of a few minutes of one voice.
 
 Recordings are read once and kept in memory up to `CACHE_BYTES` in each process, at every speed.
 """
@@ -46,7 +46,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class VocoderSource:
-    """What to read and how to cut it."""
+    """Which recordings to read and how to cut them into items."""
 
     folder: Path
     mel: MelConfig  # of the net's input
@@ -64,7 +64,9 @@ class VocoderData:
 
     Items are `wav` (segment,) float32, `name`, and with mels `mel` (n_mels, segment / hop) float32.
 
-    Raises InputError for empty folders, wrong rates, missing or foreign mels; the sentence names the file.
+    Raises:
+        InputError: empty folders, wrong rates, missing mels or mels of another configuration; the sentence
+            names the file.
     """
 
     def __init__(self, source: VocoderSource) -> None:
@@ -123,7 +125,8 @@ class VocoderData:
 def split_recordings(folder: Path, validation_clips: int | None) -> tuple[list[Path], list[Path]]:
     """Recordings for training and for validation: by the file lists, or the last ones by name held back.
 
-    Raises InputError for a folder without recordings, or with none left to train on.
+    Raises:
+        InputError: a folder without recordings, or with none left to train on.
     """
     if not folder.is_dir():
         got = "a file" if folder.exists() else "no such folder"
@@ -175,7 +178,7 @@ def _listed(folder: Path, name: str, found: dict[str, Path]) -> list[Path]:
 
 
 def _check_rate(path: Path, rate: int) -> None:
-    """Refuse another rate before training starts; soundfile reads the header alone where it is installed."""
+    """Refuse another rate before training starts; soundfile, where installed, reads only the header."""
     try:
         import soundfile
 
@@ -187,7 +190,7 @@ def _check_rate(path: Path, rate: int) -> None:
             str(path),
             got=f"{got} Hz",
             expected=f"{rate} Hz",
-            cause="resample the recordings, or choose a configuration of their rate",
+            cause="resample the recordings, or choose a configuration with their rate",
         )
 
 
@@ -206,7 +209,7 @@ def _read(path: Path, source: VocoderSource) -> Samples:
 
 
 def _played(samples: Samples, speed: float) -> Samples:
-    """The recording played `speed` times as fast; speeds are told apart by thousandths."""
+    """The recording played `speed` times as fast; speeds are rounded to thousandths."""
     return resample(samples, round(1000 * speed), 1000)
 
 
@@ -231,7 +234,8 @@ def _mel_file(folder: Path, name: str) -> Path:
 def read_mel(path: str | os.PathLike[str], config: MelConfig) -> Samples:
     """A mel (n_mels, frames) float32 from (n_mels, frames) or (1, n_mels, frames).
 
-    Raises InputError for another shape, number of bands or scale (decibels, say), or values not finite.
+    Raises:
+        InputError: another shape, number of bands or scale (for example decibels), or values not finite.
     """
     mel = read_array(path)
     if mel.ndim == 3 and len(mel) == 1:

@@ -39,7 +39,7 @@ _STOCK_SPELLING = {
 
 
 class Judgement(NamedTuple):
-    """What one sub-net says about a batch."""
+    """A sub-net's output for a batch."""
 
     score: Tensor  # (B, n), 1 where it takes the audio for real
     features: tuple[Tensor, ...]  # of every layer, the last one before it is flattened included
@@ -51,7 +51,7 @@ class PeriodConfig:
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
     channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)  # strides 3, the last 1
-    padding: int = 2  # on each side of a convolution of 5; the rtMRI system took 4
+    padding: int = 2  # on each side of a convolution of 5; mri2speech has 4
 
     def __post_init__(self) -> None:
         _check_wholes("periods", self.periods)
@@ -112,6 +112,7 @@ class PeriodDiscriminator(nn.Module):
         self.conv_post = parametrizations.weight_norm(nn.Conv2d(inputs, 1, (3, 1), padding=(1, 0)))
 
     def forward(self, x: Tensor) -> Judgement:
+        """(B, 1, N) → score (B, n) and features."""
         batch = len(x)
         short = -x.shape[-1] % self.period
         if short:
@@ -142,6 +143,7 @@ class ScaleDiscriminator(nn.Module):
         self.conv_post = norm(nn.Conv1d(inputs, 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> Judgement:
+        """(B, 1, N) → score (B, n) and features."""
         features = []
         for conv in self.convs:
             x = F.leaky_relu(conv(x), SLOPE)
@@ -161,6 +163,7 @@ class MultiPeriodDiscriminator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Judgement]:
+        """(B, 1, N) → one judgement for each period."""
         return [discriminator(x) for discriminator in self.discriminators]
 
 
@@ -174,6 +177,7 @@ class MultiScaleDiscriminator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Judgement]:
+        """(B, 1, N) → one judgement for each scale, the raw audio first."""
         judgements = []
         for scale, discriminator in enumerate(self.discriminators):
             if scale:
@@ -186,14 +190,20 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def stock_state(module: nn.Module) -> dict[str, Tensor]:
-    """A discriminator's state under the keys of published `do_` files."""
+    """A discriminator's state, name → tensor (…,), under the keys of published `do_` files."""
     return {stock: tensor for stock, tensor, _ in _pairs(module)}
 
 
 def load_stock_state(module: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
-    """Load what `stock_state` or the origin's training wrote, strictly.
+    """Load a state as `stock_state` or the training of jik876/hifi-gan writes it, strictly.
 
-    Raises CheckpointError that names the first keys that differ. `name`: of the net in that sentence.
+    Args:
+        module: the discriminator.
+        state: published key → tensor (…,).
+        name: of the net, for the error.
+
+    Raises:
+        CheckpointError: missing, unknown or differently shaped keys; the error names the first ones.
     """
     shapes = {stock: (tuple(tensor.shape), own) for stock, tensor, own in _pairs(module)}
     differing = [
@@ -207,7 +217,7 @@ def load_stock_state(module: nn.Module, state: Mapping[str, Tensor], *, name: st
             name,
             got=f"missing, unknown or differently shaped {', '.join(differing[:3])}{more}",
             expected=f"the {len(shapes)} tensors of this discriminator",
-            cause="its periods, channels or scales are others than the configuration's",
+            cause="its periods, channels or scales differ from the configuration's",
         )
     module.load_state_dict({own: state[stock] for stock, (_, own) in shapes.items()}, strict=True)
 

@@ -8,16 +8,16 @@ mean of the residual blocks → at last: leaky ReLU **0.01** → conv_post (kern
 Residual block 1: x += conv2(leaky(conv1(leaky(x)))) for each dilation; block 2: x += conv(leaky(x)).
 
 Transposed convolution, output exactly u times as long: k − u even: padding (k − u)/2. k − u odd: Auffusion's
-rule, padding (k − u)//2 + 1 with output padding 1, on request alone (`odd_kernels`), since stock code emits a
-sample too many.
+rule, padding (k − u)//2 + 1 with output padding 1, only on request (`odd_kernels`), because jik876/hifi-gan
+gives one sample too many there.
 
 Two wirings of the same weights:
-    stock        every convolution centred; weight norm on all of them
-    causal-tail  the rtMRI system's: residual blocks look back only; conv_pre and conv_post look ahead only
+    stock        jik876/hifi-gan's: every convolution centred; weight norm on all of them
+    causal-tail  mri2speech's: residual blocks look back only; conv_pre and conv_post look ahead only
                  (6 zeros on the right); conv_pre has no weight norm
 
 Parameters are named `conv_pre`, `ups.{i}`, `resblocks.{i·blocks + j}.convs1.{d}`, `.convs2.{d}` (block 1) or
-`.convs.{d}` (block 2), `conv_post`. Initial weights are torch's defaults, as they are in effect upstream.
+`.convs.{d}` (block 2), `conv_post`. Initial weights are torch's defaults, as in effect in jik876/hifi-gan.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ END_KERNEL = 7  # of conv_pre and conv_post
 SLOPE = 0.1
 LAST_SLOPE = 0.01  # before conv_post: torch's default, and what every published checkpoint was trained with
 CONVOLUTIONS = MappingProxyType({1: 3, 2: 2})  # residual block type → dilations that it uses
-# far above every published config (512 channels, 4 stages, 256 samples a hop); what lies above is a slip of
-# the pen that would end in a lack of memory
+# far above every published config (512 channels, 4 stages, 256 samples a hop); larger numbers are typing
+# errors that would exhaust the memory
 MOST_CHANNELS = 8192
 MOST_WEIGHTS = 2**29  # 2 GB as float32
 MOST_ENTRIES = 16  # stages, or residual blocks of a stage
@@ -62,7 +62,7 @@ LARGEST: Mapping[str, int] = MappingProxyType(
         "resblock_dilation_sizes": 1024,
     }
 )
-# in stock config.json and the rtMRI system's; the net does not depend on them
+# entries of jik876/hifi-gan's and mri2speech's config.json that the net does not depend on
 TRAINING_ENTRIES = frozenset(
     {"num_gpus", "batch_size", "learning_rate", "adam_b1", "adam_b2", "lr_decay", "seed", "num_workers"}
     | {"num_freq", "dist_config", "input_mels_dir"}
@@ -71,9 +71,13 @@ TRAINING_ENTRIES = frozenset(
 
 @dataclass(frozen=True)
 class HifiGanConfig:
-    """A stock `config.json`, entry for entry, less what training alone reads; checked as a whole.
+    """A `config.json` of jik876/hifi-gan, entry for entry, without the entries that only training reads.
 
-    Raises ConfigError that names the entry, the value got, the rule, and what would go wrong.
+    Raises:
+        ConfigError: impossible or contradicting entries; the error names the entry, the value and the rule.
+
+    >>> HIFIGAN_PRESETS["v1"].hop_length, HIFIGAN_PRESETS["v1"].context_frames
+    (256, 13)
     """
 
     resblock: int  # type of residual block, 1 or 2
@@ -126,17 +130,17 @@ class HifiGanConfig:
 
     @property
     def context(self) -> tuple[int, int]:
-        """Mel frames (back, ahead) that the samples of one frame depend upon, computed from the layers."""
+        """Mel frames before and after a frame that its samples depend on, computed from the layers."""
         return _context(self)
 
     @property
     def context_frames(self) -> int:
-        """Frames to feed on each side of a chunk, and to drop, for samples equal to those of one pass."""
+        """Frames to add on each side of a chunk, and to drop again, for the samples of one whole pass."""
         return max(self.context)
 
     @property
     def receptive_field(self) -> int:
-        """Mel frames that the samples of one frame depend upon, itself included."""
+        """Number of mel frames that the samples of one frame depend on, itself included."""
         back, ahead = self.context
         return back + 1 + ahead
 
@@ -146,7 +150,7 @@ class HifiGanConfig:
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """A config from a stock `config.json`: training entries are left out, unknown ones refused."""
+        """A config from a `config.json`: training entries are left out, unknown ones refused."""
         known = {field.name: field for field in fields(cls)}
         for key in entries:
             if key not in known and key not in TRAINING_ENTRIES:
@@ -179,7 +183,7 @@ def _unknown_entry(key: str, known: tuple[str, ...]) -> ConfigError:
     cause = (
         f"is {near[0]!r} meant?"
         if near
-        else "the net may be another than HiFi-GAN; delete the entry if training alone reads it"
+        else "is this another net than HiFi-GAN? Delete the entry if only training reads it"
     )
     return ConfigError(f"entry {key!r}", got="an unknown entry", expected="HiFi-GAN's entries", cause=cause)
 
@@ -365,9 +369,9 @@ def _check_mel(config: HifiGanConfig) -> None:
             raise ConfigError(
                 name,
                 got=f"{top:g} Hz",
-                expected=f"at most half of sampling_rate, {nyquist:g} Hz, or null for just that",
-                cause="mel bands above it are always empty; a checkpoint that was trained so (the rtMRI "
-                'system\'s) needs "fmax_above_nyquist": true',
+                expected=f"at most half of sampling_rate, {nyquist:g} Hz, or null for exactly that",
+                cause="mel bands above it are always empty; a checkpoint that was trained that way (such as "
+                'mri2speech\'s) needs "fmax_above_nyquist": true',
             )
     top = nyquist if config.fmax is None else config.fmax
     if config.fmin >= top:
@@ -422,7 +426,7 @@ def _block_reach(config: HifiGanConfig) -> Padding:
 
 
 def _context(config: HifiGanConfig) -> tuple[int, int]:
-    """From the samples of frame 0 backwards through the layers to the frames that they depend upon."""
+    """Follows the samples of frame 0 back through the layers to the frames that they depend on."""
     end, block = _padding(config, END_KERNEL, 1, end=True), _block_reach(config)
     first, last = 0 - end.left, config.hop_size - 1 + end.right
     for rate, kernel in reversed(list(zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True))):
@@ -444,11 +448,12 @@ class AsymmetricConv1d(nn.Conv1d):
         self.pad = pad
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, N) → (B, outputs, N')."""
         return super().forward(F.pad(x, self.pad))
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, dilation: int, pad: Padding) -> nn.Conv1d:
-    """A length-keeping convolution with weight norm to be added; plain wherever its zeros are even."""
+    """A convolution that keeps the length, before weight norm; a plain Conv1d where its padding is even."""
     if pad.left == pad.right:
         return nn.Conv1d(inputs, outputs, kernel, dilation=dilation, padding=pad.left)
     return AsymmetricConv1d(inputs, outputs, kernel, dilation, pad)
@@ -468,6 +473,7 @@ class ResBlock1(nn.Module):
         self.convs2 = nn.ModuleList(convolution(1) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, N) → the same shape."""
         for dilated, plain in zip(self.convs1, self.convs2, strict=True):
             x = x + plain(F.leaky_relu(dilated(F.leaky_relu(x, SLOPE)), SLOPE))
         return x
@@ -484,6 +490,7 @@ class ResBlock2(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, N) → the same shape."""
         for convolution in self.convs:
             x = x + convolution(F.leaky_relu(x, SLOPE))
         return x
@@ -493,9 +500,14 @@ class HifiGan(nn.Module):
     """mel (B, num_mels, T) → samples (B, 1, T · hop_length).
 
     Args:
-        config: `wiring=None` is built as stock.
+        config: `wiring=None` is built as "stock".
         weight_norm: keep weights as magnitude and direction (torch's parametrization), for training; without
-            it each layer has its plain `weight`, which is what inference and export want.
+            it each layer has its plain `weight`, which inference and export need.
+
+    >>> import torch
+    >>> net = HifiGan(HIFIGAN_PRESETS["v3"]).eval()
+    >>> net(torch.zeros(1, 80, 4)).shape
+    torch.Size([1, 1, 1024])
     """
 
     def __init__(self, config: HifiGanConfig, *, weight_norm: bool = False) -> None:
@@ -522,6 +534,7 @@ class HifiGan(nn.Module):
                 parametrizations.weight_norm(layer)
 
     def forward(self, mel: Tensor) -> Tensor:
+        """(B, num_mels, T) → (B, 1, T · hop_length)."""
         x: Tensor = self.conv_pre(mel)
         for stage, up in enumerate(self.ups):
             x = self._mean_of_blocks(stage, up(F.leaky_relu(x, SLOPE)))
@@ -536,14 +549,14 @@ class HifiGan(nn.Module):
         return total / self.blocks
 
     def fold(self) -> Self:
-        """Weight norm folded into plain weights, in place; nothing to do where it is folded already."""
+        """Fold weight norm into plain weights, in place; does nothing where that is done already."""
         for layer in self._normed_layers():
             if parametrize.is_parametrized(layer):
                 parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
         return self
 
     def _normed_layers(self) -> list[nn.Module]:
-        """The layers that the origin's code weight-norms."""
+        """The layers that have weight norm in jik876/hifi-gan, or mri2speech for its wiring."""
         layers = [m for m in self.modules() if isinstance(m, nn.Conv1d | nn.ConvTranspose1d)]
         return [m for m in layers if m is not self.conv_pre or self.config.wiring != "causal-tail"]
 
@@ -595,7 +608,7 @@ HIFIGAN_PRESETS: Mapping[str, HifiGanConfig] = MappingProxyType(
         ),
         # stock wiring and a filter bank that ends at Nyquist: what to train for 11 413 Hz
         "rtmri": HifiGanConfig(**_RTMRI, fmax=None, wiring="stock"),
-        # the rtMRI system's own checkpoints: 6 of their 64 filters lie above Nyquist and are empty
+        # mri2speech's own checkpoints: 6 of their 64 filters lie above Nyquist and are empty
         "rtmri-origin": HifiGanConfig(**_RTMRI, fmax=8000.0, wiring="causal-tail", fmax_above_nyquist=True),
     }
 )

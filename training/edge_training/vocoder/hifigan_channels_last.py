@@ -1,8 +1,8 @@
-"""HiFi-GAN's generator over pictures one row high, channels last: the same function, faster on a CPU.
+"""HiFi-GAN's generator as 2-D convolutions of height 1, channels last: the same function, faster on a CPU.
 
-oneDNN keeps the tensors of one-dimensional convolutions in layouts of its own, and copies them there and
-back around every layer. As pictures (B, C, 1, N) whose channels lie side by side in memory, tensors stay as
-they are from layer to layer, forward and backward. On one thread of a CPU with AVX-512 and bfloat16, forward
+oneDNN keeps the tensors of one-dimensional convolutions in its own layouts, and copies them there and back
+around every layer. Tensors (B, C, 1, N) in channels-last memory format stay as they are from layer to layer,
+forward and backward. On one thread of a CPU with AVX-512 and bfloat16, forward
 and backward of 8 segments of 8192 samples through V3: 0.24 s, and 0.34 s through the plain generator.
 """
 

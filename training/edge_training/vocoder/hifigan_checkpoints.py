@@ -1,8 +1,8 @@
 """HiFi-GAN's own checkpoint pair: `g_%08d` (generator) and `do_%08d` (discriminators, optimisers, counters).
 
-Written so that other tools go on from them, and read so that a published training goes on here. Optimiser
-states are lists in the order of the parameters: generator; MSD, then MPD. A pair is read with
-`weights_only=True`; one without its `do_` file gives the generator alone.
+Written so that other tools can resume from them, and read so that a published training can be resumed here.
+Optimiser states are lists in the order of the parameters: generator; MSD, then MPD. A pair is read with
+`weights_only=True`; without its `do_` file only the generator is loaded.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OriginPair:
-    """What a `do_` file says beside weights."""
+    """The entries of a `do_` file other than weights."""
 
     file: str
     optimizers: tuple[Mapping[str, Any], Mapping[str, Any]] | None  # generator's, discriminators'
     epoch: int
 
     def restore(self, optimizers: list[Optimizer]) -> None:
-        """Load the moments, where there are any; every other number stays this configuration's."""
+        """Load the optimisers' moments, where there are any; all other numbers stay the configuration's."""
         if self.optimizers is None:
             return
         for optimizer, saved, name in zip(optimizers, self.optimizers, ("optim_g", "optim_d"), strict=True):
@@ -48,7 +48,9 @@ class OriginPair:
 def read_pair(path: Path, module: HifiGanModule) -> OriginPair:
     """Load a `g_` file, and the `do_` file beside it where there is one, into a module.
 
-    Raises CheckpointError for files of another net or configuration, ConfigError for another wiring.
+    Raises:
+        CheckpointError: files of another net or configuration.
+        ConfigError: the generator has another wiring.
     """
     checkpoint = read_checkpoint(path)
     told = hifigan_wiring(module.config.net, checkpoint)
@@ -89,12 +91,12 @@ def writers(module: HifiGanModule) -> dict[str, Callable[[Path], None]]:
 
 
 def _check_wiring(path: Path, told: str | None, configured: str | None) -> None:
-    """Both wirings have the same shapes once folded: loaded into the other one, a checkpoint is noise."""
+    """Refuse the other wiring: once folded, both have the same shapes, but the output would be noise."""
     if told is not None and told != configured:
         raise ConfigError(
             "wiring",
             got=repr(configured),
-            expected=f"{told!r}, as the keys of {path} say",
+            expected=f"{told!r}, according to the keys of {path}",
             cause=f'add "wiring": "{told}" to the configuration',
         )
 
@@ -118,7 +120,7 @@ def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], what: str) -> None:
-    """Moments must have their parameters' shapes: the order of parameters is a convention."""
+    """Refuse moments without their parameters' shapes: the order of parameters is only a convention."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = saved.get("state", {})
     for index, parameter in enumerate(parameters):
@@ -132,5 +134,5 @@ def _check_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], what: str) 
             )
     if len(state) not in (0, len(parameters)):
         raise CheckpointError(
-            what, got=f"{len(state)} states", expected=f"{len(parameters)}, one a parameter"
+            what, got=f"{len(state)} states", expected=f"{len(parameters)}, one for each parameter"
         )

@@ -1,6 +1,6 @@
 """HiFi-GAN's training: configuration, alternating steps, validation.
 
-Each step: the generator makes audio from the mel of a segment; the discriminators are improved on real and
+Each step: the generator makes audio from the mel of a segment; the discriminators are trained on real and
 generated audio; then the generator on
 
     λ_mel · mel + λ_feature · features + λ_adversarial · adversarial + λ_stft · multi-resolution STFT
@@ -8,11 +8,11 @@ generated audio; then the generator on
 The input mel ends at `fmax`, the mel of the loss at `fmax_for_loss`; both come from one short-time transform.
 Gradients of the generator's step never reach the discriminators' weights, nor the features of real audio.
 
-Not in the paper, and off by default: `warm_up_steps` of the generator alone (discriminators rest); λ_stft;
-`channels_last`, a layout of the generator's tensors in which a CPU learns faster; the optimiser `muon`, with
+Not in the paper, and off by default: `warm_up_steps` in which only the generator is trained; λ_stft;
+`channels_last`, a layout of the generator's tensors in which a CPU trains faster; the optimiser `muon`, with
 which the generator needs about a third of AdamW's steps at first; `discriminator_rate`; and `average`, the
-decay of a running mean of the generator's weights, which is then what is validated and exported (`g_` files
-keep the weights themselves, to train on). They are for short runs on small machines.
+decay of a running mean of the generator's weights, which is then validated and exported (`g_` files keep the
+weights themselves, for further training). They are for short runs on small machines.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class HifiGanFit(FitConfig):
     discriminator_rate: float | None = None  # ours: the discriminators' own; null: the same
     adam_b1: float = 0.8
     adam_b2: float = 0.99
-    weight_decay: float = 0.01  # AdaBelief: the rtMRI system takes 0
+    weight_decay: float = 0.01  # AdaBelief: 0 in mri2speech
     schedule: Literal["exponential", "plateau"] = "exponential"
     lr_decay: float = 0.999  # exponential: factor for each pass over the clips
     plateau_factor: float = 0.1  # plateau: factor after …
@@ -94,14 +94,14 @@ class HifiGanFit(FitConfig):
         (2048, 512, 2048),
     )
     warm_up_steps: int = 0  # ours: of the generator alone
-    channels_last: bool = False  # ours: the generator's tensors in training, see `nets.hifigan_channels_last`
-    average: float = 0.0  # ours: decay of the mean of weights, 0.999 say, that is exported; 0: none
+    channels_last: bool = False  # ours: layout of the generator's tensors, see `hifigan_channels_last`
+    average: float = 0.0  # ours: decay of the exported mean of weights, for example 0.999; 0: no mean
 
     mpd: PeriodConfig = field(default_factory=PeriodConfig)
     msd: ScaleConfig | None = field(default_factory=ScaleConfig)  # null: none (ours)
 
     mels_dir: str | None = None  # fine-tuning: predicted mels
-    extra_mels_dir: str | None = None  # a second folder of mels (true ones, say) …
+    extra_mels_dir: str | None = None  # a second folder of mels (for example true ones) …
     extra_mels_weight: float = 0.0  # … drawn with this probability
     origin_checkpoints: bool = True  # write `g_%08d` and `do_%08d` of the newest checkpoint
 
@@ -168,7 +168,7 @@ class HifiGanFit(FitConfig):
         return cls(net=settle_wiring(net, None), **values)
 
     def net_json(self) -> dict[str, Any]:
-        """A stock `config.json`: `resblock` is a string there; entries that stock code does not know stay."""
+        """A `config.json` for jik876/hifi-gan: `resblock` is a string; it ignores our other entries."""
         stock = (
             "batch_size", "learning_rate", "adam_b1", "adam_b2", "lr_decay", "seed", "num_workers",
         )  # fmt: skip
@@ -251,6 +251,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
     # ---- a step
 
     def training_step(self, batch: Item, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
+        """One step on segments (B, N), with mels (B, num_mels, T) when fine-tuning."""
         real = batch["wav"].unsqueeze(1)
         input_mel, true_mel = (mel.squeeze(1) for mel in self.mels(real))
         fake = self._generate(batch.get("mel", input_mel)).float()  # losses are taken in full precision
@@ -372,6 +373,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
         self.began_epoch = checkpoint["began_epoch"]
 
     def weights(self) -> dict[str, Tensor]:
+        """State dict of the exported generator, folded: name → tensor (…,)."""
         state = {key: tensor.detach().cpu() for key, tensor in self.result.state_dict().items()}
         return {key: tensor.float() for key, tensor in fold_weight_norm(state).items()}
 
@@ -385,7 +387,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
 
 
 def open_data(config: HifiGanFit, folder: Path) -> VocoderData:
-    """The recordings, and mels when fine-tuning."""
+    """Opens the recordings, and the mels when fine-tuning."""
     return VocoderData(
         VocoderSource(
             folder=folder,
@@ -408,7 +410,7 @@ def _presets() -> dict[str, HifiGanFit]:
     for name in ("rtmri", "rtmri-origin"):
         # where true mels are given beside predicted ones, four of five items have them
         presets[name] = replace(presets[name], learning_rate=5e-5, extra_mels_weight=0.8)
-    # as that system was trained, which goes on from its own checkpoints
+    # as mri2speech was trained; for going on with its checkpoints
     presets["rtmri-origin"] = replace(
         presets["rtmri-origin"],
         optimizer="adabelief",
@@ -416,7 +418,7 @@ def _presets() -> dict[str, HifiGanFit]:
         schedule="plateau",
         mpd=PeriodConfig(padding=4),
     )
-    # the generator alone, for an hour or two of one core; discriminators, should they play, are small
+    # only the generator, for an hour or two on one core; discriminators, if they are used, are small
     presets["v3-cpu"] = replace(
         presets["v3"],
         steps=5000,

@@ -207,6 +207,7 @@ class IstftVocoderModule(FitModule[IstftVocoderFit]):
     # ---- a step
 
     def training_step(self, batch: Item, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
+        """One step on segments (B, N), with mels (B, n_mels, T) when fine-tuning."""
         config = self.config
         self._set_rates()
         recording = batch["wav"].float()
@@ -302,6 +303,7 @@ class IstftVocoderModule(FitModule[IstftVocoderFit]):
             self.pictures.append(Picture(batch["name"][0], rows))
 
     def weights(self) -> dict[str, Tensor]:
+        """State dict of the exported net: name → tensor (…,)."""
         return {key: tensor.detach().float().cpu() for key, tensor in self.average.state_dict().items()}
 
 
@@ -317,7 +319,7 @@ def varied(recording: Tensor) -> Tensor:
 
 
 def open_data(config: IstftVocoderFit, folder: Path) -> VocoderData:
-    """The recordings, and mels when fine-tuning."""
+    """Opens the recordings, and the mels when fine-tuning."""
     return VocoderData(
         VocoderSource(
             folder=folder,

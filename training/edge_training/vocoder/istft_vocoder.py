@@ -240,6 +240,7 @@ class Prior(nn.Module):
         self.emphasised = mel.pre_emphasis != 0
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, n_mels, T) → features (B, n_mels or n_mels + bins, T) and ln magnitudes (B, bins, T)."""
         natural = mel if (self.slope, self.offset) == (1.0, 0.0) else mel * self.slope + self.offset
         bands = natural.clamp(max=LOUDEST * self.power).exp()
         prior = torch.matmul(self.pinv, bands).clamp(min=self.floor).log()
@@ -275,6 +276,7 @@ class Block(nn.Module):
         self.gamma = nn.Parameter(torch.full((width,), scale))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T, width) → the same shape."""
         y = self.dw(F.pad(x.transpose(1, 2), self.padding)).transpose(1, 2)  # (B, width, T) inside
         y = self.down(F.gelu(self.up(self.norm(y))))
         result: Tensor = x + self.gamma * y
@@ -289,6 +291,7 @@ class Polar(nn.Module):
         self.ceiling, self.corrects = config.ceiling, config.prior
 
     def forward(self, prior: Tensor, said: Tensor, r: Tensor, i: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prior, correction, r and i → ln magnitude, cosine and sine, all (B, bins, T)."""
         magnitude = prior + said if self.corrects else LEVEL + SPREAD * said
         length = torch.rsqrt(r * r + i * i + PHASOR_FLOOR)
         return magnitude.clamp(max=self.ceiling), r * length, i * length
@@ -313,6 +316,7 @@ class InverseStft(nn.Module):
             self.register_buffer(name, torch.from_numpy(values).float(), persistent=False)
 
     def forward(self, log_magnitude: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+        """ln magnitude, cosine and sine, (B, bins, T) each → audio (B, 1, T · hop)."""
         magnitude = log_magnitude.exp()
         frames = self.window * self.transform(magnitude * cosine, magnitude * sine)
         if self.spare:
@@ -345,6 +349,7 @@ class Whole(nn.Module):
         self.register_buffer("basis", basis, persistent=False)
 
     def forward(self, real: Tensor, imag: Tensor) -> Tensor:
+        """Real and imaginary parts (B, bins, T) → (B, n_fft, T)."""
         return torch.matmul(self.basis, torch.cat([real, imag], 1))
 
 
@@ -375,6 +380,7 @@ class Quartered(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, real: Tensor, imag: Tensor) -> Tensor:
+        """Real and imaginary parts (B, bins, T) → (B, n_fft, T)."""
         even, odd = (
             torch.matmul(self.even_cosines, real[:, 0::2]),
             torch.matmul(self.odd_cosines, real[:, 1::2]),
@@ -460,6 +466,7 @@ class IstftVocoder(nn.Module):
             return audio
 
     def forward(self, mel: Tensor) -> Tensor:
+        """(B, n_mels, T) → (B, 1, T · hop)."""
         return self.audio(*self.spectrum(mel))
 
 

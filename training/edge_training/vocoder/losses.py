@@ -7,7 +7,7 @@
 
 and one that is not in the paper: `SpectralDistance`, the multi-resolution STFT loss of Yamamoto, Song, Kim
 2020 (Parallel WaveGAN, arXiv 1910.11480), Σ over resolutions of spectral convergence + mean|Δ ln magnitude|,
-divided by their number. It is what a generator can learn from while it has no discriminators.
+divided by their number. A generator can learn from it without discriminators.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAGNITUDE_FLOOR = 1e-7  # of |STFT|², before the root and the logarithm
 
 
 def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
-    """Scalar; least squares to 1 for real and 0 for generated audio."""
+    """Scalar, least squares: real audio's scores (B, n) to 1, generated audio's to 0."""
     terms = [
         (1 - r.score.float()).square().mean() + f.score.float().square().mean()
         for r, f in zip(real, fake, strict=True)
@@ -33,12 +33,12 @@ def discriminator_loss(real: Sequence[Judgement], fake: Sequence[Judgement]) -> 
 
 
 def adversarial_loss(fake: Sequence[Judgement]) -> Tensor:
-    """Scalar; least squares of the generated audio's scores to 1."""
+    """Scalar, least squares: generated audio's scores (B, n) to 1."""
     return torch.stack([(1 - judgement.score.float()).square().mean() for judgement in fake]).sum()
 
 
 def feature_loss(real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
-    """Scalar; no gradient flows into the features of real audio."""
+    """Scalar: mean |Δ| of feature maps (B, channels, …); no gradient flows into those of real audio."""
     terms = [
         F.l1_loss(ours, theirs.detach())
         for r, f in zip(real, fake, strict=True)
@@ -54,7 +54,7 @@ def mel_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def split_judgements(both: Sequence[Judgement], batch: int) -> tuple[list[Judgement], list[Judgement]]:
-    """Judgements on audio that went through in one pass: on its first `batch` items, and on the rest."""
+    """Judgements of one pass, split into those of the first `batch` items and those of the rest."""
 
     def part(which: slice) -> list[Judgement]:
         return [Judgement(j.score[which], tuple(f[which] for f in j.features)) for j in both]
@@ -76,6 +76,7 @@ class SpectralDistance(nn.Module):
             self.register_buffer(f"window{index}", torch.hann_window(window), persistent=False)
 
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Scalar, of two signals (B, 1, N)."""
         total = real.new_zeros(())
         for index, (n_fft, hop, window) in enumerate(self.resolutions):
             both = torch.cat([real, fake]).squeeze(1)

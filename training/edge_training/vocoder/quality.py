@@ -1,16 +1,16 @@
-"""How good a trained HiFi-GAN sounds, in figures, beside Fast Griffin-Lim from the same mels.
+"""Measures of how good a trained HiFi-GAN sounds, compared with Fast Griffin-Lim from the same mels.
 
     python -m edge_training.vocoder.quality --weights RUN/checkpoints/generator.safetensors --data DIR
 
-Each recording, scaled to a peak of 0.95 as in training, is turned into the net's mel and back. Per clip and
-in the mean:
+Each recording, scaled to a peak of 0.95 as in training, is turned into the net's mel and back. For each clip,
+and averaged:
 
     mel    mean |Δ| of natural-log mels through the net's own front end, the lower the better
     pesq   ITU-T P.862.2, wide band at 16 kHz, 1 … 4.64
     stoi   short-time objective intelligibility (Taal and others 2011) at 16 kHz, 0 … 1
 
-Fast Griffin-Lim (Perraudin, Balazs, Søndergaard 2013): 32 iterations, momentum 0.99, zero phase at first, on
-magnitudes from the pseudo-inverse of the filter bank alone, as `edge_runtime` does it without a model.
+Fast Griffin-Lim (Perraudin, Balazs, Søndergaard 2013): 32 iterations, momentum 0.99, initial phase zero, on
+magnitudes from only the pseudo-inverse of the filter bank, as `edge_runtime` computes them without a model.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ class Quality:
 
 
 def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN and no infinity: null."""
+    """The figures as JSON can hold them: null in place of NaN and infinity."""
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def compare(weights: Path, clips: Sequence[Path], out: Path | None = None) -> list[Quality]:
-    """Figures of the generator and of Fast Griffin-Lim on recordings; `out` takes what they made as WAV."""
+    """Measures of the generator and of Fast Griffin-Lim on recordings; `out` receives the results as WAV."""
     generator = load_generator(weights)
     config = generator.config.mel
     ways: dict[str, Synthesis] = {
@@ -132,7 +132,7 @@ def _judge(
 
 
 def judge(recording: Samples, made: Samples, config: MelConfig) -> dict[str, float]:
-    """The three figures of one clip; `made` is aligned to the recording first, up to a frame."""
+    """The measures of a clip, both (samples,); `made` is first aligned to the recording, up to a frame."""
     made = _aligned(recording, made, config.hop_length)
     length = min(len(recording), len(made))
     recording, made = recording[:length], made[:length]
@@ -142,7 +142,7 @@ def judge(recording: Samples, made: Samples, config: MelConfig) -> dict[str, flo
 
 
 def pesq_and_stoi(recording: Samples, made: Samples, rate: int) -> dict[str, float]:
-    """Both figures of two aligned signals of one length; NaN, and a line on stderr, in place of none.
+    """PESQ and STOI of two aligned signals (samples,) of one length; NaN, and a line on stderr, for none.
 
     Raises:
         BackendError: a library is missing.
@@ -197,7 +197,7 @@ def table(qualities: Sequence[Quality]) -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Command line: prints the table."""
     parser = argparse.ArgumentParser(description="Figures of a trained HiFi-GAN beside Fast Griffin-Lim.")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of recordings")

@@ -41,6 +41,7 @@ class Transform(nn.Module):
         self.register_buffer("window", torch.hann_window(win_length), persistent=False)
 
     def forward(self, samples: Tensor) -> Tensor:
+        """(B, N) → complex (B, bins, N / hop)."""
         before = (self.n_fft - self.hop_length) // 2
         after = self.n_fft - self.hop_length - before
         padded = F.pad(samples[:, None], (before, after), mode="reflect")[:, 0]
@@ -56,7 +57,7 @@ class Transform(nn.Module):
 
 
 def magnitude(spectrum: Tensor, epsilon: float = EPSILON) -> Tensor:
-    """√(|S|² + ε), whose gradient is finite at 0."""
+    """√(|S|² + ε) of a complex spectrum (B, bins, T), with a finite gradient at 0."""
     return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + epsilon)
 
 

@@ -39,6 +39,7 @@ class SpectrogramDiscriminator(nn.Module):
         self.conv_post = parametrizations.weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
 
     def forward(self, x: Tensor) -> Judgement:
+        """(B, 1, N) → score (B, n) and features."""
         with torch.autocast(x.device.type, enabled=False):
             spectrum = cast(Tensor, self.transform(x.float().squeeze(1)))
             gain = magnitude(spectrum, 1e-7) ** (COMPRESSION - 1)
@@ -60,4 +61,5 @@ class MultiResolutionDiscriminator(nn.Module):
         self.discriminators = nn.ModuleList(SpectrogramDiscriminator(n, channels, layers) for n in sizes)
 
     def forward(self, x: Tensor) -> list[Judgement]:
+        """(B, 1, N) → one judgement for each resolution."""
         return [discriminator(x) for discriminator in self.discriminators]

@@ -4,7 +4,7 @@
 
 The straightforward loop is the textbook's: mel bases built for each call; real and generated audio through
 the discriminators one after the other; the generator's step backward through everything, discriminators'
-weights and features of real audio included, whose gradients the next step throws away. The trainer's way
+weights and features of real audio included, whose gradients the next step discards. The trainer instead
 
     1. makes bases and windows once, and takes the net's mel and the loss's mel from one transform
     2. judges real and generated audio in one pass when the discriminators learn
@@ -41,7 +41,7 @@ from edge_training.vocoder.losses import adversarial_loss, discriminator_loss
 
 
 class Noise:
-    """Training data without a disk: items are drawn."""
+    """Training data without files: items are drawn at random."""
 
     names: tuple[str, ...] = ("noise",)
     validation_names: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Noise:
 
 
 class Textbook:
-    """Alternating steps as a first reading of the paper gives them."""
+    """Alternating steps as one would write them straight from the paper."""
 
     def __init__(self, module: HifiGanModule) -> None:
         self.config = module.config
@@ -69,6 +69,7 @@ class Textbook:
         self.optimizers = module.build_optimizers()
 
     def judge(self, audio: Tensor) -> list[Judgement]:
+        """Judgements of all discriminators on (B, 1, N)."""
         judgements: list[Judgement] = self.mpd(audio)
         return judgements + self.msd(audio) if self.msd is not None else judgements
 
@@ -164,7 +165,7 @@ def measure(config: HifiGanFit, rounds: int) -> Throughput:
 
 
 def main() -> None:
-    """Print both rates and their ratio."""
+    """Command line: prints both rates and their ratio."""
     parser = argparse.ArgumentParser(description="Training steps per second beside a straightforward loop.")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="v2")
     parser.add_argument("--batch", type=int, default=2, help="segments of one step")
