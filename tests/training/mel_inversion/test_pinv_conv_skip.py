@@ -289,7 +289,7 @@ def test_the_default_is_the_log_magnitude_mel_of_vocoders() -> None:
         ({"mel": PRESETS["rtmri"].to_json()}, r"mel: got another mel \(log 'log10', power 2\), expected"),
         ({"domain": "db", "mel": MEL.to_json()}, "mel: got another mel .*as in the preset mel-inversion-db"),
         ({"mel": replace(MEL, n_mels=None).to_json()}, "mel: got no mel bands"),
-        ({"mel": "hifigan-22k"}, "mel: got 'hifigan-22k', expected the entries of a mel front end"),
+        ({"mel": "hifigan-22k"}, "mel: got 'hifigan-22k', expected an object"),
         ({"mels": 80}, "entry 'mels': got an unknown entry"),
     ],
 )  # fmt: skip

@@ -284,7 +284,7 @@ def test_mel_frames_stand_on_the_video_clock() -> None:
         ({"mel_mean": [0.0] * 80, "mel_std": [1.0] * 80}, "mel_mean: got .* expected 64 numbers"),
         ({"mel_mean": [0.0] * 64}, "mel_std: got None, expected numbers above 0"),
         ({"mel_mean": [0.0] * 64, "mel_std": [0.0] * 64}, "mel_std: got .* expected numbers above 0"),
-        ({**META, "resize_h": 128}, "resize_h, resize_w: got 128 × 256, expected a square"),
+        ({**META, "resize_h": 128}, "resize_h, resize_w: got 128 × 256, expected two equal sizes"),
         ({**META, "layout": "centred"}, "layout: got 'centred', expected padded or legacy"),
         ({**META, "colour": 1}, "entry 'colour': got an unknown entry"),
     ],

@@ -10,14 +10,13 @@ the number of frames is free.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_args
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from edge_runtime.errors import ConfigError
 from edge_training.ecog_speech.layers import Side
 from edge_training.ecog_speech.parameters import FRAMES, PAST, Parameters, in_order
 from edge_training.ecog_speech.recurrent import RecurrentDecoder
@@ -25,6 +24,7 @@ from edge_training.ecog_speech.resnet import FEATURES as RESNET_FEATURES
 from edge_training.ecog_speech.resnet import ResNetDecoder, Wiring
 from edge_training.ecog_speech.swin import FEATURES as SWIN_FEATURES
 from edge_training.ecog_speech.swin import SwinDecoder
+from edge_training.engine.config import JsonConfig, Rule
 
 Family = Literal["resnet", "lstm", "gru", "swin"]
 LOW_DENSITY, HYBRID_DENSITY = 64, 225  # electrodes of the grids 8 × 8 and 15 × 15
@@ -33,7 +33,7 @@ MOST_UNITS = 4096
 
 
 @dataclass(frozen=True)
-class EcogDecoderConfig:
+class EcogDecoderConfig(JsonConfig):
     """What a decoder is; ConfigError names the entry that contradicts another."""
 
     family: Family = "resnet"
@@ -48,19 +48,14 @@ class EcogDecoderConfig:
     classes: int = 128  # channels of x_common
     dropout: float = 0.3
 
-    def __post_init__(self) -> None:
-        for name, rule, holds in self._rules():
-            if not holds:
-                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
-
-    def _rules(self) -> tuple[tuple[str, str, bool], ...]:
+    def _rules(self) -> Iterator[Rule]:
         streaming = self.wiring == "streaming"
         side = round(self.electrodes**0.5) if _whole(self.electrodes) else 0
         sizes = tuple(
             (name, f"a whole number from 1 to {MOST_UNITS}", _whole(getattr(self, name)))
             for name in ("layers", "units", "classes")
         )
-        return (
+        yield from (
             ("family", " or ".join(get_args(Family)), self.family in get_args(Family)),
             ("wiring", " or ".join(get_args(Wiring)), self.wiring in get_args(Wiring)),
             (
@@ -102,19 +97,6 @@ class EcogDecoderConfig:
     def input_frames(self) -> int | str:
         """Frames of the input: 144, or the name of a free axis."""
         return "frames" if self.wiring == "streaming" else PAST + FRAMES
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """The config of a manifest or file; raises ConfigError for an unknown entry."""
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        return cls(**entries)
 
 
 _FLAGS = ("causal", "anticausal", "db_loudness")

@@ -28,10 +28,9 @@ Keys of published files are kept, unused ones too. Source: `FormantSysth` of neu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +40,7 @@ from edge_runtime.errors import ConfigError
 from edge_training.ecog_speech.formant_masks import GaussianMasks, LearnedMasks
 from edge_training.ecog_speech.layers import SLOPE, initialise
 from edge_training.ecog_speech.parameters import FORMANTS, HOP, SAMPLE_RATE, DbScale, Parameters
+from edge_training.engine.config import JsonConfig, Rule, is_whole
 from edge_training.spectral.layers import FixedIstft, FixedStft, SpectralConfig
 
 HARMONICS = 40
@@ -64,7 +64,7 @@ INPUTS = (
 
 
 @dataclass(frozen=True)
-class FormantSynthesizerConfig:
+class FormantSynthesizerConfig(JsonConfig):
     """What a synthesizer is; ConfigError names the entry."""
 
     bins: int = 256
@@ -77,24 +77,22 @@ class FormantSynthesizerConfig:
     top_db: float = 22.5
 
     def __post_init__(self) -> None:
-        for name, low, high in (("bins", 32, 4096), ("filter_samples", 4, 4096), ("harmonics", 1, 400)):
-            value = getattr(self, name)
-            if (
-                not isinstance(value, int)
-                or isinstance(value, bool)
-                or not low <= value <= high
-                or (name == "filter_samples" and value % 2)
-            ):
-                even = "an even" if name == "filter_samples" else "a whole"
-                raise ConfigError(name, got=repr(value), expected=f"{even} number from {low} to {high}")
-        for name in ("learned_mask", "dummy_formant", "background_from_data"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(name, got=repr(getattr(self, name)), expected="true or false")
+        super().__post_init__()
         if self.dummy_formant and not self.learned_mask:
             raise ConfigError(
                 "dummy_formant", got="true with Gaussian masks", expected="learned_mask with it"
             )
         _ = self.scale
+
+    def _rules(self) -> Iterator[Rule]:
+        for name, low, high in (("bins", 32, 4096), ("harmonics", 1, 400)):
+            whole = is_whole(getattr(self, name), least=low) and getattr(self, name) <= high
+            yield name, f"a whole number from {low} to {high}", whole
+        samples = self.filter_samples
+        even = is_whole(samples, least=4) and samples <= 4096 and samples % 2 == 0
+        yield "filter_samples", "an even number from 4 to 4096", even
+        for name in ("learned_mask", "dummy_formant", "background_from_data"):
+            yield name, "true or false", isinstance(getattr(self, name), bool)
 
     @property
     def scale(self) -> DbScale:
@@ -106,19 +104,6 @@ class FormantSynthesizerConfig:
         """The transform of F bins."""
         n_fft = 2 * self.bins - 1
         return SpectralConfig(n_fft, HOP, n_fft, "center-reflect")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """The config of a manifest or file; raises ConfigError for an unknown entry."""
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        return cls(**entries)
 
 
 FORMANT_SYNTHESIZER_PRESETS: Mapping[str, FormantSynthesizerConfig] = MappingProxyType(

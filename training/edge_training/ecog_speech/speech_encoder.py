@@ -20,10 +20,10 @@ Source: `FormantEncoder` of neural_speech_decoding, Chen and others 2024.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -31,7 +31,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_runtime.errors import ConfigError
 from edge_training.ecog_speech.layers import SLOPE, initialise, leaky
 from edge_training.ecog_speech.parameters import (
     ENCODER_F0,
@@ -48,6 +47,7 @@ from edge_training.ecog_speech.parameters import (
     in_order,
 )
 from edge_training.ecog_speech.prediction_head import QUIET, formant_rows, noise_filter
+from edge_training.engine.config import JsonConfig, Rule, is_whole
 
 Layout = Literal["female", "male", "male-large"]
 GROUPS, FEATURES, DROPOUT = 32, 128, 0.5
@@ -61,7 +61,7 @@ FURTHER = ("noisebg", "spec_smooth")  # what the encoder gives beside the parame
 
 
 @dataclass(frozen=True)
-class SpeechEncoderConfig:
+class SpeechEncoderConfig(JsonConfig):
     """What an encoder is; ConfigError names the entry."""
 
     bins: int = 256  # of the spectrogram, F
@@ -71,32 +71,19 @@ class SpeechEncoderConfig:
     top_db: float = 22.5
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.bins, int) and not isinstance(self.bins, bool)
-        if not whole or self.bins % 32 or not 32 <= self.bins <= 4096:
-            raise ConfigError("bins", got=repr(self.bins), expected="a multiple of 32 from 32 to 4096")
-        if self.layout not in get_args(Layout):
-            raise ConfigError("layout", got=repr(self.layout), expected=" or ".join(get_args(Layout)))
-        if not isinstance(self.unified, bool):
-            raise ConfigError("unified", got=repr(self.unified), expected="true or false")
+        super().__post_init__()
         _ = self.scale
+
+    def _rules(self) -> Iterator[Rule]:
+        whole = is_whole(self.bins, least=32) and self.bins <= 4096
+        yield "bins", "a multiple of 32 from 32 to 4096", whole and self.bins % 32 == 0
+        yield "layout", " or ".join(get_args(Layout)), self.layout in get_args(Layout)
+        yield "unified", "true or false", isinstance(self.unified, bool)
 
     @property
     def scale(self) -> DbScale:
         """What the spectrogram's −1 and 1 stand for."""
         return DbScale(self.floor_db, self.top_db)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """The config of a manifest or file; raises ConfigError for an unknown entry."""
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        return cls(**entries)
 
 
 SPEECH_ENCODER_PRESETS: Mapping[str, SpeechEncoderConfig] = MappingProxyType(

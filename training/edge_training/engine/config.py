@@ -1,22 +1,87 @@
-"""What every training has in common, as a frozen dataclass; a net's own numbers are in a child of it.
+"""Configurations as frozen dataclasses: checked, JSON both ways, unknown entries refused by name.
 
-As JSON a configuration is one flat object: the entries below, the net's own, and those of the net itself, so
-that a published `config.json` is read as it is.
+`JsonConfig` is the base of nets' and recipes' configurations: a child states its fields, what each must be
+(`_rules`), and inherits the rest. `FitConfig` is what every training has in common; as JSON it is one flat
+object: the entries below, the recipe's own, and those of the net itself, so that a published `config.json` is
+read as it is.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+import types
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import Any, ClassVar, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
 from edge_runtime.errors import ConfigError
 
+Rule = tuple[str, str, bool]  # (field, what it must be, whether it is)
+MOST_LISTED = 12  # entries that a refusal lists
+
+OBJECT = "an object { … }"
+
+
+class JsonConfig:
+    """Base of frozen dataclasses that are configurations. Raises ConfigError that names entry and rule.
+
+    Fields may be plain values, tuples of them, and dataclasses of this kind or with `to_json` and `from_json`
+    of their own, also where null is allowed; those become nested objects, or stand in the same one where
+    `flat` names the field.
+    """
+
+    flat: ClassVar[Collection[str]] = ()  # fields whose own entries lie beside the others
+    ignored: ClassVar[Collection[str]] = ()  # entries that are read over
+
+    def __post_init__(self) -> None:
+        self.check_rules()
+
+    def check_rules(self) -> None:
+        """Refuse the first field that is not what it must be."""
+        for name, rule, holds in self._rules():
+            if not holds:
+                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
+
+    def _rules(self) -> Iterator[Rule]:
+        """What each field must be; children yield theirs."""
+        yield from ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One object of plain JSON values; `from_json` gives an equal configuration."""
+        values = {field.name: _encoded(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        beside: dict[str, Any] = {}
+        for name in self.flat:
+            beside |= values.pop(name)
+        return beside | values
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any]) -> Self:
+        """The configuration of a JSON object.
+
+        Raises:
+            ConfigError: an unknown entry, one that is missing, or the rule that is broken.
+        """
+        kinds = _nested_kinds(cls)
+        flat = {name: _names(kinds[name].dataclass) for name in cls.flat}
+        own = [name for name in _names(cls) if name not in flat]
+        refuse_unknown(entries, [*own, *(name for theirs in flat.values() for name in theirs), *cls.ignored])
+        given = {name: entries[name] for name in entries if name in own}
+        values = {name: _decoded(name, value, kinds.get(name)) for name, value in given.items()}
+        for name, theirs in flat.items():
+            values[name] = kinds[name].dataclass.from_json(
+                {key: entries[key] for key in entries if key in theirs}
+            )
+        for field in fields(cls):  # type: ignore[arg-type]
+            if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+                raise ConfigError(field.name, got="no such entry", expected=f"an entry {field.name}")
+        return cls(**values)
+
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig:
-    """Numbers of the loop. Raises ConfigError that names the entry and the rule."""
+class FitConfig(JsonConfig):
+    """Numbers of the loop. Children have a field `net`, the configuration of what they train."""
+
+    flat: ClassVar[Collection[str]] = ("net",)
 
     steps: int  # optimiser steps of the whole run
     batch_size: int  # items of one step, over all processes together
@@ -29,13 +94,7 @@ class FitConfig:
     start_from: str | None = None  # a checkpoint to begin with; what it may be is the net's business
     validation_clips: int | None = None  # last ones by name, never trained on; None: a tenth, at least one
 
-    def __post_init__(self) -> None:
-        for name, rule, holds in self._rules():
-            if not holds:
-                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
-
-    def _rules(self) -> Iterator[tuple[str, str, bool]]:
-        """(field, what it must be, whether it is); children add theirs."""
+    def _rules(self) -> Iterator[Rule]:
         for name in (
             "steps", "batch_size", "log_every", "checkpoint_every", "validate_every", "keep_checkpoints",
         ):  # fmt: skip
@@ -49,18 +108,10 @@ class FitConfig:
             self.validation_clips is None or is_whole(self.validation_clips, least=0),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """One flat object of plain JSON values; `from_json` gives an equal configuration."""
-        raise NotImplementedError
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """The configuration of a flat JSON object; unknown entries are refused by name."""
-        raise NotImplementedError
-
     def net_json(self) -> dict[str, Any]:
-        """The `config.json` that lies beside exported weights."""
-        raise NotImplementedError
+        """The `config.json` that lies beside exported weights: the net's."""
+        entries: dict[str, Any] = self.net.to_json()  # type: ignore[attr-defined]
+        return entries
 
 
 def is_whole(value: object, *, least: int, most: int = 1 << 40) -> bool:
@@ -83,10 +134,53 @@ def tupled(value: Any) -> Any:
     return tuple(tupled(item) for item in value) if isinstance(value, tuple | list) else value
 
 
-def refuse_unknown(entries: Mapping[str, Any], known: set[str]) -> None:
-    """ConfigError that names the first unknown entry and the nearest known one."""
+def refuse_unknown(entries: Mapping[str, Any], known: Collection[str]) -> None:
+    """ConfigError that names the first unknown entry, the known ones if few, and the nearest of them."""
     for key in entries:
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known), n=1)
             cause = f"is {near[0]!r} meant?" if near else ""
-            raise ConfigError(f"entry {key!r}", got="an unknown entry", expected="a known one", cause=cause)
+            expected = ", ".join(known) if len(known) <= MOST_LISTED else "a known one"
+            raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=expected, cause=cause)
+
+
+# ---- JSON -------------------------------------------------------------------------------------------------
+
+
+def _names(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_encoded(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        if hasattr(value, "to_json"):
+            return value.to_json()
+        return {field.name: _encoded(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+class _Nested(NamedTuple):
+    dataclass: Any
+    or_null: bool
+
+
+def _nested_kinds(kind: Any) -> dict[str, _Nested]:
+    """Field → the dataclass in its annotation, alone or beside null."""
+    found = {}
+    for name, hint in get_type_hints(kind).items():
+        options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        for option in options:
+            if is_dataclass(option) and hasattr(option, "from_json"):
+                found[name] = _Nested(option, type(None) in options)
+    return found
+
+
+def _decoded(name: str, value: Any, nested: _Nested | None) -> Any:
+    """A field's value; objects become the dataclass that its annotation names, unless they are it."""
+    if nested is None or isinstance(value, nested.dataclass) or (value is None and nested.or_null):
+        return tupled(value)
+    if not isinstance(value, Mapping):
+        raise ConfigError(name, got=repr(value), expected=OBJECT)
+    return nested.dataclass.from_json(value)

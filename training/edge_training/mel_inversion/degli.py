@@ -32,16 +32,16 @@ spectrum and block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from edge_runtime.dsp.spectral import Padding
-from edge_runtime.errors import ConfigError
+from edge_training.engine.config import JsonConfig, Rule
 from edge_training.spectral.layers import FixedIstft, FixedStft, SpectralConfig
 
 Graph = Literal["block", "net"]
@@ -53,7 +53,7 @@ MOST_TAPS = 63  # of a kernel along one axis
 
 
 @dataclass(frozen=True)
-class DegliConfig:
+class DegliConfig(JsonConfig):
     """The block's sizes and its transform; ConfigError where the numbers contradict each other."""
 
     channels: int = 64
@@ -67,16 +67,15 @@ class DegliConfig:
     graph: Graph = "block"
 
     def __post_init__(self) -> None:
-        for name, rule, holds in (
-            ("channels", f"a whole number from 1 to {MOST_CHANNELS}", _whole(self.channels, MOST_CHANNELS)),
-            ("kernel", f"two odd numbers up to {MOST_TAPS}", _is_kernel(self.kernel)),
-            ("sample_rate", "a whole number of Hz", _whole(self.sample_rate, 384_000)),
-            ("magnitude_rms", "a number above 0", _positive(self.magnitude_rms)),
-            ("graph", " or ".join(get_args(Graph)), self.graph in get_args(Graph)),
-        ):
-            if not holds:
-                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
+        super().__post_init__()
         _ = self.spectral  # checks the framing
+
+    def _rules(self) -> Iterator[Rule]:
+        yield "channels", f"a whole number from 1 to {MOST_CHANNELS}", _whole(self.channels, MOST_CHANNELS)
+        yield "kernel", f"two odd numbers up to {MOST_TAPS}", _is_kernel(self.kernel)
+        yield "sample_rate", "a whole number of Hz", _whole(self.sample_rate, 384_000)
+        yield "magnitude_rms", "a number above 0", _positive(self.magnitude_rms)
+        yield "graph", " or ".join(get_args(Graph)), self.graph in get_args(Graph)
 
     @property
     def spectral(self) -> SpectralConfig:
@@ -93,20 +92,6 @@ class DegliConfig:
         """Frames on each side that one block sees: of the net, and in the graph "block" of STFT and ISTFT."""
         overlapping = (self.n_fft - 1) // self.hop_length
         return LAYERS * (self.kernel[1] // 2) + (overlapping if self.graph == "block" else 0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        return asdict(self) | {"kernel": list(self.kernel)}
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """The config of a manifest or file; raises ConfigError for an unknown entry."""
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
-        return cls(**values)
 
 
 def _whole(value: object, most: int) -> bool:

@@ -17,21 +17,21 @@ measures of `edge_runtime.dsp.quality`. The monitored one is spectral convergenc
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
-from edge_training.engine.config import FitConfig, is_number, is_whole, refuse_unknown
+from edge_training.engine.config import FitConfig, is_number, is_whole
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe
 from edge_training.engine.running_mean import follow
+from edge_training.engine.schedules import warm_up_cosine
 from edge_training.mel_inversion.data import InversionData, InversionSource
 from edge_training.mel_inversion.degli import DEGLI_PRESETS, Degli, DegliConfig, magnitude_of, with_magnitude
 from edge_training.mel_inversion.losses import SpectrumLoss, noisy, spectrum_loss
@@ -94,26 +94,10 @@ class DegliFit(FitConfig):
         yield "average", "a number in 0 … 1", is_number(self.average, least=0, most=1)
         yield "validation_blocks", "a whole number, 1 or more", is_whole(self.validation_blocks, least=1)
 
-    def to_json(self) -> dict[str, Any]:
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "net"}
-        return self.net.to_json() | own
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        ours = {f.name for f in fields(cls)} - {"net"}
-        theirs = {f.name for f in fields(DegliConfig)}
-        refuse_unknown(entries, ours | theirs)
-        net = DegliConfig.from_json({k: v for k, v in entries.items() if k in theirs})
-        return cls(net=net, **{k: v for k, v in entries.items() if k in ours})
-
-    def net_json(self) -> dict[str, Any]:
-        return self.net.to_json()
-
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
-        rising = min(1.0, (step + 1) / max(1, self.warm_up_steps))
-        done = 0.0 if self.decay_steps is None else min(1.0, step / self.decay_steps)
-        return self.learning_rate * rising * 0.5 * (1 + math.cos(math.pi * done))
+        share = warm_up_cosine(step, warm_up=self.warm_up_steps, until=self.decay_steps)
+        return self.learning_rate * share
 
 
 class DegliModule(FitModule[DegliFit]):

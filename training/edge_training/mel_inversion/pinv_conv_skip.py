@@ -38,8 +38,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
@@ -52,6 +52,7 @@ from torch import Tensor, nn
 
 from edge_runtime.dsp.mel import PRESETS, MelConfig, filter_bank
 from edge_runtime.errors import ConfigError
+from edge_training.engine.config import JsonConfig, Rule
 from edge_training.mel_inversion import light as mel_inversion_light
 
 Variant = Literal[
@@ -76,7 +77,7 @@ SMALLEST_RANGE = 1e-4  # of an estimate with min-max normalisation: silence stay
 
 
 @dataclass(frozen=True)
-class MelInversionConfig:
+class MelInversionConfig(JsonConfig):
     """Which net, on which mel; ConfigError where they contradict each other."""
 
     variant: Variant = "pinv-conv-skip"
@@ -86,18 +87,7 @@ class MelInversionConfig:
     normalization: Normalization = "fixed"  # "min-max": checkpoints of mel-speech-reconstruction
 
     def __post_init__(self) -> None:
-        for name, rule, holds in (
-            ("variant", ", ".join(get_args(Variant)), self.variant in get_args(Variant)),
-            ("domain", " or ".join(get_args(Domain)), self.domain in get_args(Domain)),
-            (
-                "normalization",
-                " or ".join(get_args(Normalization)),
-                self.normalization in get_args(Normalization),
-            ),
-            ("channels", f"{LEVELS} whole numbers up to {MOST_CHANNELS}", _are_channels(self.channels)),
-        ):
-            if not holds:
-                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
+        super().__post_init__()
         _check_mel(self)
         if self.domain == "log" and self.normalization == "min-max":
             raise ConfigError(
@@ -108,6 +98,13 @@ class MelInversionConfig:
             )
         if self.variant == "light":
             self._check_light()
+
+    def _rules(self) -> Iterator[Rule]:
+        yield "variant", ", ".join(get_args(Variant)), self.variant in get_args(Variant)
+        yield "domain", " or ".join(get_args(Domain)), self.domain in get_args(Domain)
+        known = get_args(Normalization)
+        yield "normalization", " or ".join(known), self.normalization in known
+        yield "channels", f"{LEVELS} whole numbers up to {MOST_CHANNELS}", _are_channels(self.channels)
 
     def _check_light(self) -> None:
         if self.domain != "log":
@@ -137,26 +134,12 @@ class MelInversionConfig:
             return mel_inversion_light.CONTEXT_FRAMES
         return (KERNEL[1] // 2) * len(_plan(self))
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"mel": self.mel.to_json(), "channels": list(self.channels)}
-
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """The config of a manifest or file; raises ConfigError for an unknown entry."""
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entries.items()}
-        if "mel" in values:
-            if not isinstance(values["mel"], Mapping):
-                raise ConfigError("mel", got=repr(values["mel"]), expected="the entries of a mel front end")
-            values["mel"] = MelConfig.from_json(values["mel"])
-        elif values.get("domain") == "db":
-            values["mel"] = PRESETS["mel-inversion-db"]
-        return cls(**values)
+        """The config of a manifest or file; domain "db" has a front end of its own by default."""
+        if entries.get("domain") == "db":
+            entries = {"mel": PRESETS["mel-inversion-db"].to_json()} | dict(entries)
+        return super().from_json(entries)
 
 
 def _are_channels(value: object) -> bool:

@@ -21,20 +21,21 @@ import copy
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from edge_runtime.dsp.quality import log_spectral_distance, si_ssdr, spectral_convergence
-from edge_training.engine.config import FitConfig, is_number, is_whole, refuse_unknown
+from edge_training.engine.config import FitConfig, is_number, is_whole
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe
 from edge_training.engine.running_mean import follow
+from edge_training.engine.schedules import warm_up_cosine
 from edge_training.mel_inversion.data import InversionData, InversionSource
 from edge_training.mel_inversion.losses import InversionTargets, distortion, log_error
 from edge_training.mel_inversion.pinv_conv_skip import (
@@ -93,26 +94,10 @@ class MelInversionFit(FitConfig):
         for name in ("plateau_factor", "average"):
             yield name, "a number in 0 … 1", is_number(getattr(self, name), least=0, most=1)
 
-    def to_json(self) -> dict[str, Any]:
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "net"}
-        return self.net.to_json() | own
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        ours = {f.name for f in fields(cls)} - {"net"}
-        theirs = {f.name for f in fields(MelInversionConfig)}
-        refuse_unknown(entries, ours | theirs)
-        net = MelInversionConfig.from_json({k: v for k, v in entries.items() if k in theirs})
-        return cls(net=net, **{k: v for k, v in entries.items() if k in ours})
-
-    def net_json(self) -> dict[str, Any]:
-        return self.net.to_json()
-
     def rate(self, step: int) -> float:
         """Learning rate of a step of the cosine schedule, counted from 0."""
-        rising = min(1.0, (step + 1) / max(1, self.warm_up_steps))
-        done = 0.0 if self.decay_steps is None else min(1.0, step / self.decay_steps)
-        return self.learning_rate * rising * 0.5 * (1 + math.cos(math.pi * done))
+        share = warm_up_cosine(step, warm_up=self.warm_up_steps, until=self.decay_steps)
+        return self.learning_rate * share
 
 
 class MelInversionModule(FitModule[MelInversionFit]):

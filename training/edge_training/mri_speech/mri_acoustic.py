@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil, isfinite
 from types import MappingProxyType
@@ -37,6 +37,7 @@ from torch.utils.checkpoint import checkpoint
 from edge_runtime.dsp.mel import PRESETS, MelConfig
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.media.video import FrameScaling
+from edge_training.engine.config import JsonConfig, Rule
 
 Layout = Literal["padded", "legacy"]
 Kind = Literal["conv", "fused", "inverted"]
@@ -110,7 +111,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class MriAcousticConfig:
+class MriAcousticConfig(JsonConfig):
     """Sizes of the net, and what is needed to prepare its input and interpret its output.
 
     Raises:
@@ -127,12 +128,7 @@ class MriAcousticConfig:
     mel_mean: tuple[float, ...] | None = None  # dB, of each band over the training set
     mel_std: tuple[float, ...] | None = None  # dB
 
-    def __post_init__(self) -> None:
-        for name, rule, holds in self._rules():
-            if not holds:
-                raise ConfigError(name, got=f"{_listed(getattr(self, name))!r:.60}", expected=rule)
-
-    def _rules(self) -> Iterator[tuple[str, str, bool]]:
+    def _rules(self) -> Iterator[Rule]:
         """(field, what it must be, whether it is)."""
         yield "backbone", f"one of {', '.join(BACKBONES)}", self.backbone in tuple(BACKBONES)
         yield "image_size", "a whole number of pixels, 16 to 1024", _whole(self.image_size, 16, 1024)
@@ -171,26 +167,10 @@ class MriAcousticConfig:
         """Pictures, and mel frames, per second."""
         return self.mel.sample_rate / self.mel.hop_length
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        values = {field.name: _listed(getattr(self, field.name)) for field in fields(self)}
-        return values | {"mel": self.mel.to_json()}
-
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Self:
         """A config from `to_json`'s entries or a data set's `meta.json`; unknown entries are refused."""
-        if entries.keys() >= _META:
-            entries = _from_meta(entries)
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise _unknown_entry(key, known)
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()
-        }
-        if isinstance(values.get("mel"), Mapping):
-            values["mel"] = MelConfig.from_json(values["mel"])
-        return cls(**values)
+        return super().from_json(_from_meta(entries) if entries.keys() >= _META else entries)
 
 
 # entries by which the meta.json of mri2speech's data set is recognised, and the others that it may hold

@@ -22,9 +22,8 @@ Source: mri2speech_code of YamaneKoyo/mri-to-speech (numbers: preset `origin`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, cast
@@ -34,9 +33,10 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from edge_runtime.errors import CheckpointError, ConfigError
-from edge_training.engine.config import FitConfig, is_number, is_whole, listed, refuse_unknown
+from edge_training.engine.config import FitConfig, is_number, is_whole, refuse_unknown
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe
+from edge_training.engine.schedules import warm_up_cosine
 from edge_training.mri_speech.data import MriData, MriSource, Split
 from edge_training.mri_speech.losses import ORIGIN_BINS, Band, Bins, MaskedMSEMAE, Parts, bins_of
 from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS, MriAcoustic, MriAcousticConfig
@@ -116,30 +116,17 @@ class MriAcousticFit(FitConfig):
         """Pictures of a training item; None: whole clips."""
         return self.net.window if self.mode == "window" else self.frames
 
-    def to_json(self) -> dict[str, Any]:
-        own = {f.name: listed(getattr(self, f.name)) for f in fields(self) if f.name != "net"}
-        bands = None if self.bands is None else [asdict(band) for band in self.bands]
-        return self.net.to_json() | own | {"bands": bands}
-
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        ours = {f.name for f in fields(cls)} - {"net"}
-        theirs = {f.name for f in fields(MriAcousticConfig)}
-        refuse_unknown(entries, ours | theirs)
-        values = {name: value for name, value in entries.items() if name in ours}
-        if values.get("bands") is not None:
-            values["bands"] = tuple(_band(entry) for entry in values["bands"])
-        net = MriAcousticConfig.from_json({k: v for k, v in entries.items() if k in theirs})
-        return cls(net=net, **values)
-
-    def net_json(self) -> dict[str, Any]:
-        return self.net.to_json()
+        """The configuration of a flat JSON object; bands are objects of name, low, high and weight."""
+        if isinstance(entries.get("bands"), list | tuple):
+            entries = dict(entries) | {"bands": tuple(map(_band, entries["bands"]))}
+        return super().from_json(entries)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0; of schedule plateau before any plateau."""
-        rising = min(1.0, (step + 1) / max(1, self.warm_up_steps))
-        falling = 1.0 if self.schedule == "plateau" else 0.5 * (1 + math.cos(math.pi * step / self.steps))
-        return self.learning_rate * rising * falling
+        until = None if self.schedule == "plateau" else self.steps
+        return self.learning_rate * warm_up_cosine(step, warm_up=self.warm_up_steps, until=until)
 
 
 def _band(entry: Any) -> Band:

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from edge_runtime.dsp.spectral import Padding, StftConfig
 from edge_runtime.errors import ConfigError
+from edge_training.engine.config import JsonConfig
 
 Window = Literal["hann", "hamming", "blackman", "rectangular"]
 
@@ -55,7 +56,7 @@ MOST_WEIGHTS = 2**26  # of one kernel: n_fft 8192 needs half of it
 
 
 @dataclass(frozen=True)
-class SpectralConfig:
+class SpectralConfig(JsonConfig):
     """Framing and window of one transform; ConfigError where the numbers contradict each other."""
 
     n_fft: int = 1024  # samples, odd lengths included
@@ -80,19 +81,6 @@ class SpectralConfig:
     def stft(self) -> StftConfig:
         """The framing as the runtime's `StftConfig`."""
         return StftConfig(self.n_fft, self.hop_length, self.win_length, self.padding)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """The config of a manifest or file; raises ConfigError for an unknown entry."""
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        return cls(**entries)
 
 
 SPECTRAL_PRESETS: Mapping[str, SpectralConfig] = MappingProxyType(

@@ -13,19 +13,19 @@ and SyncTalk_2D use it under the name AVE. Each block: Conv2d with bias → Batc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple, Self, cast
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_runtime.dsp.mel import PRESETS, MelConfig
 from edge_runtime.errors import ConfigError
+from edge_training.engine.config import JsonConfig
 
 
 @dataclass(frozen=True)
-class AudioEncoderConfig:
+class AudioEncoderConfig(JsonConfig):
     """The net's outer sizes. Its strides fit only these, so other values are refused."""
 
     num_mels: int = 80
@@ -47,18 +47,6 @@ class AudioEncoderConfig:
     def mel(self) -> MelConfig:
         """The front end that the net was trained on."""
         return PRESETS["talking-head"]
-
-    def to_json(self) -> dict[str, int]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, object]) -> Self:
-        """The config of a manifest or file; raises ConfigError for an unknown entry."""
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        return cls(**cast("dict[str, int]", dict(entries)))
 
 
 class Block(NamedTuple):

@@ -15,20 +15,20 @@ towers and of preset `origin`: Wav2Lip's expert; using the encoder itself as the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from edge_runtime.errors import ConfigError
-from edge_training.engine.config import FitConfig, is_number, is_whole, refuse_unknown
+from edge_training.engine.config import FitConfig, is_number, is_whole
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe
+from edge_training.engine.schedules import warm_up_cosine
 from edge_training.talking_head.audio_encoder import AudioEncoder, AudioEncoderConfig
 from edge_training.talking_head.data import SyncData, SyncSource
 from edge_training.talking_head.losses import bce_loss, cosines, infonce_loss
@@ -85,31 +85,10 @@ class AudioEncoderFit(FitConfig):
             self.decay_steps is None or is_whole(self.decay_steps, least=1),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("net", "face")}
-        return self.net.to_json() | own | {"face": self.face.to_json()}
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        ours = {f.name for f in fields(cls)} - {"net"}
-        theirs = {f.name for f in fields(AudioEncoderConfig)}
-        refuse_unknown(entries, ours | theirs)
-        values = {name: value for name, value in entries.items() if name in ours - {"face"}}
-        if "face" in entries:
-            if not isinstance(entries["face"], Mapping):
-                raise ConfigError("face", got=repr(entries["face"]), expected="an object { … }")
-            values["face"] = SyncNetFaceConfig.from_json(entries["face"])
-        net = AudioEncoderConfig.from_json({k: v for k, v in entries.items() if k in theirs})
-        return cls(net=net, **values)
-
-    def net_json(self) -> dict[str, Any]:
-        return self.net.to_json()
-
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
-        rising = min(1.0, (step + 1) / max(1, self.warm_up_steps))
-        done = 0.0 if self.decay_steps is None else min(1.0, step / self.decay_steps)
-        return self.learning_rate * rising * 0.5 * (1 + math.cos(math.pi * done))
+        share = warm_up_cosine(step, warm_up=self.warm_up_steps, until=self.decay_steps)
+        return self.learning_rate * share
 
 
 class AudioEncoderModule(FitModule[AudioEncoderFit]):

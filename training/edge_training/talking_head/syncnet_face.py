@@ -12,13 +12,12 @@ Parameters are named `face_encoder.{i}.conv_block.*`, i = 0…16.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Self, cast
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from edge_runtime.errors import ConfigError
+from edge_training.engine.config import JsonConfig, Rule, is_whole
 from edge_training.talking_head.audio_encoder import Block, ConvBlock
 
 PICTURES = 5  # of one window, 40 ms each
@@ -28,26 +27,13 @@ FEATURES = 512  # as many as the audio tower's
 
 
 @dataclass(frozen=True)
-class SyncNetFaceConfig:
+class SyncNetFaceConfig(JsonConfig):
     """How wide the tower is."""
 
     width: int = 32  # channels of the first block; the published net has 32
 
-    def __post_init__(self) -> None:
-        if isinstance(self.width, bool) or not isinstance(self.width, int) or not 1 <= self.width <= 128:
-            raise ConfigError("width", got=repr(self.width), expected="a whole number in 1 … 128")
-
-    def to_json(self) -> dict[str, int]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, object]) -> Self:
-        """The config of a file; raises ConfigError for an unknown entry."""
-        known = [field.name for field in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        return cls(**cast("dict[str, int]", dict(entries)))
+    def _rules(self) -> Iterator[Rule]:
+        yield "width", "a whole number in 1 … 128", is_whole(self.width, least=1) and self.width <= 128
 
 
 def blocks(config: SyncNetFaceConfig) -> tuple[Block, ...]:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from edge_runtime.errors import CheckpointError, ConfigError
+from edge_training.engine.config import JsonConfig
 
 SLOPE = 0.1
 
@@ -46,7 +47,7 @@ class Judgement(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PeriodConfig:
+class PeriodConfig(JsonConfig):
     """Multi-period discriminator; the defaults are the published ones."""
 
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)  # samples
@@ -60,7 +61,7 @@ class PeriodConfig:
 
 
 @dataclass(frozen=True)
-class ScaleConfig:
+class ScaleConfig(JsonConfig):
     """Multi-scale discriminator; the defaults are the published ones."""
 
     scales: int = 3

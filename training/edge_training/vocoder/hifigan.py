@@ -23,11 +23,11 @@ Parameters are named `conv_pre`, `ups.{i}`, `resblocks.{i·blocks + j}.convs1.{d
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from math import prod
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from edge_runtime.dsp.mel import PRESETS, MelConfig
 from edge_runtime.errors import ConfigError
+from edge_training.engine.config import JsonConfig
 
 Wiring = Literal["stock", "causal-tail"]
 OddKernels = Literal["refuse", "output-padding"]
@@ -70,7 +71,7 @@ TRAINING_ENTRIES = frozenset(
 
 
 @dataclass(frozen=True)
-class HifiGanConfig:
+class HifiGanConfig(JsonConfig):
     """A `config.json` of jik876/hifi-gan, entry for entry, without the entries that only training reads.
 
     Raises:
@@ -79,6 +80,8 @@ class HifiGanConfig:
     >>> HIFIGAN_PRESETS["v1"].hop_length, HIFIGAN_PRESETS["v1"].context_frames
     (256, 13)
     """
+
+    ignored: ClassVar[Collection[str]] = TRAINING_ENTRIES
 
     resblock: int  # type of residual block, 1 or 2
     upsample_rates: tuple[int, ...]
@@ -144,34 +147,27 @@ class HifiGanConfig:
         back, ahead = self.context
         return back + 1 + ahead
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        return {name: _listed(value) for name, value in asdict(self).items()}
-
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Self:
         """A config from a `config.json`: training entries are left out, unknown ones refused."""
-        known = {field.name: field for field in fields(cls)}
+        known = [field.name for field in fields(cls)]
         for key in entries:
             if key not in known and key not in TRAINING_ENTRIES:
                 raise _unknown_entry(key, (*known, *TRAINING_ENTRIES))
-        for name, field in known.items():
-            if name not in entries and field.default is MISSING:
-                raise ConfigError(name, got="no such entry", expected="an entry as in HiFi-GAN's config.json")
-        values = {name: _tupled(entries[name]) for name in known if name in entries}
-        if values["resblock"] in ("1", "2"):  # stock configs spell it as a string
+        values = dict(entries)
+        if values.get("resblock") in ("1", "2"):  # stock configs spell it as a string
             values["resblock"] = int(values["resblock"])
         for name in _FREQUENCIES & values.keys():  # and frequencies as whole numbers
             if isinstance(values[name], int) and not isinstance(values[name], bool):
                 values[name] = float(values[name])
         if values.get("fmax_above_nyquist", False) is False and _above_nyquist(values):
             values["fmax_above_nyquist"] = True  # as the rtMRI system's own config.json has it
-        return cls(**values)
+        return super().from_json(values)
 
 
 def _above_nyquist(values: Mapping[str, Any]) -> bool:
-    rate = values["sampling_rate"]
-    tops = [values.get(name) for name in ("fmax", "fmax_for_loss")]
+    rate: Any = values.get("sampling_rate")
+    tops: list[Any] = [values.get(name) for name in ("fmax", "fmax_for_loss")]
     return _whole(rate) and any(_frequency(top) and top > rate / 2 for top in tops)
 
 

@@ -18,9 +18,9 @@ weights themselves, for further training). They are for short runs on small mach
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -33,10 +33,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.errors import ConfigError
-from edge_training.engine.config import FitConfig, is_number, is_whole, listed, refuse_unknown, tupled
+from edge_training.engine.config import FitConfig, is_number, is_whole
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe, uncounted
 from edge_training.engine.optimizers import AdaBelief, Muon
+from edge_training.engine.running_mean import follow
 from edge_training.spectral.mels import TorchMel
 from edge_training.vocoder.data import VocoderData, VocoderSource
 from edge_training.vocoder.discriminators import (
@@ -66,6 +67,8 @@ PICTURES = 2  # validation clips that are drawn
 @dataclass(frozen=True, kw_only=True)
 class HifiGanFit(FitConfig):
     """Every number of HiFi-GAN's training; the defaults are the published ones unless the comment says so."""
+
+    ignored: ClassVar[Collection[str]] = TRAINING_ENTRIES
 
     net: HifiGanConfig
     steps: int = 2_500_000
@@ -144,28 +147,13 @@ class HifiGanFit(FitConfig):
         mel = self.net.mel
         return mel, replace(mel, fmax=self.net.fmax_for_loss)
 
-    def to_json(self) -> dict[str, Any]:
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("net", "mpd", "msd")}
-        nested = {
-            "mpd": _listed_values(asdict(self.mpd)),
-            "msd": None if self.msd is None else _listed_values(asdict(self.msd)),
-        }
-        return self.net.to_json() | _listed_values(own) | nested
-
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        ours = {f.name for f in fields(cls)} - {"net"}
-        theirs = {f.name for f in fields(HifiGanConfig)}
-        refuse_unknown(entries, ours | theirs | TRAINING_ENTRIES)
-        values = {name: tupled(value) for name, value in entries.items() if name in ours}
-        if values.get("segment_size", 0) is None:
-            del values["segment_size"]
-        if "mpd" in entries:
-            values["mpd"] = _nested("mpd", PeriodConfig, entries["mpd"])
-        if "msd" in entries:
-            values["msd"] = None if entries["msd"] is None else _nested("msd", ScaleConfig, entries["msd"])
-        net = HifiGanConfig.from_json({k: v for k, v in entries.items() if k in theirs})
-        return cls(net=settle_wiring(net, None), **values)
+        """The configuration of a stock `config.json`, or of `to_json`."""
+        if entries.get("segment_size", 0) is None:
+            entries = {name: value for name, value in entries.items() if name != "segment_size"}
+        read = super().from_json(entries)
+        return replace(read, net=settle_wiring(read.net, None))
 
     def net_json(self) -> dict[str, Any]:
         """A `config.json` for jik876/hifi-gan: `resblock` is a string; it ignores our other entries."""
@@ -176,17 +164,6 @@ class HifiGanFit(FitConfig):
         return self.net.to_json() | training | {
             "resblock": str(self.net.resblock), "segment_size": self.segment_size, "num_gpus": 0,
         }  # fmt: skip
-
-
-def _listed_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: listed(value) for name, value in values.items()}
-
-
-def _nested(name: str, kind: type[Any], entries: Any) -> Any:
-    if not isinstance(entries, Mapping):
-        raise ConfigError(name, got=repr(entries), expected="an object { … }")
-    refuse_unknown(entries, {f.name for f in fields(kind)})
-    return kind(**{key: tupled(value) for key, value in entries.items()})
 
 
 # ---- module -----------------------------------------------------------------------------------------------
@@ -325,10 +302,7 @@ class HifiGanModule(FitModule[HifiGanFit]):
     @torch.no_grad()
     def _update_average(self) -> None:
         if self.average is not None:
-            # a short mean at first, so that the initial weights are soon forgotten
-            decay = min(self.config.average, (1 + self.step) / (10 + self.step))
-            for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-                mean.lerp_(now, 1 - decay)
+            follow(self.average, self.generator, self.config.average, self.step)
 
     @property
     def result(self) -> HifiGan:

@@ -18,24 +18,24 @@ segment, `speeds` plays recordings faster and slower, so that two minutes of one
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from edge_runtime.errors import ConfigError
-from edge_training.engine.config import FitConfig, is_number, is_whole, listed, refuse_unknown, tupled
+from edge_training.engine.config import FitConfig, is_number, is_whole
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe, uncounted
 from edge_training.engine.optimizers import Muon
 from edge_training.engine.running_mean import follow
+from edge_training.engine.schedules import warm_up_cosine
 from edge_training.spectral.mels import TorchMel
 from edge_training.vocoder.data import VocoderData, VocoderSource
 from edge_training.vocoder.discriminators import Judgement, MultiPeriodDiscriminator, PeriodConfig
@@ -134,33 +134,10 @@ class IstftVocoderFit(FitConfig):
         for name in ("mels_dir", "extra_mels_dir"):
             yield name, "a path, or null", getattr(self, name) is None or isinstance(getattr(self, name), str)
 
-    def to_json(self) -> dict[str, Any]:
-        own = {f.name: listed(getattr(self, f.name)) for f in fields(self) if f.name not in ("net", "mpd")}
-        period = {name: listed(value) for name, value in vars(self.mpd).items()}
-        return self.net.to_json() | own | {"mpd": period}
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        ours = {f.name for f in fields(cls)} - {"net"}
-        theirs = {f.name for f in fields(IstftVocoderConfig)}
-        refuse_unknown(entries, ours | theirs)
-        net = IstftVocoderConfig.from_json({k: v for k, v in entries.items() if k in theirs})
-        values = {k: tupled(v) for k, v in entries.items() if k in ours}
-        if "mpd" in values:
-            if not isinstance(values["mpd"], Mapping):
-                raise ConfigError("mpd", got=repr(values["mpd"]), expected="an object { … }")
-            refuse_unknown(values["mpd"], {f.name for f in fields(PeriodConfig)})
-            values["mpd"] = PeriodConfig(**{k: tupled(v) for k, v in values["mpd"].items()})
-        return cls(net=net, **values)
-
-    def net_json(self) -> dict[str, Any]:
-        return self.net.to_json()
-
     def rate_share(self, step: int) -> float:
         """Part of the learning rate at a step, counted from 0."""
-        rising = min(1.0, (step + 1) / max(1, self.warm_up_steps))
-        done = min(1.0, step / max(1, self.steps if self.decay_steps is None else self.decay_steps))
-        return rising * (LOWEST_RATE + (1 - LOWEST_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
+        until = self.steps if self.decay_steps is None else self.decay_steps
+        return warm_up_cosine(step, warm_up=self.warm_up_steps, until=until, floor=LOWEST_RATE)
 
 
 class IstftVocoderModule(FitModule[IstftVocoderFit]):

@@ -29,9 +29,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Self
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ from torch import Tensor, nn
 
 from edge_runtime.dsp.mel import PRESETS, MelConfig, filter_bank
 from edge_runtime.errors import ConfigError
-from edge_training.engine.config import is_number, is_whole
+from edge_training.engine.config import JsonConfig, Rule, is_number, is_whole
 
 PHASOR_FLOOR = 1e-9  # ε: of r² + i², before the root
 LEVEL, SPREAD = -5.0, 3.0  # of ln magnitudes of speech, about: features are (x − LEVEL) / SPREAD
@@ -50,7 +49,7 @@ LOUDEST = 12.0  # of ln of a band, beyond any sound within ±1: exp stays finite
 
 
 @dataclass(frozen=True)
-class IstftVocoderConfig:
+class IstftVocoderConfig(JsonConfig):
     """All numbers of the net. Raises ConfigError that names the entry and the rule."""
 
     mel: MelConfig = field(default_factory=lambda: PRESETS["hifigan-22k"])
@@ -64,9 +63,7 @@ class IstftVocoderConfig:
     prior: bool = True  # False: the ln magnitude is the net's alone (for comparison)
 
     def __post_init__(self) -> None:
-        for name, rule, holds in self._rules():
-            if not holds:
-                raise ConfigError(name, got=repr(getattr(self, name)), expected=rule)
+        super().__post_init__()
         _check_front_end(self.mel)
         if self.look_ahead is not None and self.look_ahead > self.most_ahead:
             raise ConfigError(
@@ -75,7 +72,7 @@ class IstftVocoderConfig:
                 expected=f"at most {self.most_ahead}, all that its kernels span",
             )
 
-    def _rules(self) -> Iterator[tuple[str, str, bool]]:
+    def _rules(self) -> Iterator[Rule]:
         for name in ("width", "expansion", "blocks"):
             yield name, "a positive whole number", is_whole(getattr(self, name), least=1)
         for name in ("kernel", "embed_kernel"):
@@ -154,27 +151,6 @@ class IstftVocoderConfig:
         block = width * self.kernel + 2 * width * width * self.expansion
         net = inputs * width * self.embed_kernel + self.blocks * block + width * 3 * bins
         return net + (mel * bins if self.prior else 0) + _transform_products(self.mel.n_fft)
-
-    # ---- files
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; `from_json` gives an equal config."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "mel"}
-        return own | {"mel": self.mel.to_json()}
-
-    @classmethod
-    def from_json(cls, entries: Mapping[str, Any]) -> Self:
-        """The config of a file or manifest; ConfigError names an unknown entry or the rule that is broken."""
-        known = [f.name for f in fields(cls)]
-        for key in entries:
-            if key not in known:
-                raise ConfigError(f"entry {key!r}", got="an unknown entry", expected=", ".join(known))
-        values = dict(entries)
-        if "mel" in values:
-            if not isinstance(values["mel"], Mapping):
-                raise ConfigError("mel", got=repr(values["mel"]), expected="an object { … }")
-            values["mel"] = MelConfig.from_json(values["mel"])
-        return cls(**values)
 
 
 def _check_front_end(mel: MelConfig) -> None:
