@@ -317,7 +317,7 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: Config, source: S
         job.progress(f"reference case {name}")
         reference[name] = write_reference(folder, name, inputs | _outputs(job, module, config, inputs))
     artifacts = [
-        _write_artifact(job, folder, module, config, target, precision)
+        _write_artifact(job, folder, module, config, source, target, precision)
         for target in job.targets
         for precision in job.precisions
     ]
@@ -358,7 +358,13 @@ def _outputs(job: _Job, module: nn.Module, config: Config, inputs: Arrays) -> Ar
 
 
 def _write_artifact(
-    job: _Job, folder: Path, module: nn.Module, config: Config, target: Target, precision: Precision
+    job: _Job,
+    folder: Path,
+    module: nn.Module,
+    config: Config,
+    source: Source,
+    target: Target,
+    precision: Precision,
 ) -> Artifact:
     infix = "" if precision == "fp32" else f".{precision}"
     name = f"model{infix}{_SUFFIXES[target]}"
@@ -376,7 +382,9 @@ def _write_artifact(
     else:
         from edge_export.to_coreml import exporter as to_coreml
 
-        version = to_coreml.write_coreml(module, job.net, config, folder / name, precision, job.axes)
+        version = to_coreml.write_coreml(
+            module, job.net, config, folder / name, precision, job.axes, source_sha256=source.sha256
+        )
         axes = {name: axis.lengths for name, axis in job.axes.items()}
         note = to_coreml.width_note(job.net, config, job.axes)
     parts = job.net.float32_parts if precision == "fp16" else ()

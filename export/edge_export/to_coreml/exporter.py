@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import logging
 import os
 import tempfile
@@ -40,8 +41,10 @@ from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
 from edge_export.norm_folding import folded  # noqa: E402
 from edge_export.to_coreml.package import write_canonical  # noqa: E402
 from edge_runtime.store.bundle import DTYPES, Precision, Tensor  # noqa: E402
+from edge_runtime.version import VERSION  # noqa: E402
 
 AUTHOR = "edge-export"
+LICENSE = "of the weights: see the checkpoint's own; the conversion adds no terms"
 TARGET = "iOS 16"
 _TARGET = ct.target.iOS16
 _SCOPE = ct.converters.mil.mil.scope.ScopeSource.TORCHSCRIPT_MODULE_NAME
@@ -56,6 +59,8 @@ def write_coreml(
     path: str | os.PathLike[str],
     precision: Precision,
     axes: Axes | None = None,
+    *,
+    source_sha256: str = "",
 ) -> str:
     """Write a module's Core ML package.
 
@@ -65,6 +70,7 @@ def write_coreml(
         path: the folder to write, which must not exist.
         precision: "fp32" or "fp16".
         axes: named axis → how far it bends; by default as the catalogue says.
+        source_sha256: of the checkpoint, for the package's metadata.
 
     Returns:
         what a manifest says about the version, as "iOS 16, specification 7".
@@ -89,7 +95,7 @@ def write_coreml(
         )
         saved = Path(folder, "saved.mlpackage")
         converted.save(str(saved))
-        model = write_canonical(saved, Path(path), lambda model: _describe(model, net, config))
+        model = write_canonical(saved, Path(path), lambda model: _describe(model, net, config, source_sha256))
     return f"{TARGET}, specification {model.specificationVersion}"
 
 
@@ -220,13 +226,32 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _describe(model: Any, net: Net, config: Config) -> None:
+def _describe(model: Any, net: Net, config: Config, source_sha256: str) -> None:
     """Names, meanings and units, as Xcode shows them."""
     metadata = model.description.metadata
     metadata.shortDescription = f"{net.name}: {net.summary}"
     metadata.author = AUTHOR
+    metadata.versionString = VERSION
+    metadata.license = LICENSE
+    metadata.userDefined.update(_user_metadata(net, config, source_sha256))
     _describe_tensors(model.description.input, net.inputs(config))
     _describe_tensors(model.description.output, net.outputs(config))
+
+
+def _user_metadata(net: Net, config: Config, source_sha256: str) -> dict[str, str]:
+    """What an app needs to feed the net, as text: Xcode and `MLModel` show it beside the model."""
+    entries: dict[str, Any] = {"net": net.name, "config": config.to_json()}
+    geometry, front_end = net.geometry(config), net.front_end(config)
+    entries |= {"hop_length": geometry.hop_length, "context_frames": geometry.context_frames}
+    if front_end is not None:
+        entries |= {"sample_rate": front_end.sample_rate, "mel": front_end.to_json()}
+    if source_sha256:
+        entries["source_sha256"] = source_sha256
+    return {
+        f"edge_export.{name}": value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for name, value in entries.items()
+        if value is not None
+    }
 
 
 def _describe_tensors(features: Sequence[Any], tensors: Sequence[Tensor]) -> None:

@@ -56,7 +56,7 @@ def folded_constants(model: ModelProto) -> ModelProto:
 
 def _evaluated(node: NodeProto, known: Constants, model: ModelProto) -> Constants | None:
     """The outputs of a node that reads nothing but constants, None for others."""
-    if not all(name in known for name in node.input if name) or _has_graph(node):
+    if not all(name in known for name in node.input if name) or has_graph(node):
         return None
     inputs = {name: known[name] for name in node.input if name}
     graph = helper.make_graph(
@@ -94,7 +94,7 @@ def _merge_equal_constants(graph: GraphProto) -> None:
     graph.node.extend(kept)
 
 
-def _has_graph(node: NodeProto) -> bool:
+def has_graph(node: NodeProto) -> bool:
     return any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute)
 
 

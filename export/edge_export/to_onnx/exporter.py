@@ -29,6 +29,7 @@ from torch import nn
 from edge_export.catalog import Config, Net
 from edge_export.norm_folding import folded
 from edge_export.to_onnx.constants import MOST_ELEMENTS, folded_constants, reads
+from edge_export.to_onnx.identities import without_identities
 from edge_export.to_onnx.mixed import to_mixed
 from edge_export.to_onnx.weighted_graph import LARGEST_FILE, WeightedGraph
 from edge_runtime.store.bundle import Lengths, Precision, Tensor
@@ -91,6 +92,7 @@ def build_graph(module: nn.Module, net: Net, config: Config) -> WeightedGraph:
     model, weights = _apart(_traced(module.eval(), examples, inputs, outputs), module, len(inputs))
     _strip(model)
     model.ir_version = IR_VERSION
+    without_identities(model)
     model.producer_name = PRODUCER
     model.graph.name = net.name
     _name_axes(model.graph.input[: len(inputs)], inputs)

@@ -6,6 +6,7 @@ coremltools' conversion takes seconds; the packages are made once for the file.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from edge_export.to_coreml.exporter import _shape, width_note, without_padding, 
 from edge_runtime.compare import compare
 from edge_runtime.store.bundle import Tensor
 from edge_runtime.store.targets import sha256_tree
+from edge_runtime.version import VERSION
 
 ENCODER = NETS["audio-encoder"]
 ENCODER_CONFIG = ENCODER.preset("talking-head")
@@ -124,7 +126,8 @@ def test_another_process_with_another_hash_seed_writes_the_same_tree(
 
 def test_no_date_no_path_and_the_versions_that_made_it(packages: dict[str, Path], tmp_path: Path) -> None:
     entries = dict(specification(packages["fp16"]).description.metadata.userDefined)
-    assert set(entries) == {
+    theirs = {key for key in entries if not key.startswith("edge_export.")}
+    assert theirs == {
         f"com.github.apple.coremltools.{key}" for key in ("source", "source_dialect", "version")
     }
     content = (packages["fp16"] / "Data/com.apple.CoreML/model.mlmodel").read_bytes()
@@ -134,6 +137,13 @@ def test_no_date_no_path_and_the_versions_that_made_it(packages: dict[str, Path]
 def test_names_meanings_and_units_are_in_the_package(packages: dict[str, Path]) -> None:
     description = specification(packages["fp16"]).description
     assert description.metadata.author == "edge-export"
+    assert description.metadata.versionString == VERSION
+    assert description.metadata.license.startswith("of the weights")
+    facts = description.metadata.userDefined
+    assert facts["edge_export.net"] == "hifigan"
+    assert json.loads(facts["edge_export.sample_rate"]) == small_nets.CONFIG.sampling_rate
+    assert json.loads(facts["edge_export.hop_length"]) == small_nets.CONFIG.hop_size
+    assert json.loads(facts["edge_export.mel"])["n_fft"] == small_nets.CONFIG.n_fft
     assert description.metadata.shortDescription == f"hifigan: {HIFIGAN.summary}"
     for feature, tensor in [
         (description.input[0], HIFIGAN.inputs(small_nets.CONFIG)[0]),
