@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 # the quick half: signal processing, formats, the executor's operations, nets and losses
 QUICK := tests/runtime/dsp tests/runtime/store tests/runtime/media tests/export/mil/ops tests/export/catalog
 
-.PHONY: help setup demo fast test lint docs test-operations goldens clean
+.PHONY: help setup demo fast test lint docs test-operations test-wheel goldens clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ docs: setup  ## the pages under site/, strictly: a dead link fails
 # every operation test of the coremltools wheel against our executor (10 to 25 minutes; a sample is in the suite)
 test-operations: setup  ## every operation test of the coremltools wheel, 10 to 25 minutes
 	$(BIN)/python tests/export/mil/operations/run.py --jobs 2
+
+test-wheel: setup  ## build the wheel, install it in a fresh environment, run a bundle there
+	$(BIN)/python tests/wheel/run.py
 
 # golden arrays are remade by hand only, and the change reviewed
 goldens: setup  ## remake the golden arrays, by hand and with a reason

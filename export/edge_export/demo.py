@@ -1,9 +1,9 @@
 """The whole way on one spoken sentence: export, proof, three pipelines, the reference pack, a table.
 
-The nets have the repository's demonstration weights (reference_data/weights, a model card beside each):
+The nets have the demonstration weights that ship (`edge_export.assets`, a model card beside each):
 the audio encoder has learnt from the synthetic speaker, HiFi-GAN V3 from two minutes of human speech, so
 that the vocoder says the sentence again, and the light net of mel inversion says it better, with Griffin-
-Lim's phase. Where there is no clone around, weights are random, and they say noise. Either way the demo
+Lim's phase. Where weights are missing, random ones take their place, and say noise. Either way the demo
 shows that the numbers agree on every backend of this machine, from the sentence to the last sample. The
 reference pack has its features from onnxruntime; a second pack, in the place of an app, has them from the
 Core ML program in our executor, and is checked against the first.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_export import convert
+from edge_export.assets import SENTENCE, WEIGHTS
 from edge_export.proof import verify as parity
 from edge_export.proof.reference import CheckReport, check_reference, write_reference
 from edge_export.run import mel, run
@@ -27,10 +28,6 @@ from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.store.bundle import is_bundle
 from edge_runtime.store.targets import replace_directory
 
-# spoken by espeak-ng; reference_data/manifest.json holds the command line
-SENTENCE = Path(__file__).parent / "assets" / "sentence.wav"
-
-WEIGHTS = Path(__file__).parents[2] / "reference_data" / "weights"  # in a clone
 SEED = 0
 
 
