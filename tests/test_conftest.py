@@ -92,7 +92,7 @@ def test_all_names_every_part(suite: Path) -> None:
 def test_the_suite_is_run_with_all() -> None:
     """A list of parts grows stale with every new part: it once left six out."""
     makefile = (CONFTEST.parents[1] / "Makefile").read_text()
-    assert re.findall(r"EDGE_TEST_PARTS=(\S+)", makefile) == ["all"]
+    assert set(re.findall(r"EDGE_TEST_PARTS=(\S+)", makefile)) == {"all"}
 
 
 def test_every_place_of_a_part_is_there() -> None:
