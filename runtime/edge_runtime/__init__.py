@@ -5,61 +5,122 @@ The names below are loaded when they are first used: importing the package impor
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_runtime.former_names import FORMER as _FORMER
 from edge_runtime.former_names import install as _install
+from edge_runtime.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
+    from edge_runtime.backends import get_backend
+    from edge_runtime.compare import Comparison
+    from edge_runtime.compare import compare as compare_arrays
+    from edge_runtime.dsp.griffin_lim import RealtimeGriffinLim
     from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
-    from edge_runtime.errors import EdgeError
-    from edge_runtime.media.audio import Audio, read_audio, resample, write_wav
+    from edge_runtime.dsp.spectral import Stft, StftConfig
+    from edge_runtime.errors import (
+        BackendError,
+        BundleError,
+        CheckpointError,
+        ConfigError,
+        EdgeError,
+        InputError,
+        TargetError,
+    )
+    from edge_runtime.media.audio import Audio, WavWriter, read_audio, resample, write_wav
+    from edge_runtime.media.video import Video, open_video, read_frames, write_video
+    from edge_runtime.pipelines.bundle_net import BundleNet
     from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
+    from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
+    from edge_runtime.pipelines.registry import PIPELINES, get_system
     from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
     from edge_runtime.pipelines.vocoder.pipeline import Vocoder
-    from edge_runtime.store.bundle import Bundle, Manifest, open_bundle
+    from edge_runtime.store.bundle import Artifact, Bundle, Manifest, Tensor, open_bundle
+    from edge_runtime.version import VERSION
 
-# public name → module
+# public name → module, and its name there where that is another one
 _HOMES = {
-    "EdgeError": "errors",
+    "Artifact": "store.bundle",
     "Audio": "media.audio",
-    "read_audio": "media.audio",
-    "resample": "media.audio",
-    "write_wav": "media.audio",
+    "BackendError": "errors",
+    "Bundle": "store.bundle",
+    "BundleError": "errors",
+    "BundleNet": "pipelines.bundle_net",
+    "CheckpointError": "errors",
+    "Comparison": "compare",
+    "ConfigError": "errors",
+    "EdgeError": "errors",
+    "InputError": "errors",
+    "Manifest": "store.bundle",
     "MelConfig": "dsp.mel",
     "MelFrontEnd": "dsp.mel",
-    "PRESETS": "dsp.mel",
-    "Bundle": "store.bundle",
-    "Manifest": "store.bundle",
-    "open_bundle": "store.bundle",
     "MelInversion": "pipelines.mel_inversion.pipeline",
+    "MriSpeech": "pipelines.mri_speech.pipeline",
+    "PIPELINES": "pipelines.registry",
+    "PRESETS": "dsp.mel",
+    "RealtimeGriffinLim": "dsp.griffin_lim",
+    "Stft": "dsp.spectral",
+    "StftConfig": "dsp.spectral",
     "TalkingHead": "pipelines.talking_head.pipeline",
+    "TargetError": "errors",
+    "Tensor": "store.bundle",
+    "VERSION": "version",
+    "Video": "media.video",
     "Vocoder": "pipelines.vocoder.pipeline",
+    "WavWriter": "media.audio",
+    "compare_arrays": "compare:compare",
+    "get_backend": "backends",
+    "get_system": "pipelines.registry",
+    "open_bundle": "store.bundle",
+    "open_video": "media.video",
+    "read_audio": "media.audio",
+    "read_frames": "media.video",
+    "resample": "media.audio",
+    "write_video": "media.video",
+    "write_wav": "media.audio",
 }
 
 __all__ = [
+    "PIPELINES",
     "PRESETS",
+    "VERSION",
+    "Artifact",
     "Audio",
+    "BackendError",
     "Bundle",
+    "BundleError",
+    "BundleNet",
+    "CheckpointError",
+    "Comparison",
+    "ConfigError",
     "EdgeError",
+    "InputError",
     "Manifest",
     "MelConfig",
     "MelFrontEnd",
     "MelInversion",
+    "MriSpeech",
+    "RealtimeGriffinLim",
+    "Stft",
+    "StftConfig",
     "TalkingHead",
+    "TargetError",
+    "Tensor",
+    "Video",
     "Vocoder",
+    "WavWriter",
+    "compare_arrays",
+    "get_backend",
+    "get_system",
     "open_bundle",
+    "open_video",
     "read_audio",
+    "read_frames",
     "resample",
+    "write_video",
     "write_wav",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
+__getattr__, __dir__ = _lazy_names(__name__, _HOMES)
 
 _install(__name__, _FORMER)

@@ -19,13 +19,15 @@ def lazy_names(
 
     Args:
         package: its ``__name__``.
-        homes: public name → module below the package that defines it.
+        homes: public name → module below the package that defines it; ``module:name`` where it has another
+            name there.
     """
 
     def load(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{homes[name]}"), name)
+        module, _, inside = homes[name].partition(":")
+        return getattr(import_module(f"{package}.{module}"), inside or name)
 
     def names() -> list[str]:
         return sorted({*vars(import_module(package)), *homes})

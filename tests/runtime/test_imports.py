@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import edge_runtime
+from edge_runtime.pipelines.registry import PIPELINES, get_system
 
 SENTENCE = Path(__file__).parents[2] / "export" / "edge_export" / "assets" / "sentence.wav"
 PACKAGES = ("edge_runtime", "edge_training", "edge_export")
@@ -116,19 +120,49 @@ print(json.dumps({"loaded": sorted({name.split(".")[0] for name in sys.modules})
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_exported_names_are_exactly_the_public_ones(name: str) -> None:
+    """Lazy ones included: the table, ``__all__``, and what type checkers see are the same."""
     package = importlib.import_module(name)
-    exported = getattr(package, "__all__", [])
-    missing = [item for item in exported if not hasattr(package, item)]
-    assert not missing, f"{name}.__all__ names what is not there"
+    exported: list[str] = package.__all__
+    homes: dict[str, str] = package._HOMES
+    assert sorted(exported) == sorted(homes) == sorted(shown_to_type_checkers(package))
+    for item in exported:
+        module, _, inside = homes[item].partition(":")
+        home = importlib.import_module(f"{name}.{module}")
+        assert getattr(package, item) is getattr(home, inside or item)
+    assert set(exported) <= set(dir(package))
     public = {
-        item
-        for item, value in vars(package).items()
-        if not item.startswith("_") and not is_machinery(item, value)
+        item for item, value in vars(package).items() if item[0] != "_" and not is_machinery(item, value)
     }
     assert public <= set(exported), f"public in {name}, but not in its __all__"
-    assert len(exported) == len(set(exported))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_no_name_is_that_of_a_module(name: str) -> None:
+    """Importing the module would put it in the name's place."""
+    package = importlib.import_module(name)
+    modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+    assert not set(package.__all__) & modules
+
+
+def test_every_pipeline_is_public() -> None:
+    public = [getattr(edge_runtime, item) for item in edge_runtime.__all__]
+    hidden = [name for name in PIPELINES if not any(get_system(name).build is each for each in public)]
+    assert not hidden
+
+
+def shown_to_type_checkers(package: ModuleType) -> list[str]:
+    """Names imported under ``if TYPE_CHECKING``."""
+    assert package.__file__ is not None
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    return [
+        alias.asname or alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
 
 
 def is_machinery(name: str, value: object) -> bool:
     """A submodule, or what loading names lazily takes."""
-    return inspect.ismodule(value) or name in {"annotations", "Any", "TYPE_CHECKING", "import_module"}
+    return inspect.ismodule(value) or name in {"annotations", "TYPE_CHECKING"}

@@ -9,8 +9,8 @@ from edge_runtime.media.audio import read_audio
 
 
 def test_names_are_found_where_they_are_defined() -> None:
-    load, names = lazy_names("edge_runtime", {"read_audio": "media.audio"})
-    assert load("read_audio") is read_audio
+    load, names = lazy_names("edge_runtime", {"read_audio": "media.audio", "read": "media.audio:read_audio"})
+    assert load("read_audio") is load("read") is read_audio
     assert "read_audio" in names()
     assert "__name__" in names()
     with pytest.raises(AttributeError, match="module 'edge_runtime' has no attribute 'read_video'"):
