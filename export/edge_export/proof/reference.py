@@ -9,6 +9,7 @@ of the pack is compared, not two files and ten frames; what is missing or superf
     MISSING   the port wrote no such file; counts as failed
 
 Superfluous are arrays alone: what else a port leaves in its folder (logs, notes, JSON, audio) is its own.
+Why an array failed is guessed, and told where the guess holds (`edge_export.proof.hypotheses`).
 Another dtype is no failure (a phone computes in float32 what the pack holds in float64) but is said.
 """
 
@@ -21,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
+from edge_export.proof import hypotheses
 from edge_export.proof.mri_features import picture_features
 from edge_export.run import GivenInputs, open_pipeline
 from edge_runtime.compare import Comparison, compare
@@ -180,40 +180,22 @@ def _arrays(folder: Path) -> list[str]:
 def _row(reference: Path, candidate: Path, name: str, tolerance: float) -> Row:
     truth = read_array(reference / name)
     if not (candidate / name).exists():
-        return Row(name, "MISSING", None, "the candidate has no such file")
+        elsewhere = hypotheses.find_elsewhere(truth, candidate, name, tolerance)
+        return Row(name, "MISSING", None, elsewhere or "the candidate has no such file")
     if (candidate / name).is_dir():
         return Row(name, "FAIL", None, "a folder where the reference has a file")
     try:
         judged = read_array(candidate / name)
     except InputError as error:
-        return Row(name, "FAIL", None, shown(str(error).removeprefix(f"{error.what}: ")))
+        said = hypotheses.explain_bytes(truth, candidate / name, tolerance)
+        return Row(name, "FAIL", None, said or shown(str(error).removeprefix(f"{error.what}: ")))
     result = compare(truth, judged, tolerance=tolerance)
-    remarks = [result.reason, _explain_shape(truth, judged)]
+    remarks = [result.reason]
+    if not result.passed:
+        remarks.append(hypotheses.explain(truth, judged, tolerance))
     if judged.dtype != truth.dtype:
         remarks.append(f"{judged.dtype} where the reference is {truth.dtype}")
     return Row(name, "PASS" if result.passed else "FAIL", result, "; ".join(r for r in remarks if r))
-
-
-def _explain_shape(truth: NDArray[Any], judged: NDArray[Any]) -> str:
-    """A guess at why two shapes differ; empty where they do not, or nothing comes to mind."""
-    if truth.shape == judged.shape:
-        return ""
-    if judged.shape == truth.shape[::-1]:
-        return "transposed?"
-    if judged.size == truth.size:
-        without_ones = [axis for axis in judged.shape if axis != 1] == [
-            axis for axis in truth.shape if axis != 1
-        ]
-        return "an axis of length 1 too many or too few?" if without_ones else "axes in another order?"
-    axes = [
-        axis
-        for axis in range(truth.ndim)
-        if judged.ndim == truth.ndim and judged.shape[axis] != truth.shape[axis]
-    ]
-    if len(axes) == 1:
-        more = judged.shape[axes[0]] - truth.shape[axes[0]]
-        return f"{abs(more)} {'more' if more > 0 else 'fewer'} along axis {axes[0]}: padding or frame count?"
-    return ""
 
 
 # the table -------------------------------------------------------------------------------------------------

@@ -135,12 +135,24 @@ Change = Callable[[NDArray[Any]], NDArray[Any]]
 @pytest.mark.parametrize(
     ("change", "explanation"),
     [
-        (lambda mel: mel.T, "shape (161, 80) is not the reference's (80, 161); transposed?"),
-        (lambda mel: mel[None], "(1, 80, 161) is not the reference's (80, 161); an axis of length 1"),
-        (lambda mel: mel.reshape(161, 80), "transposed?"),
-        (lambda mel: mel.reshape(40, 322), "axes in another order?"),
-        (lambda mel: mel[:, 2:-2], "4 fewer along axis 1: padding or frame count?"),
-        (lambda mel: np.pad(mel, ((0, 0), (0, 1))), "1 more along axis 1"),
+        (
+            lambda mel: mel.T,
+            "is not the reference's (80, 161); matches within 0 when read as axes in the order (1, 0)",
+        ),
+        (
+            lambda mel: mel[None],
+            "matches within 0 when read as (80, 161): axes of length 1 differ",
+        ),
+        (lambda mel: mel.reshape(161, 80), "matches within 0 when read as (80, 161), row by row"),
+        (lambda mel: mel.reshape(40, 322), "matches within 0 when read as (80, 161), row by row"),
+        (
+            lambda mel: mel[:, 2:-2],
+            "read as 2 to 159 along axis 1 of the reference: 4 fewer than the reference",
+        ),
+        (
+            lambda mel: np.pad(mel, ((0, 0), (0, 1))),
+            "read as 0 to 161 along axis 1 of it: 1 more than the reference",
+        ),
         (lambda mel: mel[:3, :3], "(3, 3) is not the reference's (80, 161)"),
         (lambda mel: np.where(mel > 3.9, np.nan, mel), "of the candidate are not finite"),
     ],
