@@ -151,7 +151,7 @@ Change = Callable[[NDArray[Any]], NDArray[Any]]
         ),
         (
             lambda mel: np.pad(mel, ((0, 0), (0, 1))),
-            "read as 0 to 161 along axis 1 of it: 1 more than the reference",
+            "0 to 161 along axis 1 of it: 1 more than",
         ),
         (lambda mel: mel[:3, :3], "(3, 3) is not the reference's (80, 161)"),
         (lambda mel: np.where(mel > 3.9, np.nan, mel), "of the candidate are not finite"),
