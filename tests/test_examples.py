@@ -24,6 +24,9 @@ MODULES = (
     "edge_runtime.media.pictures",
     "edge_runtime.pipelines.mel_inversion.pipeline",
     "edge_runtime.pipelines.vocoder.pipeline",
+    "edge_export.catalog",
+    "edge_export.examples.speech",
+    "edge_export.train",
     "edge_training.vocoder.hifigan",
 )
 

@@ -1,7 +1,7 @@
-"""The command ``edge-export``: runs the app, and turns refusals into one sentence and exit status 2.
+"""The command ``edge-export``: runs the app, and turns errors into one sentence and exit status 2.
 
-Two options are taken from anywhere on the line: ``--debug`` shows tracebacks, ``--strict`` refuses inputs
-that are doubted otherwise (`edge_runtime.errors.doubt`).
+Two options may stand anywhere on the line: ``--debug`` shows tracebacks, ``--strict`` refuses inputs for
+which there would otherwise be a warning (`edge_runtime.errors.doubt`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from edge_runtime.errors import EdgeError, EdgeWarning, InputError, TargetError, shown, strictly
 from edge_runtime.store.reading import last_opened
 
-# what damaged or impossible inputs make Python and numpy raise where no reader foresaw it
+# exceptions that damaged or impossible inputs cause in Python and numpy where no reader foresees them
 FAILURES = (OSError, MemoryError, RecursionError, OverflowError, UnicodeError)
 _ABOUT_THE_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"edge-export: {refusal}", file=sys.stderr)
         return 2
     except FAILURES as failure:
-        # permissions, a full disk, a vanished file, numbers out of range: the user's to mend, no bug of ours
+        # permissions, a full disk, a vanished file, numbers out of range: for the user to fix, not our bug
         if debug:
             raise
         print(f"edge-export: {explain(failure, given)}", file=sys.stderr)
@@ -49,15 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def explain(failure: BaseException, arguments: Sequence[str]) -> EdgeError:
-    """The sentence for one of `FAILURES`; names the file that it is about as well as can be known."""
+    """The sentence for one of `FAILURES`; names the file concerned as well as can be known."""
     if isinstance(failure, OSError):
         return _explain_system(failure, arguments)
     said = shown(str(failure) or type(failure).__name__, 200)
     place = last_opened()
     if isinstance(failure, UnicodeEncodeError):
-        place, said = str(failure.object)[:4096], "characters that are no text"
+        place, said = str(failure.object)[:4096], "characters that are not text"
     elif isinstance(failure, MemoryError):
-        said = f"more than the memory of this machine holds ({said})"
+        said = f"more than this machine's memory holds ({said})"
     elif isinstance(failure, RecursionError):
         said = f"something nested too deeply ({said})"
     return InputError(
@@ -78,7 +78,7 @@ def _explain_system(failure: OSError, arguments: Sequence[str]) -> EdgeError:
 
 
 def _target(arguments: Sequence[str]) -> str:
-    """What the command was to write, by its options."""
+    """The path that the command should write, from its options."""
     for place, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
         if name in ("--out", "--json", "--report"):
@@ -87,7 +87,7 @@ def _target(arguments: Sequence[str]) -> str:
 
 
 def _speak_any_alphabet() -> None:
-    """Names and dashes that the terminal's encoding lacks are escaped, rather than end the command."""
+    """Characters that the terminal's encoding lacks are escaped instead of ending the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -95,7 +95,7 @@ def _speak_any_alphabet() -> None:
 
 @contextmanager
 def _printed_warnings() -> Iterator[None]:
-    """Doubts are printed as one line each, other warnings as Python prints them."""
+    """Our own warnings are printed as one line each, other warnings as Python prints them."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", EdgeWarning)
         ordinary = warnings.showwarning
@@ -126,7 +126,7 @@ def run(arguments: list[str]) -> int:
     try:
         result = command.main(arguments or ["--help"], prog_name="edge-export", standalone_mode=False)
     except SystemExit:
-        return 141  # the reader of our output has gone: click ends the program; the shell's status for it
+        return 141  # the reader of our output has closed it: the exit status of shells for that
     except Exception as error:
         # typer's own usage errors, whichever click it carries
         if type(error).__name__ == "NoArgsIsHelpError":

@@ -1,12 +1,12 @@
-"""Speed, as ratios against the peer that people use today.
+"""Speed, as ratios to the libraries that people use today.
 
 Absolute times say little on a shared machine. Here ours and a peer take turns in one process, with one
 thread setting; each round gives a ratio peer / ours, and the median over rounds is printed: 2.0 means that
-ours takes half the time. One process a contest, because the number of threads of the numeric libraries is
-fixed when they load.
+ours takes half the time. Each contest has its own process, because the number of threads of the numeric
+libraries is fixed when they load.
 
     contest          ours                                    peers
-    mel-60s          MelFrontEnd (numpy alone)               librosa (the origin's float64 steps), torch.stft
+    mel-60s          MelFrontEnd (numpy alone)               librosa (SyncTalk_2D's float64 steps), torch.stft
     net              onnxruntime on model.onnx               PyTorch eager, the same net
     griffin-lim      griffin_lim, with and without scipy     librosa.griffinlim, 32 iterations of FGLA
     startup          import edge_runtime; --help             an empty interpreter (seconds, no ratio)
@@ -111,8 +111,8 @@ def bench(
         raise ConfigError(
             "--against",
             got=", ".join(against),
-            expected="torch, which races every net",
-            cause="librosa has a mel only",
+            expected="torch, the peer for nets",
+            cause="librosa is the peer for the mel only",
         )
     timings: list[Timing] = []
     for name, bundle, count in dict.fromkeys(contests):
@@ -129,13 +129,16 @@ def _in_a_process(contest: str, bundle: str, threads: int, against: Sequence[str
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise BackendError(
-            f"contest {contest}", got=last, expected="a process that ends well", cause="see doctor"
+            f"contest {contest}",
+            got=last,
+            expected="a process that ends normally",
+            cause="see edge-export doctor",
         )
     return [Timing(**row) for row in json.loads(done.stdout.splitlines()[-1])]
 
 
 def race(ours: Contender, peer: Contender, rounds: int = ROUNDS) -> tuple[float, float, float]:
-    """Milliseconds of ours and of the peer (medians), and the median ratio peer / ours, in turns."""
+    """Milliseconds of ours and of the peer (medians), and the median ratio peer / ours; both take turns."""
     ours(), peer()  # both once, uncounted: pages, caches, plans
     pairs = [(_milliseconds(ours), _milliseconds(peer)) for _ in range(rounds)]
     return (
@@ -177,7 +180,7 @@ def _speech(seconds: float, sample_rate: int) -> NDArray[np.float32]:
 
 
 def _librosa_mel(audio: NDArray[np.float32], _threads: int) -> Contender:
-    """The origin's steps in librosa's idiom, float64 from the pre-emphasis on (audio_encoder spec §1.2)."""
+    """SyncTalk_2D's steps with librosa, in float64 from the pre-emphasis on."""
     import librosa
     from scipy.signal import lfilter
 

@@ -1,11 +1,11 @@
 """A checkpoint, or random weights from a seed → a bundle, whole or not at all.
 
 The order: read and build, run the PyTorch net on the reference cases (float32, evaluation mode, one thread,
-so that sums come out the same on each run), write the artifacts, write the manifest last, rename. A process
-that dies on the way leaves no bundle.
+so that sums are the same in each run), write the artifacts, write the manifest last, rename. A process that
+is killed leaves no bundle.
 
-The same input gives the same bytes with the same versions of the libraries; there is no time stamp and no
-path in a bundle, of the checkpoint only its name and hash.
+The same input gives the same bytes with the same versions of the libraries; a bundle holds no time stamp and
+no path, and of the checkpoint only its name and hash.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ SEEDS = 2**63
 
 @dataclass(frozen=True)
 class _Job:
-    """What was asked for, checked."""
+    """The checked arguments of `export`."""
 
     net: Net
     targets: tuple[Target, ...]
     precisions: tuple[Precision, ...]
     axes: Axes  # of Core ML
     external_data: bool  # of ONNX, even where all fits into one file
-    weights: str  # what sentences call them: the checkpoint as it was given
+    weights: str  # their name in errors: the checkpoint as it was given
     progress: Progress
 
 
@@ -97,13 +97,13 @@ def export(
         weights: which set of a checkpoint that has several: "ema", "live", or the name in front of it.
         targets, precisions: which artifacts.
         frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis and with
-            coreml among the targets; the longest has to leave something between two contexts.
-        external_data: put ONNX weights into a file beside the graph, as above 2 GiB is done in any case.
-        overwrite: replace a bundle that is there.
-        progress: called with a line of text when something begins.
+            coreml among the targets; the longest must exceed twice the net's context.
+        external_data: put ONNX weights into a file beside the graph; above 2 GiB this is done in any case.
+        overwrite: replace an existing bundle.
+        progress: called with a line of text before each step.
 
     Returns:
-        the bundle, opened again from the disk and checked.
+        The bundle, opened again from the disk and checked.
 
     Raises:
         ConfigError: an unknown name, or options that contradict each other or the net.
@@ -122,7 +122,10 @@ def export(
     )
     if frame_buckets is not None and "coreml" not in job.targets:
         raise ConfigError(
-            "frames", got="buckets without target coreml", expected="none", cause="ONNX takes any length"
+            "frames",
+            got="buckets without target coreml",
+            expected="no buckets",
+            cause="ONNX takes any length",
         )
     if preset is not None and preset not in job.net.presets:
         raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
@@ -147,7 +150,7 @@ def export(
 
 
 def _chosen(what: str, names: Sequence[str], known: tuple[Name, ...]) -> tuple[Name, ...]:
-    """The known names among those given, in the known order."""
+    """The given names in the known order; ConfigError for others."""
     if isinstance(names, str):
         names = (names,)
     for name in names:
@@ -165,7 +168,7 @@ def _axes(net: Net, frame_buckets: Sequence[int] | None) -> Axes:
         raise ConfigError(
             "frames",
             got=f"buckets for {net.name}",
-            expected="none",
+            expected="no buckets",
             cause=f"its axes are {', '.join(f'{name} ({axis})' for name, axis in net.coreml_axes.items())}",
         )
     try:
@@ -209,7 +212,7 @@ def _check_libraries(targets: tuple[Target, ...]) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """torch on one thread: how many share a sum decides how it is rounded."""
+    """Runs torch on one thread: with several, the rounding of sums depends on their number."""
     import torch
 
     before = torch.get_num_threads()
@@ -277,7 +280,7 @@ def _from_config(job: _Job, settings: Config, said: list[str]) -> _Built:
 def _config(
     net: Net, preset: str | None, config: PathLike | Mapping[str, Any] | None, changes: Mapping[str, Any]
 ) -> tuple[Config, list[str]]:
-    """(the config of a net without a checkpoint, what is to be said of it)."""
+    """The net's config from wherever it is given, completed by what only the checkpoint's keys tell."""
     from edge_training.weights.configs import read_config
 
     said: list[str] = []
@@ -294,7 +297,7 @@ def _config(
 
 
 def _check_context(job: _Job, config: Config) -> None:
-    """ConfigError if the longest bucket leaves nothing between two contexts: no pipeline could use it."""
+    """ConfigError if the longest bucket is all context: no pipeline could use it."""
     frames, context = job.axes.get("frames"), job.net.geometry(config).context_frames
     if "coreml" not in job.targets or not isinstance(frames, Buckets) or context is None:
         return
@@ -303,7 +306,7 @@ def _check_context(job: _Job, config: Config) -> None:
             "frames",
             got=f"a longest bucket of {frames.sizes[-1]}",
             expected=f"at least {2 * context + 1}",
-            cause=f"{context} frames of context on each side of a chunk would leave nothing",
+            cause=f"with {context} frames of context on each side nothing of a chunk would be left",
         )
 
 
@@ -337,7 +340,7 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: Config, source: S
 
 
 def _outputs(job: _Job, module: nn.Module, config: Config, inputs: Arrays) -> Arrays:
-    """What the PyTorch net says to a case."""
+    """The PyTorch net's outputs for a case."""
     import torch
 
     net = job.net

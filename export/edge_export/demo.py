@@ -1,12 +1,12 @@
-"""The whole way on one spoken sentence: export, proof, three pipelines, the reference pack, a table.
+"""Everything once on one spoken sentence: export, proof, three pipelines, the reference pack, a table.
 
 The nets have the demonstration weights that ship (`edge_export.assets`, a model card beside each):
-the audio encoder has learnt from the synthetic speaker, HiFi-GAN V3 from two minutes of human speech, so
-that the vocoder says the sentence again, and the light net of mel inversion says it better, with Griffin-
-Lim's phase. Where weights are missing, random ones take their place, and say noise. Either way the demo
+the audio encoder was trained on the synthetic speaker, HiFi-GAN V3 on two minutes of human speech, so that
+the vocoder repeats the sentence, and the light net of mel inversion repeats it better, with Griffin-Lim's
+phase. Where weights are missing, random ones replace them, and the result is noise. Either way the demo
 shows that the numbers agree on every backend of this machine, from the sentence to the last sample. The
-reference pack has its features from onnxruntime; a second pack, in the place of an app, has them from the
-Core ML program in our executor, and is checked against the first.
+reference pack has features computed by onnxruntime; a second pack, which stands for an app's, has those of
+the Core ML program in our executor and is checked against the first.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ WRITTEN = {
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What the demo proved. ``passed`` where every artifact and the port's arrays are within tolerance."""
+    """Results of the demo. ``passed``: every artifact and the port's arrays are within tolerance."""
 
     out: Path
     verifications: tuple[parity.Verification, ...]
@@ -70,7 +70,7 @@ class Demonstration:
         return all(proof.passed for proof in self.verifications) and self.port.passed
 
     def table(self) -> str:
-        """Every net on every backend, the port's arrays, and what was written where."""
+        """Every net on every backend, the port's arrays, and the list of what was written."""
         rows = [row for proof in self.verifications for row in proof.rows]
         files = parity.align([(str(self.out / name), meaning) for name, meaning in WRITTEN.items()])
         return f"{parity.table(rows)}\n\n{self.port.table()}\n\n{files}"
@@ -106,7 +106,7 @@ def demo(
 
 
 def export_net(net: str, bundle: Path, progress: Callable[[str], None]) -> None:
-    """A bundle with the weights that ship, or with random ones where there are none."""
+    """Export with the demonstration weights, or with random ones where there are none."""
     file, preset = BUNDLES[net]
     weights = WEIGHTS / file
     if weights.is_file():
@@ -116,7 +116,7 @@ def export_net(net: str, bundle: Path, progress: Callable[[str], None]) -> None:
 
 
 def _check(sentence: str | Path) -> None:
-    """Refuse a sentence that the pipelines would refuse, before minutes of exporting."""
+    """Refuse an unusable sentence before minutes of exporting."""
     audio = read_audio(sentence, PRESETS["talking-head"].sample_rate)
     with pack.naming(sentence):
         encoder_windows(MelFrontEnd(PRESETS["talking-head"])(audio.samples))

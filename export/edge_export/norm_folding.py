@@ -2,8 +2,8 @@
 
 Folded are weight norm (torch's parametrization) and every batch norm that follows a convolution or a linear
 layer: directly inside an `nn.Sequential`, or as a module says in `FOLDS`, pairs of attribute names (layer,
-norm). A batch norm elsewhere stays; the exporters refuse graphs that still hold one. At last each module that
-has a method `fold` simplifies what only it knows of.
+norm). A batch norm elsewhere stays; the exporters refuse graphs that still hold one. Finally the method
+`fold` of each module that has one is called, for simplifications that only the module itself knows.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 def folded(module: nn.Module) -> nn.Module:
-    """A folded copy, without gradients; the module itself is not touched.
+    """A folded copy, without gradients; the module itself is not changed.
 
-    What folding leaves as it is shares its memory with the module: folded tensors are new ones, and nothing
-    is changed in place.
+    Tensors that folding does not change share memory with the module; folded tensors are new, and nothing is
+    changed in place.
     """
     shared: dict[int, object] = {
         id(tensor): nn.Parameter(tensor.detach(), requires_grad=False) for tensor in module.parameters()
@@ -45,8 +45,8 @@ def folded(module: nn.Module) -> nn.Module:
 def _make_plain(layer: nn.Module) -> None:
     """Replace parametrized tensors by their values.
 
-    torch's `remove_parametrizations` would take the property from the class, which a deep copy shares with
-    its original: the original would be broken.
+    torch's `remove_parametrizations` would delete the property from the class, which a deep copy shares with
+    its original, and so break the original.
     """
     assert isinstance(layer.parametrizations, nn.ModuleDict)
     values = {name: getattr(layer, name).detach() for name in layer.parametrizations}

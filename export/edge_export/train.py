@@ -26,10 +26,13 @@ OWN_CAUSE = "NET, --data, --steps and the like are given beside it"
 
 
 def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` as on the command line: values are JSON, or text where they are none.
+    """``NAME=VALUE`` as on the command line: values are JSON, or else text.
 
     Raises:
-        ConfigError: no name, or no equals sign; what the command has an argument or option of its own for.
+        ConfigError: no name, no equals sign, or a name for which the command has its own option.
+
+    >>> parse_settings(["learning_rate=1e-4", "schedule=cosine"])
+    {'learning_rate': 0.0001, 'schedule': 'cosine'}
     """
     settings = {}
     for entry in entries:
@@ -43,7 +46,7 @@ def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(name: str, text: str) -> Any:
-    """JSON, or the text itself where it is none; what looks like JSON and is beyond bounds is refused."""
+    """JSON, or the text itself where it is not JSON; JSON that exceeds the limits is refused."""
     try:
         return parse_json(text, f"--set {name}", refusal=ConfigError)
     except ConfigError as error:

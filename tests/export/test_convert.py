@@ -208,17 +208,17 @@ SEED: dict[str, Any] = {"random": 1, **ONNX_ONLY}
         (
             "hifigan",
             SEED | {"frame_buckets": [0]},
-            r"frames: buckets: got \[0\], expected growing whole numbers",
+            r"frames: buckets: got \[0\], expected ascending whole numbers",
         ),
         (
             "hifigan",
             SEED | {"frame_buckets": [64]},
-            r"frames: got buckets without target coreml, expected none; ONNX takes any length",
+            r"frames: got buckets without target coreml, expected no buckets; ONNX takes any length",
         ),
         (
             "hifigan",
             {"random": 1, "preset": "v3", "frame_buckets": [8, 20]},
-            r"frames: got a longest bucket of 20, expected at least 23; 11 frames of context on each side",
+            r"frames: got a longest bucket of 20, expected at least 23; with 11 frames of context on each",
         ),
         (
             "hifigan",
@@ -228,7 +228,7 @@ SEED: dict[str, Any] = {"random": 1, **ONNX_ONLY}
         (
             "audio-encoder",
             SEED | {"frame_buckets": [8]},
-            r"frames: got buckets for audio-encoder, expected none",
+            r"frames: got buckets for audio-encoder, expected no buckets",
         ),
         (
             "audio-encoder",

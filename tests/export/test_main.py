@@ -30,7 +30,7 @@ def failing(error: BaseException) -> Callable[[list[str]], int]:
 @pytest.mark.parametrize(
     ("failure", "words"),
     [
-        (MemoryError("Unable to allocate 7 TiB"), "x.npy: got more than the memory .*7 TiB"),
+        (MemoryError("Unable to allocate 7 TiB"), "x.npy: got more than this machine's memory .*7 TiB"),
         (RecursionError("maximum depth"), "x.npy: got something nested too deeply"),
         (OverflowError("int too large"), "x.npy: got int too large"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), "x.npy: got 'utf-8' codec"),

@@ -35,7 +35,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of a name in `BACKENDS`; importing it imports no library.
+    """The backend of a name in `BACKENDS`; its library is imported only when it opens an artifact.
 
     Raises:
         BackendError: no backend has this name.

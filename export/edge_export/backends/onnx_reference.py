@@ -1,7 +1,7 @@
 """The backend "onnx-reference": the ONNX project's reference evaluator, numpy, operator by operator.
 
 Nothing is fused or reordered, so it shows what the file says rather than what a runtime makes of it. Two of
-its operators are replaced for speed, by the same definition: ConvTranspose, which loops over samples in
+its operators are replaced by faster ones of the same definition: ConvTranspose, which loops over samples in
 Python (HiFi-GAN would take hours), and both convolutions in float16, which numpy multiplies without BLAS;
 they accumulate in float32 and are rounded once.
 """
@@ -31,7 +31,7 @@ class ReferenceSession:
         self.detail = detail
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays by name in and out."""
+        """Arrays (batch, …) by name in and out; see `edge_runtime.backends.base.Session.run`."""
         try:
             # its sigmoid also computes the branch that it does not take
             with np.errstate(over="ignore", invalid="ignore"):
@@ -111,7 +111,7 @@ def conv_transpose(
 ) -> Array:
     """ONNX ConvTranspose of one group, without bias: (batch, in, …), (in, out, …) → (batch, out, …).
 
-    Every tap of the kernel adds the input, mixed by its matrix, at every stride-th place from the tap on.
+    Every tap of the kernel adds the input, times its matrix, at every stride-th place from the tap on.
     """
     axes = range(X.ndim - 2)
     ones, zeros = [1 for _ in axes], [0 for _ in axes]

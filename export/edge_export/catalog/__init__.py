@@ -1,4 +1,4 @@
-"""The nets that can be exported, one entry each: how to build it, what goes in and out, what it must keep.
+"""The nets that can be exported, one entry each: how to build it, its inputs and outputs, its tolerance.
 
 A net is added with one file `edge_training/<system>/<net>.py`, one file here, and one line of `NETS`. Nothing
 here imports torch until a net is built or its config read: listing the nets is quick and works without it.
@@ -32,7 +32,7 @@ __all__ = [
     "unknown",
 ]
 
-# the Neural Engine takes no tensor wider than this; longer ones run on the GPU or the CPU
+# the widest tensor of the Neural Engine; wider ones run on the GPU or the CPU
 NEURAL_ENGINE_WIDTH = 16384
 
 NETS: Mapping[str, Net] = MappingProxyType(
@@ -53,7 +53,14 @@ NETS: Mapping[str, Net] = MappingProxyType(
 
 
 def get_net(name: str) -> Net:
-    """The entry of a net; ConfigError with the nearest name where there is none."""
+    """The entry of a net; for an unknown name a ConfigError that suggests the nearest one.
+
+    >>> get_net("hifigan").signature
+    'mel (batch, n_mels, frames) -> audio (batch, 1, samples)'
+    >>> get_net("hifigun")
+    Traceback (most recent call last):
+    edge_runtime.errors.ConfigError: net: got hifigun, expected one of ...; is hifigan meant?
+    """
     if name not in NETS:
         raise unknown("net", name, NETS)
     return NETS[name]

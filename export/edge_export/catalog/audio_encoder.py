@@ -53,17 +53,17 @@ def _encoder_outputs(config: Config) -> tuple[Tensor, ...]:
             name="features",
             dtype="float32",
             shape=("batch", config.features),
-            meaning="what the window says about the mouth",
+            meaning="features of the mouth movement in the window",
             unit="none, 0 to about 11",
         ),
     )
 
 
 def _encoder_cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  the encoder has one config
-    """One window, seven, and the largest batch that Core ML admits."""
+    """One window, seven windows, and the largest batch that Core ML admits."""
     most = axes["batch"].lengths.high
     assert most is not None
-    seconds = 1 + most // 8  # of 25 windows a second more than 8 are taken
+    seconds = 1 + most // 8  # more than 8 of the 25 windows in a second are used
     audio = speech_like(seconds * _ENCODER_MEL.sample_rate, _ENCODER_MEL.sample_rate)
     windows = encoder_windows(MelFrontEnd(_ENCODER_MEL)(audio))[::3]  # (n, 16, 80)
     mel = np.ascontiguousarray(windows.transpose(0, 2, 1)[:, None], np.float32)  # (n, 1, 80, 16)

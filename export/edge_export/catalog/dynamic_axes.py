@@ -1,4 +1,4 @@
-"""How far a named axis may bend where a target wants to know it beforehand (Core ML does, ONNX does not)."""
+"""Lengths that a named axis may have, for targets that must know them at export (Core ML, not ONNX)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.store.bundle import Lengths
 
 MOST_BUCKETS = 128  # Core ML's limit for enumerated shapes
-LONGEST_BUCKET = 16384  # more needs gigabytes for one pass; longer input runs in chunks
+LONGEST_BUCKET = 16384  # more would need gigabytes in one pass; longer input runs in chunks
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,27 @@ class Span:
 
     @property
     def lengths(self) -> Lengths:
-        """As a manifest says it."""
+        """These lengths as the manifest holds them."""
         return Lengths(self.low, self.high)
 
 
 @dataclass(frozen=True)
 class Buckets:
-    """These lengths and no other, smallest first; whole numbers from 1 to 16384, else ConfigError."""
+    """Only these lengths, smallest first; whole numbers from 1 to 16384, else ConfigError."""
 
     sizes: tuple[int, ...]
 
     def __post_init__(self) -> None:
         whole = all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in self.sizes)
         if not whole or list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
-            raise ConfigError("buckets", got=str(list(self.sizes)), expected="growing whole numbers above 0")
+            raise ConfigError(
+                "buckets", got=str(list(self.sizes)), expected="ascending whole numbers above 0"
+            )
         if len(self.sizes) > MOST_BUCKETS:
             raise ConfigError(
-                "buckets", got=f"{len(self.sizes)} of them", expected=f"at most {MOST_BUCKETS} (Core ML)"
+                "buckets",
+                got=f"{len(self.sizes)} of them",
+                expected=f"at most {MOST_BUCKETS}, Core ML's limit",
             )
         if self.sizes[-1] > LONGEST_BUCKET:
             raise ConfigError(
@@ -56,7 +60,7 @@ class Buckets:
 
     @property
     def lengths(self) -> Lengths:
-        """As a manifest says it."""
+        """These lengths as the manifest holds them."""
         return Lengths(self.sizes[0], self.sizes[-1], self.sizes)
 
 

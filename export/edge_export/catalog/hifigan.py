@@ -87,10 +87,10 @@ def _hifigan_outputs(config: Config) -> tuple[Tensor, ...]:
 
 
 def _hifigan_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
-    """The shortest bucket and the next: what every target takes, and two lengths of the dynamic axis.
+    """The shortest bucket and the next: lengths that every target takes, and two of the dynamic axis.
 
-    Longer buckets are the same program with another shape and have no case of their own: the slow executors
-    take about 0.3 s a frame of V1. Where a single bucket is admitted there is one case, and one length.
+    Longer buckets run the same program on another shape and have no case: the slow executors take about
+    0.3 s for a frame of V1. With only one bucket there is one case.
     """
     frames = axes["frames"]
     sizes = frames.sizes[:2] if isinstance(frames, Buckets) else (frames.low, frames.low + 1)

@@ -92,7 +92,7 @@ def _geometry(config: Config) -> Geometry:
 
 
 def _random_range(config: Config) -> tuple[float, float]:
-    """Of 0 (the floor) to 1 (full scale); the light net's last layer gives a correction, in ln."""
+    """Deviation and mean on the scale 0 (floor) to 1 (full scale); of the light net those of a correction."""
     return (0.5, 0.0) if config.variant == "light" else (0.15, 0.4)
 
 

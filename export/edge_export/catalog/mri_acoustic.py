@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge_training.weights.reading import Checkpoint
 
-# clips and pictures of a reference case: one picture; more than a window; the two axes told apart
+# clips and pictures of a reference case: one picture; more than a window; different lengths of the two axes
 CASES = ((1, 1), (1, 5), (2, 3))
 RANDOM_OFFSETS, RANDOM_BRANCHES = 0.3, 0.25  # deviations; 1 is that of a map
 LONGEST = 512  # pictures in one pass of Core ML, 19 s; longer video runs in windows
@@ -42,9 +42,9 @@ def _config(entries: Mapping[str, Any]) -> Config:
 
 
 def _random_start(module: nn.Module) -> None:
-    """Batch norms as training leaves them: with offsets, and residual branches that add little.
+    """Batch norms as they are after training: with offsets, and residual branches that add little.
 
-    Without offsets the mean of a map over a picture is next to nothing, and its rounding all of it.
+    Without offsets the mean of a map over a picture is nearly zero, and rounding dominates it.
     """
     from edge_training.mri_speech.mri_acoustic import BatchNorm, FusedBlock, InvertedBlock
 

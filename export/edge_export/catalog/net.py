@@ -1,4 +1,4 @@
-"""What the catalogue knows of a net."""
+"""The entry of a net in the catalogue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_training.weights.reading import Checkpoint
 
 Config = Any  # a net's own frozen dataclass, with to_json()
-Axes = Mapping[str, Axis]  # axis name → how far it bends
+Axes = Mapping[str, Axis]  # axis name → the lengths that it may have
 Arrays = dict[str, NDArray[Any]]  # input name → array
 
 
@@ -35,29 +35,29 @@ def _settled(config: Config, checkpoint: Checkpoint | None, said: list[str] | No
 
 @dataclass(frozen=True)
 class Net:
-    """What is to be known of a net to export it.
+    """Everything that is needed to export a net.
 
     Args:
         name: as on the command line and in manifests.
         summary: one line.
-        signature: its inputs and outputs with their axes, as they stand in every config.
+        signature: its inputs and outputs with their axes, the same for every config.
         presets: names of its configs, the first for random weights by default.
         preset: name → config.
-        config_from_json: JSON entries → config; raises ConfigError that names the rule which is broken.
+        config_from_json: JSON entries → config; raises a ConfigError that names the broken rule.
         build: config → module in its initial state (torch).
         inputs, outputs: config → tensors with shapes, meanings and units.
-        front_end: config → how audio becomes its mel.
+        front_end: config → the front end that makes its mel of audio, None where it has no mel.
         geometry: config → hop, receptive field, context.
-        tolerance: precision → what every backend must keep.
+        tolerance: precision → the errors that every backend must stay within.
         cases: (config, Core ML axes) → case name → inputs, for the reference arrays.
-        coreml_axes: named axis → how far it bends in Core ML; ONNX takes any length.
-        random_rms: of the output's last layer where weights are random, in the range of real ones.
-        random_range: config → deviation and mean of the same, where configs differ or real ones lie beside 0.
+        coreml_axes: named axis → the lengths that it may have in Core ML; ONNX takes any length.
+        random_rms: root mean square of the last layer's output with random weights, about that of real ones.
+        random_range: config → its deviation and mean instead, where configs differ or the mean is not 0.
         random_start: changes an initial module, before its random weights are scaled, where training leaves
             something that no initial state has and that precision depends upon.
-        unit: config → what 1 of the tolerance's largest error is in the outputs' unit.
+        unit: config → factor from the tolerance's largest error to the outputs' unit.
         has_weights: False where the config alone makes the net, and no checkpoint is asked for.
-        config_files: names of the file beside a checkpoint that holds its config, the first that is there.
+        config_files: names of the config file beside a checkpoint; the first one that exists is used.
         settle: (config, checkpoint, said) → config with what only the checkpoint's keys, or files beside it,
             tell; what was taken and why is added to `said`.
         more_entries: what a config file may hold beside the fields of the config.
@@ -125,7 +125,7 @@ def sizes_of(axis: Axis, first: int, second: int) -> tuple[int, ...]:
 
 
 def unknown(what: str, got: str, known: Mapping[str, object] | tuple[str, ...]) -> ConfigError:
-    """The refusal of a name, with the one that was probably meant."""
+    """The error for an unknown name, with the one that was probably meant."""
     near = difflib.get_close_matches(got, list(known), n=1, cutoff=0.5)
     cause = f"is {near[0]} meant?" if near else ""
     return ConfigError(what, got=got, expected=f"one of {', '.join(known)}", cause=cause)

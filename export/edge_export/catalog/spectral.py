@@ -1,4 +1,4 @@
-"""stft and istft in the catalogue: nets without weights, constants of their configuration alone."""
+"""stft and istft in the catalogue: nets without weights, whose constants follow from their configuration."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _audio_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
 
 
 def _spectrum_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
-    """Speech's spectrum (with a Hann window, whatever the config's) whose phase no signal has any more."""
+    """A speech spectrum (with a Hann window, whatever the config's) with phases that no signal has."""
     sizes = sizes_of(axes["frames"], 16, 21)
     stft = Stft(config.stft, "float64")
     samples = max(stft.config.min_samples, config.n_fft + sizes[-1] * config.hop_length)

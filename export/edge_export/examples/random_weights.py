@@ -1,7 +1,7 @@
 """Random weights that behave like trained ones: each layer's output has a deviation of about 1.
 
-Default initial weights let signals die away: an untrained AudioEncoder says 0…0.07, a HiFi-GAN ±0.03 with
-hardly any variation, and a precision that passes there says nothing about a real net. So the layers are
+With default initial weights signals fade: an untrained AudioEncoder gives 0…0.07, a HiFi-GAN ±0.03 with
+hardly any variation, and a precision that passes there proves nothing for a real net. So the layers are
 scaled one after the other, in the order in which they run on an example (Mishkin, Matas 2015, arXiv
 1511.06422); batch norm takes the example's own statistics; the last layer is scaled to a given range.
 """
@@ -27,9 +27,9 @@ def random_module(
 
     Args:
         build: makes the module; its initial weights are drawn with the seed.
-        example: inputs to scale with; several windows or frames, so that there is a deviation.
-        rms: standard deviation that the output of the last layer (before its activation) shall have.
-        mean: what is added to the last layer's bias.
+        example: inputs (batch, …) to scale with; several windows or frames, so that there is a deviation.
+        rms: wanted standard deviation of the last layer's output (before its activation).
+        mean: added to the last layer's bias.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -78,7 +78,7 @@ def _scale(layer: nn.Module, factor: float) -> None:
 
 
 def _take_statistics(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Means channel by channel; one variance for all, as a few windows do not tell them apart."""
+    """Means channel by channel; one variance for all, as a few windows are too little to estimate each."""
     assert isinstance(norm, BatchNorm)
     assert norm.running_mean is not None
     assert norm.running_var is not None

@@ -18,7 +18,11 @@ VOICED_PEAK = 0.5  # full scale
 
 
 def speech_like(samples: int, sample_rate: int) -> NDArray[np.float32]:
-    """Audio (samples,) within ±1 at `sample_rate` Hz."""
+    """Audio (samples,) within ±1 at `sample_rate` Hz.
+
+    >>> speech_like(16000, 16000).shape
+    (16000,)
+    """
     time = np.arange(samples) / sample_rate
     pitch = 120.0 + 25.0 * np.sin(2 * np.pi * 0.7 * time)  # Hz
     phase = 2 * np.pi * np.cumsum(pitch) / sample_rate
@@ -44,7 +48,7 @@ def _resonance(frequency: NDArray[np.float64], time: NDArray[np.float64]) -> NDA
 
 
 def noise(samples: int) -> NDArray[np.float64]:
-    """Uniform in ±1: the middle bits of a 64-bit linear congruential generator, by its closed form."""
+    """(samples,) uniform in ±1: the middle bits of a 64-bit linear congruential generator, in closed form."""
     index = np.arange(1, samples + 1, dtype=np.uint64)
     state = index * np.uint64(0x9E3779B97F4A7C15)  # wraps: a Weyl sequence, then mixed
     state ^= state >> np.uint64(30)

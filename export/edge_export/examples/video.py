@@ -1,8 +1,8 @@
-"""A closed-form video with the looks of a vocal tract's MRI, for reference cases and random weights.
+"""A closed-form video that looks like MRI of a vocal tract, for reference cases and random weights.
 
-A bright head on dark ground, with a dark airway in it whose shape a bright tongue changes, lips that open and
-close at the left, and the fine grain of a scanner: each picture is another one, as in real input. The grain
-comes from the generator of `example_speech`, so the pictures are the same with every version of numpy.
+A bright head on dark ground, with a dark airway whose shape a bright tongue changes, lips that open and close
+at the left, and the noise of a scanner: no two pictures are equal, as in real input. The noise comes from the
+generator of `edge_export.examples.speech`, so the pictures are the same with every version of numpy.
 """
 
 from __future__ import annotations

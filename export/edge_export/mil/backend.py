@@ -1,7 +1,7 @@
 """The executor as the backend "mil": verify and the pipelines run Core ML packages with it on any machine.
 
 Results that a program declares as float16 are rounded to float16 after every operation; an fp32 program
-declares none, so it runs in float32.
+declares no such result, so it runs in float32.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class MilSession:
         if place:
             words += f", largest magnitude {value:.4g} at {place}"
         if any(name.startswith(PREFIX) for name in program.operations):
-            words += ", random values numpy's and not Apple's"
+            words += ", random values are numpy's, not Apple's"
         trouble = report.overflow or report.not_a_number
         return f"{words}; beyond float16: {trouble}" if trouble else words
 
     @property
     def largest_magnitude(self) -> float:
-        """Of the last run; infinity after an overflow or where NaN arose."""
+        """Largest magnitude of the last run; infinity after an overflow or where NaN arose."""
         report = self._program.report
         return math.inf if report.overflow or report.not_a_number else report.peak[1]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays by name in and out."""
+        """Arrays (batch, …) by name in and out; see `edge_runtime.backends.base.Session.run`."""
         return self._program.run(inputs, rounding="fp16")
 
 

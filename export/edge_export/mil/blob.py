@@ -85,7 +85,7 @@ class BlobFile:
         return cls(path, data, int(header["count"]))
 
     def read(self, offset: int, shape: tuple[int, ...]) -> Array:
-        """The array described at byte `offset`, in the type that the file states."""
+        """The array described at byte `offset`, of ``shape (…,)``, in the type that the file states."""
         name, start, size = self._describe(offset)
         bits = next(width for known, width in DTYPES.values() if known == name)
         values = prod(shape)
@@ -111,7 +111,7 @@ class BlobFile:
 
 
 def decode(data: Array, name: str, shape: tuple[int, ...]) -> Array:
-    """Bytes (uint8) → array of the named type. Types under 8 bits come as int8 or uint8."""
+    """Bytes (n,) uint8 → ``shape (…,)`` in the named type; types under 8 bits become int8 or uint8."""
     if name in _NUMPY:
         return data.view(_NUMPY[name]).reshape(shape)
     if name == "bf16":  # the upper half of a float32
@@ -123,7 +123,7 @@ def decode(data: Array, name: str, shape: tuple[int, ...]) -> Array:
 
 
 def unpack_bits(data: Array, width: int, count: int, signed: bool = False) -> Array:
-    """`count` values of `width` bits from packed bytes, lowest bits first (Core ML's order in every file)."""
+    """(count,) values of `width` bits from packed bytes (n,), lowest bits first, as in all Core ML files."""
     bits = np.unpackbits(data, count=count * width, bitorder="little").reshape(count, width)
     values = np.packbits(bits, axis=1, bitorder="little")[:, 0] if count else np.zeros(0, np.uint8)
     if not signed:
@@ -135,5 +135,5 @@ def unpack_bits(data: Array, width: int, count: int, signed: bool = False) -> Ar
 
 def _damaged(path: Path, got: str, expected: str) -> BundleError:
     return BundleError(
-        path.name, got=got, expected=expected, cause="the package is damaged or was not copied whole"
+        path.name, got=got, expected=expected, cause="the package is damaged or was copied only in part"
     )

@@ -1,6 +1,6 @@
-"""What a package takes and gives: names, types, and the shapes that it admits.
+"""Inputs and outputs of a package: names, types, and admitted shapes.
 
-A shape is fixed, one of an enumerated list, or within ranges (one inclusive range an axis; None: unbounded).
+A shape is fixed, one of an enumerated list, or within ranges (one inclusive range per axis; None: unbounded).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Feature:
 
     @property
     def admitted(self) -> str:
-        """The admitted shapes in words, for refusals and listings."""
+        """The admitted shapes in words, for error messages and listings."""
         if self.enumerated:
             return " or ".join(str(shape) for shape in self.enumerated)
         if self.ranges:
@@ -49,7 +49,7 @@ class Feature:
         return str(self.shape)
 
     def check(self, value: Any) -> Array:
-        """`value` as an array that the program can take; InputError otherwise."""
+        """`value`, an array of an admitted shape (batch, …), in the program's type; InputError otherwise."""
         array = np.asarray(value)
         if not self.admits(array.shape):
             raise InputError(
@@ -103,14 +103,14 @@ class Picture(Feature):
         return f"a picture {sizes} ({kind})"
 
     def check(self, value: Any) -> Array:
-        """A picture as the program's array; that array itself is taken too."""
+        """A picture (H, W, 3) or (H, W), or the program's own array (1, C, H, W), as that array."""
         array = np.asarray(value)
         if array.ndim == 4:
             return super().check(array)
         wanted = np.float16 if self.colour == "grey-fp16" else np.uint8
         fits = array.ndim == (3 if self.channels == 3 else 2) and array.shape[2:] in ((), (3,))
         if not fits or array.dtype != wanted:
-            cause = "values from 0 to 1 are no bytes: times 255, rounded" if array.dtype.kind == "f" else ""
+            cause = "multiply values in 0 to 1 by 255 and round them" if array.dtype.kind == "f" else ""
             raise InputError(
                 f"input {self.name}",
                 got=f"{array.dtype} of shape {array.shape}",

@@ -1,7 +1,7 @@
 """A program as data: functions, blocks and operations, read from the protobuf once, in order.
 
-Nothing here computes. Each block also says which values are used for the last time by which operation, so
-that the executor can let go of them.
+Nothing is computed here. For each operation a block also lists the values that are used for the last time, so
+that the executor can release them.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """The first output's name: Core ML's own reports call operations so."""
+        """The first output's name, which Core ML's own reports use for operations."""
         return self.outputs[0].name if self.outputs else self.type
 
     def reads(self) -> Iterator[str]:
-        """Names that the operation needs, those that its blocks take from outside included."""
+        """Names that the operation needs, including those that its blocks take from outside."""
         for arguments in self.inputs.values():
             yield from (a.name for a in arguments if isinstance(a, Reference))
         for block in self.blocks:
@@ -62,10 +62,10 @@ class Block:
     inputs: tuple[Variable, ...]
     outputs: tuple[str, ...]
     operations: tuple[Operation, ...]
-    releases: tuple[tuple[str, ...], ...]  # one entry an operation: the names that nobody needs after it
+    releases: tuple[tuple[str, ...], ...]  # for each operation: the names that are not needed after it
 
     def captures(self) -> Iterator[str]:
-        """Names that are read here and made outside."""
+        """Names that are read here and defined outside."""
         made = {variable.name for variable in self.inputs}
         for operation in self.operations:
             yield from (name for name in operation.reads() if name not in made)
@@ -81,7 +81,7 @@ class Function:
 
 
 def walk(block: Block) -> Iterator[Operation]:
-    """Every operation, those of nested blocks included."""
+    """Every operation, including those of nested blocks."""
     for operation in block.operations:
         yield operation
         for inner in operation.blocks:
@@ -124,7 +124,7 @@ def _argument(proto: Any, values: ValueReader) -> Reference | Literal:
 def _releases(
     operations: tuple[Operation, ...], inputs: tuple[Variable, ...], outputs: tuple[str, ...]
 ) -> tuple[tuple[str, ...], ...]:
-    """A name is released by its last reader, or by its maker where nobody reads it."""
+    """A name is released after its last reader, or directly after its operation where nothing reads it."""
     last = {variable.name: 0 for variable in inputs}
     for index, operation in enumerate(operations):
         last.update({output.name: index for output in operation.outputs})

@@ -28,7 +28,7 @@ def read_model(package: Path) -> tuple[Any, Path]:
         raise
     except Exception as error:  # protobuf's DecodeError has no common base that is cheap to import
         raise BundleError(
-            path.name, got="bytes that are no Core ML model", expected="a protobuf", cause=_CAUSE
+            path.name, got="bytes that are not a Core ML model", expected="a protobuf", cause=_CAUSE
         ) from error
     kind = model.WhichOneof("Type")
     if kind != "mlProgram":
@@ -42,7 +42,7 @@ def read_model(package: Path) -> tuple[Any, Path]:
 
 
 _LARGEST_MODEL = 1 << 31  # bytes of a protobuf; weights lie in files beside it
-_CAUSE = "the package is damaged or was not copied whole"
+_CAUSE = "the package is damaged or was copied only in part"
 
 
 def _model_file(package: Path) -> Path:

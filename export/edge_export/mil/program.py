@@ -3,8 +3,8 @@
 Arithmetic. Every floating-point value is a float32 array while the program runs; each operation computes and
 accumulates in float32. What the declared type `fp16` means depends on the rounding:
 
-* "none": nothing is rounded, a cast to fp16 and an fp16 input included, so that what remains is the
-  conversion alone. Weights that the package stores as float16 are float16 values all the same.
+* "none": nothing is rounded, not even by a cast to fp16 or for an fp16 input, so that only the conversion
+  itself is tested. Weights that the package stores as float16 are float16 values nevertheless.
 * "fp16": the inputs and every result that the program declares as fp16 are rounded to the nearest float16
   (ties to even); beyond 65504 they become infinite, and the report names the first operation where that
   happens. Inside an operation (a recurrent layer's state, a softmax's sum) nothing is rounded.
@@ -109,7 +109,7 @@ class Program:
         return dict(sorted(Counter(op.type for op in walk(self._function.block)).items()))
 
     def new_state(self) -> dict[str, Array]:
-        """Zeros for every state of a stateful program: pass it to `run`, which updates it."""
+        """Zeros (…,) for every state, by name: pass them to `run`, which updates them."""
         return {name: np.zeros(state.shape, np.float32) for name, state in self.states.items()}
 
     def run(
@@ -129,8 +129,8 @@ class Program:
             seed: of random values that the program draws without a seed of its own.
 
         Returns:
-            Output name → array, single numbers as (1,); a picture as pictures go in; of a classifier the
-            label, and the dictionary of probabilities.
+            Output name → array, single numbers as (1,); pictures in the form of input pictures; for a
+            classifier the label and the dictionary of probabilities.
 
         Raises:
             InputError: a missing or unexpected input, or a shape that the package does not admit.
@@ -181,7 +181,7 @@ class _Run:
     seed: int
 
     def block(self, block: Block, values: dict[str, Any], place: str) -> list[Any]:
-        """Run the operations in order; `values` is extended, and let go of as the block says."""
+        """Run the operations in order; results are added to `values`, and released as the block says."""
         for operation, released in zip(block.operations, block.releases, strict=True):
             try:
                 results = self._operation(operation, values, place)
@@ -228,9 +228,9 @@ class _Run:
         return self.block(block, inner, f"{place} / {operation.type} {operation.name}")
 
     def declared(self, source: str, variable: Variable, value: Any, arguments: Mapping[str, Any]) -> Any:
-        """The value in the type that the program declares for it, rounded if that is fp16, and reported.
+        """The value in its declared type, rounded if that is fp16, and reported.
 
-        `source` is the operation's type, `arguments` is what it was computed from.
+        `source` is the operation's type; `arguments` are the values that it was computed from.
         """
         result = _typed(variable, value)
         if variable.type is None or variable.type.dtype not in FLOATS or result.size == 0:
@@ -259,7 +259,7 @@ def _number(opset: str) -> int:
 
 
 def _choose(model: Any, function: str | None) -> tuple[str, Any]:
-    """Name of the function, and what the package says of its inputs and outputs."""
+    """Name of the function, and the package's description of its inputs and outputs."""
     described = {entry.name: entry for entry in model.description.functions}
     known = sorted(model.mlProgram.functions)
     chosen = function or model.description.defaultFunctionName or "main"
@@ -273,7 +273,7 @@ def _choose(model: Any, function: str | None) -> tuple[str, Any]:
 
 
 def _given(feature: Feature | None, result: Any) -> Any:
-    """A result as Core ML hands it out."""
+    """A result in the form in which Core ML returns it."""
     if isinstance(feature, Picture):
         return feature.show(result)
     return result.reshape(1) if isinstance(result, np.ndarray) and result.ndim == 0 else result
@@ -291,7 +291,7 @@ def _bound(arguments: Sequence[Reference | Literal], values: Mapping[str, Any]) 
 
 
 def _any(test: np.ufunc, arguments: Mapping[str, Any]) -> bool:
-    """Whether an infinity, or a NaN, came in already."""
+    """Whether an infinity, or a NaN, was already among the arguments."""
     for value in arguments.values():
         for array in value if isinstance(value, list) else [value]:
             if isinstance(array, np.ndarray) and array.dtype.kind == "f" and test(array).any():

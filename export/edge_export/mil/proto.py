@@ -1,8 +1,8 @@
 """The protobuf classes of Core ML's model format, without importing coremltools itself.
 
-`import coremltools` costs seconds and prints warnings about every library that it would rather have.
-Only its generated protobuf modules are needed to read a package, so they are loaded under a package name
-of our own; where coremltools is imported already, its own classes are used.
+`import coremltools` takes seconds and prints warnings about missing or newer libraries. Only its generated
+protobuf modules are needed to read a package, so they are loaded under our own package name; where
+coremltools is already imported, its own classes are used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run encountered: magnitudes, and the first place where float16 was too small."""
+"""Report of a run: magnitudes, and the first place where float16's range was exceeded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RunReport:
     Attributes:
         rounding: "none" or "fp16".
         largest: name of the input or the operation's output → largest magnitude, before rounding, in the
-            order of execution. In a loop the largest of all turns.
+            order of execution. In a loop the largest of all iterations.
         overflow: first operation whose finite inputs gave an infinity (in "fp16": after rounding).
         not_a_number: first operation that gave NaN from inputs without NaN.
     """

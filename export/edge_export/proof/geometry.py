@@ -1,14 +1,13 @@
-"""Whether the context that a manifest states is enough: inputs are changed, outputs watched.
+"""Checks that the context which a manifest states is enough, by changing inputs and comparing outputs.
 
-A chunk is fed with `context_before` and `context_after` frames of its neighbours and is then taken for a part
-of one run over everything. So frames further away must have no influence. Of a run of about as many frames as
-both contexts together, everything but the last frames is changed, then everything but the first ones: outputs
-that lie
-    beyond the
-stated context must stay as they were, and an output frame must have as many samples as `hop_length`.
+A chunk is given `context_before` and `context_after` frames of its neighbours, and its output then counts as
+part of one run over everything. So frames further away must have no influence. In a run of about as many
+frames as both contexts together, everything except the last frames is changed, then everything except the
+first ones: outputs beyond the stated context must stay the same, and an output frame must have `hop_length`
+samples.
 
-A manifest that states more context than the net has is not refused, for chunks are exact with it; what was
-measured is told.
+A manifest that states more context than the net has is accepted, because chunks are exact with it too; the
+measured context is reported.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ SAME = 1e-6  # of the largest output: no kernel that is given the same lengths a
 
 @dataclass(frozen=True)
 class Reach:
-    """What was measured of one output."""
+    """The measured context of one output."""
 
     output: str
     passed: bool
@@ -53,7 +52,7 @@ def measure_reach(bundle: Bundle, artifact: Artifact, session: Session) -> Reach
     started = time.perf_counter()
     before, after = sides
     inputs = _inputs(bundle, frames)
-    # all before the last frames that are judged and their context is changed; then all behind the first
+    # first all frames before the last judged ones and their context change, then all after the first ones
     early, late = frames - JUDGED - before, JUDGED + after
     runs = [
         session.run(values)[output.name]
@@ -100,7 +99,7 @@ def _along(array: Array, tensor: Tensor, frames: int, order: Any) -> Array:
 
 
 def _changed(inputs: Mapping[str, Array], bundle: Bundle, first: int, last: int) -> dict[str, Array]:
-    """The inputs with the frames `first` … `last` − 1 in reverse order: other values, as likely as before."""
+    """The inputs with the frames `first` … `last` − 1 in reverse order: other values of the same kind."""
 
     def order(have: int) -> Array:
         numbers = np.arange(have)
@@ -111,13 +110,13 @@ def _changed(inputs: Mapping[str, Array], bundle: Bundle, first: int, last: int)
 
 
 def _width(output: Tensor, bundle: Bundle) -> int:
-    """Numbers along the output's last axis for a frame."""
+    """Length along the output's last axis of one frame."""
     hop = bundle.manifest.geometry.hop_length
     return 1 if output.shape[-1] == "frames" or hop is None else hop
 
 
 def _touched(plain: Array, changed: Array, width: int) -> Array:
-    """Which output frames a change has an influence on, (frames,) bool."""
+    """Which output frames a change has an influence on: (frames,) bool."""
     difference = np.abs(np.asarray(plain, np.float64) - changed)
     each = difference.reshape(-1, difference.shape[-1] // width, width).max(axis=(0, 2))
     return np.asarray(each > SAME * max(float(np.abs(plain).max()), 1e-9))
@@ -126,7 +125,7 @@ def _touched(plain: Array, changed: Array, width: int) -> Array:
 def _judged(touched: list[Array], ends: tuple[int, int], sides: tuple[int, int]) -> tuple[str, bool]:
     """A sentence on what was measured, and whether it lies within what is stated."""
     if not touched[0].any() or not touched[1].any():
-        return "changing frames changes no output: nothing can be said", False
+        return "changing frames changes no output, so the context cannot be measured", False
     before = int(np.flatnonzero(touched[0])[-1]) - (ends[0] - 1)
     after = ends[1] - int(np.flatnonzero(touched[1])[0])
     words = f"{max(before, 0)} frames before and {max(after, 0)} after have an influence"

@@ -1,6 +1,6 @@
-"""What the pictures of an `mri-acoustic` bundle become before its LSTM: a stage that is no output of the net.
+"""Features of the pictures before the LSTM of `mri-acoustic`: a stage that the net does not return.
 
-The fp32 ONNX artifact is run once more with the LSTM's input as an output.
+The bundle's fp32 ONNX artifact is run once more with the LSTM's input as an output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edge_export.backends import get_backend
 from edge_runtime.store.bundle import Bundle
 
 Rows = NDArray[np.float32]
-RUN_FRAMES = 32  # pictures per run; each has its features by itself
+RUN_FRAMES = 32  # pictures per run; their features do not depend on each other
 
 OUTPUT = "features"
 
@@ -34,7 +34,7 @@ def picture_features(bundle: Bundle) -> Callable[[Rows], Rows] | None:
     layers = [node for node in model.graph.node if node.op_type == "LSTM"]
     if not layers:
         return None
-    # (frames, batch, C), under a name of its own
+    # (frames, batch, C)
     model.graph.node.append(onnx.helper.make_node("Identity", [layers[0].input[0]], [OUTPUT]))
     model.graph.output.append(onnx.helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, None))
     name = bundle.manifest.inputs[0].name

@@ -1,8 +1,9 @@
 """Reference packs for developers of a port, and the check of what their port computed.
 
 `write_reference` runs a pipeline and writes every stage as .npy (``pack.py`` of each system says which).
-`check_reference` plays the origin's validator on the folder that a port wrote, without its gaps: every array
-of the pack is compared, not two files and ten frames; what is missing or superfluous is named.
+`check_reference` does what the validator of SyncTalk_2D's audio_pipeline does with the folder that a port
+wrote, but completely: every array of the pack is compared, not two files and ten frames, and missing or extra
+files are named.
 
     PASS      same shape, finite, largest absolute difference within the tolerance
     FAIL      compared and not within it, or not comparable, or no readable array; the reason says why
@@ -37,7 +38,7 @@ AnyPath = str | os.PathLike[str]
 LISTED_FAILURES = 20  # rows of one folder that the table prints one by one
 
 
-# what packs hold of the inside of a net (`Declaration.inside`): name → bundle → what computes it, or None
+# stages inside of nets for packs (`Declaration.inside`): name → function from a bundle to what computes it
 INSIDE: Mapping[str, Callable[[Bundle], object]] = {"features": picture_features}
 
 
@@ -66,7 +67,7 @@ def write_reference(
 
     Raises:
         ConfigError: unknown pipeline, or a bundle too many or too few.
-        EdgeError: what the source, the bundle or the target is refused for.
+        EdgeError: the source, a bundle or the target cannot be used.
     """
     inputs = get_declaration(pipeline).name_inputs(source)
     opened = open_pipeline(pipeline, bundles, inside=INSIDE, **options)
@@ -82,7 +83,7 @@ class Row:
     file: str  # relative POSIX path
     status: str  # PASS, FAIL or MISSING
     comparison: Comparison | None  # None where a file is missing or unreadable
-    remark: str  # why it failed, and what else should be known
+    remark: str  # why it failed, and other observations
 
     def to_json(self) -> dict[str, Any]:
         metrics = self.comparison.to_json() if self.comparison else None
@@ -105,7 +106,7 @@ class CheckReport:
         return all(row.status == "PASS" for row in self.rows)
 
     def summary(self) -> str:
-        """One line: how many arrays passed, failed, are missing, and superfluous files."""
+        """One line: how many arrays passed, failed and are missing, and the extra files."""
         counts = {
             status: sum(row.status == status for row in self.rows) for status in ("PASS", "FAIL", "MISSING")
         }
@@ -116,7 +117,7 @@ class CheckReport:
         return ", ".join(parts)
 
     def table(self) -> str:
-        """Rows with their metrics; passing files of one kind share a line, with the worst of each."""
+        """Rows with their metrics; passing files of one kind share a line with their worst values."""
         lines = [_line("file", *METRICS, "")]
         lines += [_line(name, *metrics, verdict) for name, metrics, verdict in _grouped(self.rows)]
         lines += [f"{name}  not in the reference" for name in self.extra[:LISTED_FAILURES]]
@@ -145,9 +146,9 @@ def check_reference(reference_dir: AnyPath, candidate_dir: AnyPath, tolerance: f
         tolerance: largest absolute difference that passes, in the unit of each array.
 
     Raises:
-        InputError: a folder is missing, the pack holds no arrays, or one of its files is no readable .npy
-            (where one of the port's is not, that is a failed row).
-        ConfigError: both folders are one, or the tolerance is negative or infinite.
+        InputError: a folder is missing, the pack holds no arrays, or one of its files is not a readable .npy
+            (an unreadable file of the port is a failed row instead).
+        ConfigError: both folders are the same, or the tolerance is negative or infinite.
     """
     if not 0 <= tolerance < math.inf:
         raise ConfigError("--tolerance", got=str(tolerance), expected="a finite number of at least 0")

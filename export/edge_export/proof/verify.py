@@ -4,8 +4,8 @@ The truth is stored in the bundle: inputs and outputs of the net in float32, run
 artifact is executed on them by every backend that this machine has (`edge_export.backends`), and compared
 with `edge_runtime.compare` under the manifest's tolerance of its precision.
 
-A backend that is missing is listed as absent and never counts as passed; an artifact that no backend of this
-machine could execute is not proved, and neither is its bundle.
+A missing backend is listed as absent and never counts as passed; an artifact that no backend of this machine
+could execute is not proved, and neither is its bundle.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Status = Literal["PASS", "FAIL", "absent"]
 
 @runtime_checkable
 class Watching(Protocol):
-    """A session that sees every tensor inside of the net."""
+    """A session that records every tensor inside of the net."""
 
     @property
     def largest_magnitude(self) -> float:
@@ -56,7 +56,7 @@ class Row:
     output: str = ""
     comparison: Comparison | None = None
     seconds: float = 0.0
-    largest_magnitude: float | None = None  # of all tensors inside, where they are seen; inf: an overflow
+    largest_magnitude: float | None = None  # of all inner tensors, where they are recorded; inf: an overflow
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -82,7 +82,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Every artifact passed somewhere, and nothing that ran failed."""
+        """Whether every artifact passed on some backend, and nothing that ran failed."""
         return self.count("PASS") > 0 and self.count("FAIL") == 0 and not self.unproved
 
     def to_json(self) -> dict[str, Any]:
@@ -135,14 +135,14 @@ def verify(
 
 
 def _required(names: Sequence[str], bundle: Bundle) -> list[Backend]:
-    """Backends that were asked for by name: each must be here, and must have something to execute."""
+    """The backends requested by name: each must be usable here and have an artifact to execute."""
     targets = sorted({artifact.target for artifact in bundle.manifest.artifacts})
     backends = [get_backend(name) for name in names]
     for backend in backends:
         what = f"--backend {backend.name}"
         if backend.target not in targets:
             raise ConfigError(
-                what, got=f"a bundle of {', '.join(targets)} alone", expected=f"{backend.target} artifacts"
+                what, got=f"a bundle with only {', '.join(targets)}", expected=f"{backend.target} artifacts"
             )
         if reason := backend.unavailable():
             raise BackendError(what, got=reason, expected="a backend that this machine has")
@@ -225,7 +225,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def notes(rows: Sequence[Row]) -> str:
-    """What ran, a line for each setting: versions, device, threads; the case with the largest magnitude."""
+    """What ran, a line for each setting: versions, device, threads, and the case of the largest magnitude."""
     ran: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.comparison:

@@ -2,11 +2,11 @@
 
 Inputs and outputs are float32 in both precisions, so that apps are the same, and int32 where the net takes or
 gives whole numbers or truth values (`bundle.DTYPES`); fp16 means float16 weights and arithmetic between.
-torch.jit.trace is the way in: coremltools 9 converts it with the numpy that is pinned.
+Nets are traced with torch.jit.trace, which coremltools 9 converts with the pinned numpy.
 
-Transposed convolutions are written with no padding, and what padding would have cut off is sliced away after
-them: with custom padding Core ML returned shifted, wrong numbers in float16 (apple/coremltools#2324), and
-output padding is refused by other converters of the same program. The slice costs nothing beside the layer.
+Transposed convolutions are written without padding, and the samples that padding would remove are sliced off
+after them: with custom padding Core ML returned shifted, wrong numbers in float16 (apple/coremltools#2324),
+and other converters of the same program refuse output padding. The slice costs nothing beside the layer.
 
 Shapes: an axis with a `Span` becomes a range, axes with `Buckets` become enumerated shapes, the first of them
 the default. Fixed shapes are what the Neural Engine runs, and none wider than 16384: longer buckets run on
@@ -32,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# its import tells what it would rather have: older torch, scikit-learn, libraries of macOS
+# its import warns about versions and libraries: newer torch, scikit-learn, libraries of macOS
 logging.getLogger("coremltools").setLevel(logging.ERROR)
 import coremltools as ct  # noqa: E402
 
@@ -65,15 +65,15 @@ def write_coreml(
     """Write a module's Core ML package.
 
     Args:
-        module: the net in float32; it is not touched.
+        module: the net in float32; it is not changed.
         net, config: its catalogue entry and configuration.
         path: the folder to write, which must not exist.
         precision: "fp32" or "fp16".
-        axes: named axis → how far it bends; by default as the catalogue says.
+        axes: named axis → the lengths that it may have; by default those of the catalogue.
         source_sha256: of the checkpoint, for the package's metadata.
 
     Returns:
-        what a manifest says about the version, as "iOS 16, specification 7".
+        The version as it stands in manifests, for example "iOS 16, specification 7".
     """
     axes = net.coreml_axes if axes is None else axes
     case = next(iter(net.cases(config, axes).values()))
@@ -100,7 +100,7 @@ def write_coreml(
 
 
 def width_note(net: Net, config: Config, axes: Axes) -> str:
-    """From which length on the package leaves the Neural Engine; empty where it never does."""
+    """The length above which the package leaves the Neural Engine, in words; "" if there is none."""
     hop, axis = (1, "samples") if "samples" in axes else (net.geometry(config).hop_length, "frames")
     longest = axes[axis].lengths.high if axis in axes else None
     if hop is None or longest is None or longest * hop <= NEURAL_ENGINE_WIDTH:
@@ -116,7 +116,7 @@ def width_note(net: Net, config: Config, axes: Axes) -> str:
 
 
 class Sliced(nn.Module):
-    """A transposed convolution without padding, and the slice that its padding meant."""
+    """A transposed convolution without padding, and the slice that replaces its padding."""
 
     def __init__(self, layer: Transposed) -> None:
         super().__init__()
@@ -130,6 +130,7 @@ class Sliced(nn.Module):
             self.keep.append(slice(first, extra - first if first > extra else None))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, N) → (B, outputs, N'), as the padded layer."""
         y: torch.Tensor = self.convolve(x, self.weight, self.bias, **self.options)
         return y[tuple(self.keep)]
 
@@ -154,8 +155,8 @@ class InterfaceTypes(nn.Module):
     """A module whose inputs and outputs have the types of Core ML packages.
 
     Args:
-        module: as it is.
-        inputs, outputs: the types that it takes and gives itself.
+        module: the net.
+        inputs, outputs: its own inputs and outputs, with their types.
     """
 
     def __init__(self, module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
@@ -165,13 +166,14 @@ class InterfaceTypes(nn.Module):
         self.gives = [getattr(torch, DTYPES[tensor.dtype]) for tensor in outputs]
 
     def forward(self, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Inputs (batch, …) in the types of Core ML → outputs (batch, …) in those types."""
         results = self.module(*(array.to(dtype) for array, dtype in zip(arrays, self.takes, strict=True)))
         tensors = results if isinstance(results, tuple) else (results,)
         return tuple(tensor.to(dtype) for tensor, dtype in zip(tensors, self.gives, strict=True))
 
 
 def with_interface_types(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> nn.Module:
-    """The module as Core ML can interface it: itself, where all is float32 or int32."""
+    """The module with (batch, …) tensors in types that Core ML has; itself where it has only such."""
     same = all(DTYPES[tensor.dtype] == tensor.dtype for tensor in (*inputs, *outputs))
     return module if same else InterfaceTypes(module, inputs, outputs)
 
@@ -192,7 +194,7 @@ def _traced(module: nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:
 
 
 def _precision(precision: Precision, float32_parts: Sequence[str]) -> Any:
-    """coremltools' form of a precision, but for the parts of a net that stay float32."""
+    """coremltools' form of a precision, except for the parts of a net that stay float32."""
     if precision == "fp32":
         return ct.precision.FLOAT32
     if not float32_parts:
@@ -214,7 +216,7 @@ def _shape(tensor: Tensor, axes: Axes) -> Any:
 def _dimension(bend: Axis) -> Any:
     if isinstance(bend, Span):
         return ct.RangeDim(bend.low, bend.high, default=bend.low)
-    assert len(bend.sizes) == 1, "Core ML mixes no ranges with enumerated shapes"
+    assert len(bend.sizes) == 1, "Core ML does not mix ranges with enumerated shapes"
     return bend.sizes[0]
 
 

@@ -1,9 +1,9 @@
-"""A saved Core ML package → the same package in canonical bytes, with names and metadata of our own.
+"""A saved Core ML package → the same package in canonical bytes, with our own names and metadata.
 
 coremltools writes the date of the conversion, maps in the order of a random hash and new random item
 identifiers on each save. Here the protobuf is serialized deterministically (maps sorted), the date is left
-out, and the identifiers come from the contents. What stays: the program, the weight file, and which versions
-of coremltools and torch made it.
+out, and the identifiers come from the contents. The program, the weight file, and the versions of coremltools
+and torch are kept.
 
 Layers are renamed after their parameters (`resblocks_3_convs1_0`, where the converter counts `input_61`), so
 that a report which names an operation can be understood.
@@ -34,7 +34,7 @@ def write_canonical(saved: Path, package: Path, describe: Callable[[Any], None])
     """Write `package` from the package that coremltools saved.
 
     Args:
-        saved: what coremltools saved; is not changed.
+        saved: the package that coremltools saved; it is not changed.
         package: the folder to write, which must not exist.
         describe: adds descriptions and metadata to the model's protobuf.
 

@@ -1,8 +1,8 @@
-"""Shape arithmetic whose result is known: computed once, here, with onnx's reference evaluator.
+"""Computes shape arithmetic of constants once, at export, with onnx's reference evaluator.
 
 torch's tracing exporter writes a padding of (3, 0) as a dozen nodes that compute it from constants, and a
-buffer that is in no state dict once for each of its uses. Small constants alone are folded: sums of weights
-stay in the graph. Equal large ones become one. So a file holds each weight once.
+non-persistent buffer once for each of its uses. Only small constants are folded; sums of weights stay in the
+graph. Equal large constants become one, so that a file holds each weight once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Constants = dict[str, NDArray[np.generic]]
 
 
 def folded_constants(model: ModelProto) -> ModelProto:
-    """A copy of a model without nodes that only compute small constants; those become initializers.
+    """A copy of a model in which small constants that nodes compute become initializers.
 
     Of equal large constants the first one stays.
     """
@@ -55,7 +55,7 @@ def folded_constants(model: ModelProto) -> ModelProto:
 
 
 def _evaluated(node: NodeProto, known: Constants, model: ModelProto) -> Constants | None:
-    """The outputs of a node that reads nothing but constants, None for others."""
+    """The outputs of a node that reads only constants, None for others."""
     if not all(name in known for name in node.input if name) or has_graph(node):
         return None
     inputs = {name: known[name] for name in node.input if name}
@@ -77,7 +77,7 @@ def _evaluated(node: NodeProto, known: Constants, model: ModelProto) -> Constant
 
 def _merge_equal_constants(graph: GraphProto) -> None:
     first: dict[bytes, str] = {}
-    names: dict[str, str] = {}  # of a constant that goes → of the equal one that stays
+    names: dict[str, str] = {}  # a constant that is removed → the equal one that stays
     kept = []
     for node in graph.node:
         values = [attribute.t for attribute in node.attribute if node.op_type == "Constant"]
@@ -99,7 +99,7 @@ def has_graph(node: NodeProto) -> bool:
 
 
 def reads(node: NodeProto) -> list[str]:
-    """What a node reads, the graphs inside it included."""
+    """Names that a node reads, including those read by graphs inside it."""
     names = list(node.input)
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:

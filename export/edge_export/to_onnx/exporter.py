@@ -1,7 +1,7 @@
 """A PyTorch module → an ONNX file: opset 17, IR version 8, dynamic axes, canonical bytes.
 
-Opset 17 with IR version 8 is what onnxruntime reads since 1.12 (2022), and what web and mobile runtimes have
-caught up with. torch's tracing exporter writes it directly; the newer one (dynamo) begins at opset 18.
+Opset 17 with IR version 8 is read by onnxruntime since 1.12 (2022), and by current web and mobile runtimes.
+torch's tracing exporter writes it directly; the newer one (dynamo) begins at opset 18.
 
 float32 is for processors and takes the form of the net that onnxruntime runs fastest there (`Net.onnx_form`);
 float16 is for GPUs and phones and keeps the net's own layers.
@@ -9,9 +9,9 @@ float16 is for GPUs and phones and keeps the net's own layers.
 Weights stay where torch has them until the file is written (`to_onnx.weighted_graph`), so that a net of more
 than 2 GiB can be exported, with them in a file beside the graph.
 
-The graph is checked: full check, strict shape inference, no batch norm left. What says
-where and when it was made (producer's version, doc strings with stack traces) is removed, so that the same
-net gives the same bytes. Names, meanings and units of inputs and outputs lie in the metadata.
+The graph is checked: full check, strict shape inference, no batch norm left. Traces of where and when it was
+made (producer's version, doc strings with stack traces) are removed, so that the same net gives the same
+bytes. Names, meanings and units of inputs and outputs are in the metadata.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from edge_export.to_onnx.weighted_graph import LARGEST_FILE, WeightedGraph
 from edge_runtime.store.bundle import Lengths, Precision, Tensor
 
 OPSET = 17
-IR_VERSION = 8  # the one of opset 17's time; newer ones only add types that nothing here uses
+IR_VERSION = 8  # the one that came with opset 17; newer ones only add types that are not used here
 PRODUCER = "edge-export"
 VERSION = f"opset {OPSET}, IR {IR_VERSION}"
 
@@ -53,16 +53,16 @@ def write_onnx(
     """Write a module's ONNX file.
 
     Args:
-        module: the net in float32; it is not touched.
+        module: the net in float32; it is not changed.
         net, config: its catalogue entry and configuration.
         path: the file to write.
         precision: "fp32", or "fp16" for float16 weights and arithmetic between float32 inputs and outputs,
-            but for the net's `float32_parts`.
+            except in the net's `float32_parts`.
         external_data: put the weights into ``PATH.data`` beside it, even if all fits into one file.
-        largest_file: bytes of weights from which on they go there in any case.
+        largest_file: bytes of weights above which they go there in any case.
 
     Returns:
-        what a manifest says about the version.
+        The version as it stands in manifests.
     """
     plain = folded(module)
     graph = build_graph(net.onnx_form(plain) if precision == "fp32" else plain, net, config)
@@ -115,7 +115,7 @@ def _traced(
         warnings.simplefilter("ignore", FutureWarning)
         # ... and what it cannot fold; to_onnx.constants can
         warnings.filterwarnings("ignore", "Constant folding - Only steps=1")
-        # ... and that an LSTM checks sizes and may remember its example's batch; reference cases would tell
+        # ... and that an LSTM checks sizes and may keep its example's batch; reference cases would show that
         warnings.filterwarnings(
             "ignore", "Converting a tensor to a Python", module=r"torch\.nn\.modules\.rnn"
         )
@@ -162,7 +162,7 @@ def _dynamic(tensor: Tensor) -> dict[int, str]:
 
 
 def _strip(model: ModelProto) -> None:
-    """Remove what tells of the machine that made it."""
+    """Remove everything that tells about the machine and the time of the export."""
     for field in ("producer_version", "domain", "doc_string"):
         model.ClearField(field)
     del model.metadata_props[:]

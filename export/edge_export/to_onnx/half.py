@@ -1,8 +1,8 @@
 """A float32 ONNX graph → the same graph in float16, with float32 inputs and outputs.
 
-Weights, constants and every intermediate tensor become float16; a Cast stands behind each input and before
+Weights, constants and every intermediate tensor become float16; there is a Cast after each input and before
 each output. Weights beyond float16's range saturate at ±65504 instead of becoming infinite; weights below its
-smallest subnormal become zero, as rounding has it.
+smallest subnormal are rounded to zero.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEPT: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
 
 
 def to_half(model: ModelProto, weights: Container[str] = frozenset()) -> ModelProto:
-    """A float16 copy of a model; the model itself is not touched.
+    """A float16 copy of a model; the model itself is not changed.
 
     ``weights``: names of inputs that are weights (`to_onnx.weighted_graph`); they become float16 themselves.
     """
@@ -84,7 +84,7 @@ def halve_tensor(tensor: TensorProto) -> None:
 
 
 def _cast_input(graph: GraphProto, name: str) -> onnx.NodeProto:
-    """A Cast to float16 whose output stands for the input from now on."""
+    """A Cast to float16 whose output replaces the input."""
     half = f"{name}_half"
     _rename(graph, name, half)
     return helper.make_node("Cast", [name], [half], name=f"{half}_cast", to=TensorProto.FLOAT16)

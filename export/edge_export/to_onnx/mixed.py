@@ -1,8 +1,8 @@
-"""A float32 ONNX graph → the same in float16 but for named parts, with float32 inputs and outputs.
+"""A float32 ONNX graph → the same in float16 except for named parts, with float32 inputs and outputs.
 
 A part is a module of the net: torch's exporter names nodes by the module that they were traced in,
 `/part/Op`. Nodes of the parts keep float32; the others get float16 weights, constants and arithmetic as in
-`half`. Where a tensor goes from one to the other, one Cast stands between, shared by all that read it.
+`half`. Where a tensor goes from one to the other there is one Cast, shared by all nodes that read it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SUFFIX: dict[int, str] = {SINGLE: "single", HALF: "half"}
 def to_mixed(
     model: ModelProto, float32_parts: Sequence[str], weights: Container[str] = frozenset()
 ) -> ModelProto:
-    """A copy of a model in both precisions, all float16 where no part is named; the model is not touched.
+    """A copy of a model in both precisions, all float16 where no part is named; the model is not changed.
 
     Args:
         model: float32, with the types of all its tensors.

@@ -1,9 +1,9 @@
-"""An ONNX graph and its weights, apart: the weights stay where torch has them until the file is written.
+"""An ONNX graph and, separately, its weights, which stay in torch's memory until the file is written.
 
-A protobuf holds at most 2 GiB, and building one costs a copy of every weight. So the tracing exporter is
-asked for the graph alone, in which weights are inputs behind the net's own; shape inference, folding and the
-float16 form work on that. Written, the weights become initializers: inside of the file, or, where they are
-too large or the caller asks, in one file beside it (`external data`), one tensor after the other, so that a
+A protobuf holds at most 2 GiB, and building one costs a copy of every weight. So the tracing exporter gives
+only the graph, in which weights are inputs after the net's own; shape inference, folding and the float16 form
+work on that. When it is written, the weights become initializers: inside of the file, or, where they are too
+large or the caller wants it, in one file beside it ("external data"), one tensor after the other, so that a
 net of several gigabytes is written with one of its tensors in memory.
 """
 
@@ -68,10 +68,10 @@ class WeightedGraph:
         Args:
             path: of the graph; weights beside it go into ``PATH.data``.
             external: even if all fits into one file.
-            largest_file: bytes of graph and weights from which on these go beside it.
+            largest_file: bytes of graph and weights above which the weights go beside it.
 
         Returns:
-            whether ``PATH.data`` was written.
+            Whether ``PATH.data`` was written.
         """
         beside = external or self.bytes + self.model.ByteSize() > largest_file
         if beside:

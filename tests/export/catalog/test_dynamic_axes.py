@@ -11,7 +11,7 @@ from edge_runtime.store.bundle import Lengths
 
 @pytest.mark.parametrize("sizes", [(), (0,), (-1,), (2, 1), (1, 1), (1.5,), (True,)])
 def test_buckets_are_growing_whole_numbers(sizes: tuple[int, ...]) -> None:
-    with pytest.raises(ConfigError, match="growing whole numbers above 0"):
+    with pytest.raises(ConfigError, match="ascending whole numbers above 0"):
         Buckets(sizes)
 
 

@@ -31,7 +31,7 @@ def test_refuses_an_absent_package(tmp_path: Path) -> None:
 
 def test_refuses_a_package_without_a_manifest(package: Path) -> None:
     (package / "Manifest.json").unlink()
-    with pytest.raises(BundleError, match=r"Manifest.json: got no such file.*not copied whole"):
+    with pytest.raises(BundleError, match=r"Manifest.json: got no such file.*copied only in part"):
         read_model(package)
 
 
@@ -60,7 +60,7 @@ def test_refuses_a_package_without_its_model(package: Path) -> None:
 def test_refuses_a_truncated_model(package: Path) -> None:
     path = package / "Data" / "com.apple.CoreML" / "model.mlmodel"
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(BundleError, match="got bytes that are no Core ML model"):
+    with pytest.raises(BundleError, match="got bytes that are not a Core ML model"):
         read_model(package)
 
 

@@ -90,7 +90,7 @@ def test_grey_pictures_and_their_sizes(tmp_path: Path) -> None:
     ):
         program.run({"x": PICTURE[..., 0].T})
     words = (
-        r"got float64 of shape \(6, 8\), expected a picture .*uint8, grey.; values from 0 to 1 are no bytes"
+        r"got float64 of shape \(6, 8\), expected a picture .*uint8, grey.; multiply values in 0 to 1 by 255"
     )
     with pytest.raises(InputError, match=words):
         program.run({"x": PICTURE[..., 0] / 255})

@@ -8,9 +8,9 @@ dilation apart in turn,
     y(n)     = h₀ u + h₁ v = h₀ (u − v) + (h₀ + h₁) v
     y(n + d) = h₀ v + h₁ z = h₁ (z − v) + (h₀ + h₁) v
 
-three half-length convolutions at half rate instead of four (17 taps for 22 of a kernel of 11). Differences
-of neighbours are all that it adds, so its rounding is that of the direct form. With even dilation the phases
-do not meet.
+three half-length convolutions at half rate instead of four (17 taps instead of 22 for a kernel of 11). It
+adds only differences of neighbours, so its rounding is that of the direct form. With even dilation the phases
+do not interact.
 
 Kernels are (1, k); padding is that of the layer given, on either side. h₀ + h₁ is computed in the graph,
 where runtimes fold it when they load it, so that a file holds each weight once.
@@ -52,7 +52,7 @@ class Convolution(nn.Module):
         weight = layer.weight.unsqueeze(2)  # (out, in, 1, k)
         self.taps = weight.shape[-1]
         self.split = phases == 2 and self.dilation % 2 == 1 and self.taps > 1
-        # counted here: while a module is traced, a shape is no number
+        # counted here: while a module is traced, a shape is not a number
         self.even_taps, self.odd_taps = (self.taps + 1) // 2, self.taps // 2
         self.channels = int(weight.shape[1])
         self.fast = min(weight.shape[:2]) >= FAST_CHANNELS and self.taps >= FAST_KERNEL
@@ -63,6 +63,7 @@ class Convolution(nn.Module):
             self.weight = nn.Parameter(weight)
 
     def forward(self, x: Signal) -> Signal:
+        """Phases (B, inputs, rows, N) → phases (B, outputs, rows, N)."""
         if not self.split:
             return tuple(self._within_phases(x, phase) for phase in range(len(x)))
         return self._fast(x) if self.fast else tuple(self._direct(x, phase) for phase in (0, 1))
@@ -108,7 +109,7 @@ class Convolution(nn.Module):
 
 
 class Cut(NamedTuple):
-    """Samples of a full transposed convolution that are too many; fewer than none are zeros to add."""
+    """Samples to remove at both ends of a full transposed convolution; negative numbers are zeros to add."""
 
     before: int
     after: int
@@ -147,6 +148,7 @@ class Upsampling(nn.Module):
             self.cuts.append(row)
 
     def forward(self, x: Signal) -> Signal:
+        """Phases (B, inputs, rows, N) → phases (B, outputs, rows, N')."""
         phases = []
         weights = iter(self.weights)
         for row in self.cuts:
@@ -159,16 +161,18 @@ class Upsampling(nn.Module):
 
 
 def leaky(x: Signal, slope: float) -> Signal:
+    """Leaky ReLU of each phase (B, C, rows, N)."""
     return tuple(F.leaky_relu(phase, slope) for phase in x)
 
 
 def blocked_leaky(x: Signal, slope: float, channels: int) -> Signal:
-    """Leaky ReLU without leaving the blocked kernels: fused into a depthwise convolution; see `_moved`."""
+    """`leaky` of (B, C, rows, N) as a depthwise convolution, within the blocked kernels; see `_moved`."""
     moved = [_Moved.apply(phase, channels, 1.0, 0, 0) for phase in x]  # type: ignore[no-untyped-call]
     return tuple(F.leaky_relu(phase, slope) for phase in moved)
 
 
 def add(x: Signal, y: Signal) -> Signal:
+    """Sum of two signals, phase by phase, (B, C, rows, N) each."""
     return tuple(a + b for a, b in zip(x, y, strict=True))
 
 
@@ -234,8 +238,8 @@ def _padded(x: Tensor, left: int, right: int) -> Tensor:
     return y
 
 
-# torch exports F.pad as a dozen nodes of shape arithmetic and knows no uneven padding of convolutions, so
-# these three say themselves what they are in ONNX.
+# torch exports F.pad as a dozen nodes of shape arithmetic and has no uneven padding of convolutions, so these
+# classes define their ONNX form themselves.
 
 
 class _Correlation(torch.autograd.Function):

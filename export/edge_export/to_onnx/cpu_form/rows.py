@@ -1,19 +1,19 @@
 """HiFi-GAN in the form that onnxruntime runs fastest on CPUs; the numbers stay those of the net.
 
-Three changes, each for a reason that was measured:
+Three changes, each for a measured reason:
 
-* 1-D convolutions as 2-D ones with kernel (1, k): onnxruntime's blocked kernels (NCHWc) know no others.
+* 1-D convolutions as 2-D ones with kernel (1, k): onnxruntime's blocked kernels (NCHWc) have only these.
 * Wide stages on even and odd samples apart (`polyphase`): those kernels run at the processor's peak, so only
   fewer multiplications make them faster.
 * Narrow stages in rows: the kernels hand work to threads by groups of 64 channels and by rows, so with one
   row, stages of 64 channels and fewer would run on one thread. They get the signal as `ROWS` pieces, one
-  below the other, which overlap by the stages' receptive field; what the overlap spoils is dropped at the
-  end. The outer ends stay ends.
+  below the other, which overlap by the stages' receptive field; the overlap, whose output is wrong, is
+  dropped at the end. The ends of the signal stay ends.
 
 Figures: V1, 2 s, onnxruntime 1.31, AVX-512 (EPYC 9004), milliseconds, the median of ten in one run on an
-idle machine with two threads: the net as it is 610, 2-D 696, with rows 560, with phases too 529, and with the
-phases' small steps as depthwise convolutions 484; PyTorch eager 600 to 730. On one thread: 1116 → 913. V2
-97 → 85, V3 101 → 95. Transposed convolutions stay what they are: as convolutions with a reshape they took as
+idle machine with two threads: the unchanged net 610, 2-D 696, with rows 560, with phases too 529, and with
+the phases' small steps as depthwise convolutions 484; PyTorch eager 600 to 730. On one thread: 1116 → 913. V2
+97 → 85, V3 101 → 95. Transposed convolutions are unchanged: as convolutions with a reshape they took equally
 long.
 """
 
@@ -54,6 +54,7 @@ class Block(nn.Module):
         self.phases = phases
 
     def forward(self, x: Signal) -> Signal:
+        """Phases (B, C, rows, N) → the same shape."""
         for chain in self.chains:
             assert isinstance(chain, nn.ModuleList)
             y = x
@@ -86,6 +87,7 @@ class Stage(nn.Module):
         )
 
     def forward(self, x: Signal) -> Signal:
+        """Phases (B, inputs, rows, N) → phases (B, outputs, rows, N')."""
         x = self.up(leaky(x, SLOPE))
         first, *others = self.blocks
         total: Signal = first(x)
@@ -111,6 +113,7 @@ class HifiGanInRows(nn.Module):
         self.overlap = -(-_context(config, self.first) // phases[self.first])
 
     def forward(self, mel: Tensor) -> Tensor:
+        """(B, num_mels, T) → (B, 1, T · hop_length)."""
         x: Signal = self.conv_pre((mel.unsqueeze(2),))
         for stage in self.stages[: self.first]:
             x = stage(x)

@@ -62,4 +62,4 @@ def test_seeds(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first["a"], other["a"])
     assert not np.array_equal(first["b"], other["b"])
     assert not np.array_equal(first["b"], first["c"])
-    assert "random values numpy's and not Apple's" in MilSession(program).detail
+    assert "random values are numpy's, not Apple's" in MilSession(program).detail
