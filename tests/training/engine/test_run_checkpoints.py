@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from edge_runtime.errors import CheckpointError
-from edge_training.engine.run_checkpoints import WholeCheckpoints, _link, checkpoint_steps, write_json
+from edge_training.engine.module import WeightsFile
+from edge_training.engine.run_checkpoints import (
+    Checkpoints,
+    WholeCheckpoints,
+    _link,
+    checkpoint_steps,
+    write_json,
+)
 
 
 def test_steps_are_in_order_and_strangers_are_left_out(tmp_path: Path) -> None:
@@ -71,3 +80,40 @@ def test_the_best_checkpoint_is_a_copy_where_hard_links_do_not_exist(
     (tmp_path / "step.ckpt").write_bytes(b"weights")
     _link(tmp_path / "step.ckpt", tmp_path / "best.ckpt")
     assert (tmp_path / "best.ckpt").read_bytes() == b"weights"
+
+
+class TwoFiles:
+    """The part of a module that plain files are written from: a net, its adapter and a teacher."""
+
+    weights_file = "net.safetensors"
+
+    class config:  # noqa: N801
+        @staticmethod
+        def net_json() -> dict[str, Any]:
+            return {"width": 3}
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {"weight": torch.ones(2, 3).T}
+
+    def further_weights(self) -> dict[str, WeightsFile]:
+        adapter = WeightsFile({"down": torch.zeros(1)}, {"rank": 1})
+        return {"adapter.safetensors": adapter, "teacher.safetensors": WeightsFile({"up": torch.ones(1)})}
+
+    def origin_files(self) -> dict[str, Any]:
+        return {}
+
+
+def test_further_weights_lie_beside_the_nets(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    (folder / "best").mkdir(parents=True)
+    callback = Checkpoints(tmp_path)
+    callback._write_plain(TwoFiles(), best=True)  # type: ignore[arg-type]
+    for place in (folder, folder / "best"):
+        names = {path.name for path in place.iterdir() if path.is_file()}
+        assert names == {
+            *("net.safetensors", "config.json", "adapter.safetensors", "adapter.json"),
+            "teacher.safetensors",
+        }
+        torch.testing.assert_close(load_file(place / "net.safetensors")["weight"], torch.ones(3, 2))
+        torch.testing.assert_close(load_file(place / "adapter.safetensors")["down"], torch.zeros(1))
+        assert json.loads((place / "adapter.json").read_text()) == {"rank": 1}

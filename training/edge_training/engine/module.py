@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import lightning
 import numpy as np
@@ -43,6 +43,13 @@ class Picture:
     rows: Mapping[str, Any]  # title → array (bands, frames)
 
 
+class WeightsFile(NamedTuple):
+    """Weights of a file beside the main one."""
+
+    state: Mapping[str, Tensor]
+    config: Mapping[str, Any] | None = None  # written as NAME.json, which is found before config.json
+
+
 class FitModule(lightning.LightningModule, Generic[Config]):
     """A net in training.
 
@@ -64,6 +71,13 @@ class FitModule(lightning.LightningModule, Generic[Config]):
     def weights(self) -> dict[str, Tensor]:
         """The plain state dict that `edge-export export` takes."""
         raise NotImplementedError
+
+    def further_weights(self) -> Mapping[str, WeightsFile]:
+        """File name → weights beside those: adapters, other nets, frozen teachers. None by default.
+
+        A file is called NAME.safetensors, and its configuration, where it has one of its own, NAME.json.
+        """
+        return {}
 
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
         """File name → writer, for formats of the origin system; names hold the step. None by default."""

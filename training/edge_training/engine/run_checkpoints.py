@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 
 from edge_runtime.errors import CheckpointError, InputError
 from edge_runtime.store.targets import replace_file
-from edge_training.engine.module import FitModule
+from edge_training.engine.module import FitModule, WeightsFile
 
 FOLDER = "checkpoints"
 _NAME = re.compile(r"step-(\d{8,})\.ckpt")
@@ -123,10 +123,13 @@ class Checkpoints(Callback):
         return trainer.global_step % every == 0
 
     def _write_plain(self, module: FitModule[Any], *, best: bool) -> None:
-        weights = {key: tensor.contiguous() for key, tensor in module.weights().items()}
+        files = {module.weights_file: WeightsFile(module.weights()), **module.further_weights()}
         for folder in (self.folder, self.folder / "best") if best else (self.folder,):
-            with replace_file(folder / module.weights_file) as fresh:
-                save_file(weights, fresh)
+            for name, file in files.items():
+                with replace_file(folder / name) as fresh:
+                    save_file({key: tensor.contiguous() for key, tensor in file.state.items()}, fresh)
+                if file.config is not None:
+                    write_json((folder / name).with_suffix(".json"), file.config)
             write_json(folder / "config.json", module.config.net_json())
         written = module.origin_files()
         for name, write in written.items():

@@ -8,23 +8,35 @@ Optimiser states are lists in the order of the parameters: generator; MSD, then 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from edge_runtime.errors import CheckpointError, ConfigError
-from edge_training.vocoder.discriminators import load_stock_state, stock_state
+from edge_training.vocoder.discriminators import (
+    MultiPeriodDiscriminator,
+    MultiScaleDiscriminator,
+    load_stock_state,
+    stock_state,
+)
+from edge_training.vocoder.hifigan import HifiGan
 from edge_training.vocoder.wiring import hifigan_wiring
 from edge_training.weights.reading import load_checkpoint, read_checkpoint, read_saved
 from edge_training.weights.weight_norm import origin_state_dict
 
-if TYPE_CHECKING:
-    from edge_training.vocoder.hifigan_recipe import HifiGanModule
+
+@dataclass(frozen=True)
+class PairNets:
+    """The nets of a training whose weights a pair holds."""
+
+    generator: HifiGan
+    mpd: MultiPeriodDiscriminator
+    msd: MultiScaleDiscriminator | None
 
 
 @dataclass(frozen=True)
@@ -45,49 +57,59 @@ class OriginPair:
             optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
-def read_pair(path: Path, module: HifiGanModule) -> OriginPair:
-    """Load a `g_` file, and the `do_` file beside it where there is one, into a module.
+def read_pair(path: Path, nets: PairNets) -> OriginPair:
+    """Load a `g_` file, and the `do_` file beside it where there is one, into the nets.
 
     Raises:
         CheckpointError: files of another net or configuration.
         ConfigError: the generator has another wiring.
     """
     checkpoint = read_checkpoint(path)
-    told = hifigan_wiring(module.config.net, checkpoint)
-    _check_wiring(path, told.wiring if told.by_sign else None, module.config.net.wiring)
-    load_checkpoint(module.generator, checkpoint, net="hifigan")
+    config = nets.generator.config
+    told = hifigan_wiring(config, checkpoint)
+    _check_wiring(path, told.wiring if told.by_sign else None, config.wiring)
+    load_checkpoint(nets.generator, checkpoint, net="hifigan")
     other = path.with_name(re.sub(r"^g_", "do_", path.name))
     if other == path or not other.is_file():
         return OriginPair(path.name, None, 0)
     saved = _load(other)
-    load_stock_state(module.mpd, _bare(saved["mpd"]), name=f"{other}: mpd")
-    if module.msd is not None:
-        load_stock_state(module.msd, _bare(saved["msd"]), name=f"{other}: msd")
+    load_stock_state(nets.mpd, _bare(saved["mpd"]), name=f"{other}: mpd")
+    if nets.msd is not None:
+        load_stock_state(nets.msd, _bare(saved["msd"]), name=f"{other}: msd")
     states = (saved["optim_g"], saved["optim_d"]) if {"optim_g", "optim_d"} <= saved.keys() else None
     return OriginPair(other.name, states, max(0, int(saved.get("epoch", 0))))
 
 
-def writers(module: HifiGanModule) -> dict[str, Callable[[Path], None]]:
-    """`g_%08d` and `do_%08d` of the module as it is, by file name."""
+def writers(
+    nets: PairNets, optimizers: Sequence[Optimizer], *, step: int, epoch: int
+) -> dict[str, Callable[[Path], None]]:
+    """`g_%08d` and `do_%08d` of a training as it is, by file name.
+
+    Args:
+        nets: what is trained.
+        optimizers: the generator's and the discriminators'.
+        step: optimiser steps done.
+        epoch: passes over the clips done, those before a pair that it began with included.
+    """
 
     def save_generator(path: Path) -> None:
-        torch.save({"generator": origin_state_dict(module.generator)}, path)
+        torch.save({"generator": origin_state_dict(nets.generator)}, path)
 
     def save_rest(path: Path) -> None:
-        generator, judges = module.trainer.optimizers
+        generator, judges = optimizers
         torch.save(
             {
-                "mpd": stock_state(module.mpd),
-                "msd": {} if module.msd is None else stock_state(module.msd),
+                "mpd": stock_state(nets.mpd),
+                "msd": {} if nets.msd is None else stock_state(nets.msd),
                 "optim_g": generator.state_dict(),
                 "optim_d": judges.state_dict(),
-                "steps": module.step,
-                "epoch": module.began_epoch + int(module.epoch),
+                "steps": step,
+                "epoch": epoch,
             },
             path,
         )
 
-    return {f"g_{module.step:08d}": save_generator, f"do_{module.step:08d}": save_rest}
+    return {f"g_{step:08d}": save_generator, f"do_{step:08d}": save_rest}
 
 
 def _check_wiring(path: Path, told: str | None, configured: str | None) -> None:

@@ -49,7 +49,7 @@ from edge_training.vocoder.discriminators import (
 )
 from edge_training.vocoder.hifigan import HIFIGAN_PRESETS, TRAINING_ENTRIES, HifiGan, HifiGanConfig
 from edge_training.vocoder.hifigan_channels_last import forward_channels_last
-from edge_training.vocoder.hifigan_checkpoints import OriginPair, read_pair, writers
+from edge_training.vocoder.hifigan_checkpoints import OriginPair, PairNets, read_pair, writers
 from edge_training.vocoder.losses import (
     SpectralDistance,
     adversarial_loss,
@@ -185,9 +185,13 @@ class HifiGanModule(FitModule[HifiGanFit]):
         self.distance = SpectralDistance(config.stft_resolutions if config.lambda_stft else ())
         self.origin: OriginPair | None = None
         if config.start_from is not None:
-            self.origin = read_pair(Path(config.start_from), self)
+            self.origin = read_pair(Path(config.start_from), self._pair)
         self.began_epoch = 0 if self.origin is None else self.origin.epoch  # passes behind the pair
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.average else None
+
+    @property
+    def _pair(self) -> PairNets:
+        return PairNets(self.generator, self.mpd, self.msd)
 
     def configure_optimizers(self) -> Any:
         config = self.config
@@ -354,7 +358,8 @@ class HifiGanModule(FitModule[HifiGanFit]):
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
         if not self.config.origin_checkpoints:
             return {}
-        return writers(self)
+        epoch = self.began_epoch + int(self.epoch)
+        return writers(self._pair, self.trainer.optimizers, step=self.step, epoch=epoch)
 
 
 # ---- recipe -----------------------------------------------------------------------------------------------
