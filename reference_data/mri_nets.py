@@ -3,7 +3,7 @@
 As there, nothing here imports the code under test, and here not even torch: convolutions are sums over taps,
 the LSTM runs step by step, all of it numpy in float64. The layers are those of EfficientNetV2's table (arXiv
 2104.00298, table 4, for B2: widths · 1.1, depths · 1.2) and of timm's names; the keys of `b2` are the file of
-the origin's own, tests/data/keys/mri_acoustic.json.
+mri2speech's own, tests/data/keys/mri_acoustic.json.
 
     nets/mri-acoustic/CASE/frames.npy   (B, T, 1, S, S) float32 in 0 … 1
                           /mel.npy      (B, T, 64) float64, standardised dB

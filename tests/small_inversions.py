@@ -81,7 +81,7 @@ def write_inversion(
 
 
 def write_db_inversion(folder: Path, front_end: MelConfig, share: float = 0.0, **changes: Any) -> Path:
-    """A bundle of `mel-inversion` in the origin's dB domain."""
+    """A bundle of `mel-inversion` in mel-speech-reconstruction's dB domain."""
     bands = front_end.bands
     weights: dict[str, NDArray[Any]] = {
         "kernel": np.tile(neighbours(share), (bands, 1, 1)),

@@ -1,4 +1,4 @@
-"""Weights for tests of the loader: a small HiFi-GAN, and states under the keys of the origins' files."""
+"""Weights for tests of the loader: a small HiFi-GAN, and states under the keys of published files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ State = dict[str, Tensor]
 
 
 def generated(key_file: str) -> State:
-    """Random weights under the keys and shapes of an origin's file."""
+    """Random weights under the keys and shapes of a published system's file."""
     torch.manual_seed(6)
     shapes: dict[str, list[int]] = json.loads((KEYS / f"{key_file}.json").read_text())
     return {
@@ -28,7 +28,7 @@ def generated(key_file: str) -> State:
 
 
 def discriminators() -> State:
-    """The origin's keys; every axis cut to two, for they are 70 million weights."""
+    """The published keys; every axis cut to two, for they are 70 million weights."""
     shapes: dict[str, list[int]] = json.loads((KEYS / "hifigan_discriminators.json").read_text())
     return {key: torch.rand([min(size, 2) for size in shape]) + 0.5 for key, shape in shapes.items()}
 

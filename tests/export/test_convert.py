@@ -39,7 +39,7 @@ def stock_config(config: HifiGanConfig) -> dict[str, Any]:
 
 
 def checkpoint(folder: Path, config: HifiGanConfig = small_nets.CONFIG, seed: int = 0) -> Path:
-    """A training's g_ file with weight norm as the origin spells it, config.json beside it."""
+    """A training's g_ file with weight norm as jik876/hifi-gan spells it, config.json beside it."""
     torch.manual_seed(seed)
     folder.mkdir(exist_ok=True)
     path = folder / "g_00000007"

@@ -154,7 +154,7 @@ def test_the_small_kernel_too() -> None:
 
 
 def test_an_origins_checkpoint_becomes_a_bundle(tmp_path: Path) -> None:
-    """The state dict as the origin saves it; weights of another size are named for what they are."""
+    """The state dict as mel-speech-reconstruction saves it; weights of another size are recognised."""
     torch.manual_seed(0)
     torch.save(Degli(DEGLI).state_dict(), tmp_path / "best_weights")
     options: dict[str, Any] = {"checkpoint": tmp_path / "best_weights", "targets": ["onnx"]}

@@ -102,7 +102,7 @@ def test_core_ml_takes_every_length(config: MelInversionConfig, precision: Any, 
 
 
 def test_an_origins_checkpoint_becomes_a_bundle(tmp_path: Path) -> None:
-    """State dict as the origin saves it, `best_weights`, here under a DataParallel prefix."""
+    """State dict as mel-speech-reconstruction saves it, `best_weights`, here under a DataParallel prefix."""
     torch.manual_seed(0)
     state = build_mel_inversion(MIN_MAX).state_dict()
     torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "best_weights")

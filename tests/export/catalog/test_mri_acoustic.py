@@ -1,4 +1,4 @@
-"""mri-acoustic as artifacts: any number of pictures and clips on every backend; the origin's files."""
+"""mri-acoustic as artifacts: any number of pictures and clips on every backend; mri2speech's files."""
 
 from __future__ import annotations
 
@@ -119,11 +119,11 @@ def test_random_weights_say_mels_in_the_range_of_real_ones(tmp_path: Path) -> No
     assert made.manifest.config["mel_mean"] is None
 
 
-# ---- checkpoints of the origin ----------------------------------------------------------------------------
+# ---- checkpoints of mri2speech -----------------------------------------------------------------------------
 
 
 def origin_checkpoint(net: MriAcoustic, path: Path) -> Path:
-    """A file with the entries of the origin's training, optimizer and all."""
+    """A file with the entries of mri2speech's training, optimizer and all."""
     optimizer = torch.optim.AdamW(net.parameters())
     torch.save(
         {

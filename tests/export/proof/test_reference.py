@@ -86,7 +86,7 @@ def test_the_metrics_are_those_of_the_arrays(reference: Path) -> None:
 
 @pytest.mark.parametrize("frame", range(47))
 def test_one_wrong_number_in_any_frame_fails(reference: Path, frame: int) -> None:
-    """The origin's validator looked at ten frames alone."""
+    """SyncTalk_2D's validator looks at ten frames only."""
 
     def spoil(array: NDArray[Any]) -> NDArray[Any]:
         spoiled = array.copy()

@@ -102,7 +102,7 @@ def test_decibel_mels_give_the_magnitude_below_its_largest() -> None:
     got = estimate_magnitude(linear_mel(mel, config), config, 3)
     np.testing.assert_allclose(got, expected, rtol=1e-9)
     assert got.max() <= 1
-    assert si_ssdr(magnitude_of_speech(), got) > 5  # the order costs quality, as its origin's does
+    assert si_ssdr(magnitude_of_speech(), got) > 5  # the order costs quality, as in mel-speech-reconstruction
 
 
 def test_without_a_bank_the_bins_are_the_magnitude() -> None:

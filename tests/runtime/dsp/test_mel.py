@@ -1,4 +1,4 @@
-"""Mel front ends against the golden arrays, librosa, and the numbers that the origin systems publish."""
+"""Mel front ends against the golden arrays, librosa, and the numbers that the original systems publish."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The video clock against the origin's published fixed points and against plain loops."""
+"""The video clock against SyncTalk_2D's published fixed points and against plain loops."""
 
 from __future__ import annotations
 

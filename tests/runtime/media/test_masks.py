@@ -28,7 +28,7 @@ from edge_runtime.media.video import import_opencv, read_frames, write_video
 
 
 def opencv_mask(polygon: Polygon, height: int, width: int, alpha: float, blur: int) -> NDArray[np.float32]:
-    """What the origin's tool computes, written down from its description."""
+    """What mri2speech's tool computes, written from its description."""
     weights = np.ones((height, width), np.float32)
     points = [[round(x * width / polygon.base), round(y * height / polygon.base)] for x, y in polygon.points]
     cv2.fillPoly(weights, [np.array(points, np.int32)], alpha)

@@ -1,4 +1,5 @@
-"""DeGLI's block against complex arithmetic written out, its keys and counts against the origin's."""
+"""DeGLI's block against complex arithmetic written out, its keys and counts against
+mel-speech-reconstruction's."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_db_targets_are_the_runtimes() -> None:
 
 @pytest.mark.parametrize("config", [LOG, DB], ids=["log", "db"])
 def test_an_item_does_not_depend_on_its_batch(config: MelConfig) -> None:
-    """The origin normalised by the maximum over the batch."""
+    """mel-speech-reconstruction normalises by the maximum over the batch."""
     targets = InversionTargets(config, "db" if config is DB else "log")
     quiet, loud = speechlike(6000), 5 * speechlike(6000, seed=1)
     together = targets(torch.stack([quiet, loud]))
@@ -114,7 +114,7 @@ def test_losses_are_means_over_items() -> None:
 
 
 def test_every_loss_has_the_gradient_of_its_difference_quotient() -> None:
-    """The origin's "frobenius" was computed on detached numbers."""
+    """mel-speech-reconstruction's "frobenius" is computed on detached numbers."""
     truth = magnitudes()
     spectrum = torch.randn(2, 2, 9, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     target = spectrum + 0.3

@@ -1,4 +1,5 @@
-"""Mel inversion's nets against their tables written out by hand, keys and counts against the origin's."""
+"""Mel inversion's nets against their tables written out by hand, keys and counts against those of
+mel-speech-reconstruction."""
 
 from __future__ import annotations
 
@@ -186,7 +187,7 @@ def test_pinv_unet_subtracts_what_unet_says() -> None:
 
 @pytest.mark.parametrize(("variant", "domain"), [*itertools.product(ORIGINS, DOMAINS), ("light", "log")])
 def test_an_example_does_not_depend_on_its_neighbours(variant: Any, domain: str) -> None:
-    """The origin's extrema over the batch made it so."""
+    """Not so in mel-speech-reconstruction, whose extrema are over the batch."""
     config = replace(DOMAINS[domain], variant=variant)
     module, mel = net(config), speech_mel(config)
     louder = mel + 2.0 if domain == "log" else mel * 1.5
@@ -225,7 +226,7 @@ def test_fixed_scales_are_full_scale_and_the_floor() -> None:
 
 
 def test_silence_is_the_floor_in_each_domain() -> None:
-    """No division by zero: the origin's 0 / 0 is NaN."""
+    """No division by zero: in mel-speech-reconstruction 0 / 0 is NaN."""
     silent_log = torch.full((1, 12, 9), math.log(1e-5), dtype=torch.float64)
     with torch.no_grad():
         assert Estimate(INVERSION).double()(silent_log).max() < 0.35

@@ -87,7 +87,7 @@ def test_a_resumed_run_is_a_straight_one(corpus: Path, tmp_path: Path, schedule:
 def test_the_plateau_halves_the_rate_when_it_gets_worse_and_not_when_better(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worse: bool, halved: bool
 ) -> None:
-    """The origin's scheduler waited for a figure to fall that should rise."""
+    """mel-speech-reconstruction's scheduler waits for a figure to fall that should rise."""
     seen = iter([0.5, 0.6, 0.7] if worse else [0.5, 0.4, 0.3])
     values: dict[int, float] = {}
 

@@ -18,7 +18,7 @@ MEL = PRESETS["rtmri"]
 
 
 def origins_loss(prediction: F64, target: F64, mask: F64, step: int) -> dict[str, float]:
-    """The origin's loss, one term at a time."""
+    """mri2speech's loss, one term at a time."""
     r = min(1.0, step / 120_000)
     band, time = np.ones(64), np.ones(200)
     band[0:6], band[6:16], band[16:32], band[32:48], band[48:] = 2.0, 3.0, 2.4, 1.6, 1.8
@@ -85,7 +85,7 @@ def test_what_is_masked_counts_only_in_the_last_frame() -> None:
 
 
 def test_the_mean_absolute_error_is_not_added() -> None:
-    """The name promises it; the origin's sum does not hold it."""
+    """The name promises it, but mri2speech's sum does not contain it."""
     arrays = [torch.from_numpy(array) for array in batch(5)]
     parts = MaskedMSEMAE()(*arrays, 0)
     terms = parts.mse + 0.3 * parts.delta + 0.1 * parts.accel + 0.2 * parts.latest

@@ -1,4 +1,4 @@
-"""MriAcoustic against the origin's keys (tests/data/keys) and against its description written out by hand."""
+"""MriAcoustic against mri2speech's keys (tests/data/keys) and against its description written out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preparation of rtMRI data: what is written, against the origin's description; what is skipped."""
+"""Preparation of rtMRI data: what is written, against mri2speech's description; what is skipped."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_another_frame_rate_is_resampled_and_told(tmp_path: Path) -> None:
     assert said == ["1/1: a, 50 frames per second, resampled to the mel's 27.17"]
     levels = sample(prepared.folder, "a", "mri")[:, 8, 8] * 255 / 5
     np.testing.assert_allclose(levels, np.arange(len(levels)) * 50 / (RATE / HOP), atol=0.5)
-    # the origin takes picture i for mel frame i
+    # mri2speech takes picture i for mel frame i
     old = made(tmp_path, LEGACY, out="old")
     assert "taken for the mel's" in old.notes[0]
     np.testing.assert_allclose(sample(old.folder, "a", "mri")[:, 8, 8] * 255 / 5, np.arange(20), atol=0.5)

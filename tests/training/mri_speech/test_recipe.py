@@ -1,4 +1,4 @@
-"""MriAcoustic's training: what a run leaves, gradients, modes, schedule, resuming, the origin's file."""
+"""MriAcoustic's training: what a run leaves, gradients, modes, schedule, resuming, mri2speech's file."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def test_the_origins_numbers() -> None:
     assert (origin.net.window, origin.net.layout, origin.net.backbone) == (4, "legacy", "b2")
 
 
-# ---- the origin's checkpoint file -------------------------------------------------------------------------
+# ---- mri2speech's checkpoint file -------------------------------------------------------------------------
 
 
 def test_the_best_validation_is_kept_in_the_origins_format(straight: TrainResult) -> None:

@@ -1,4 +1,4 @@
-"""AudioEncoder against the origin's keys (tests/data/keys) and against its table written out by hand."""
+"""AudioEncoder against SyncTalk_2D's keys (tests/data/keys) and against its table written out by hand."""
 
 from __future__ import annotations
 

@@ -144,7 +144,9 @@ def test_lists_name_the_clips(below: str, source: SyncSource, tmp_path: Path) ->
     root = tmp_path / "corpus"
     shutil.copytree(source.folder, root / below)
     (root / "filelists").mkdir()
-    (root / "filelists" / "train.txt").write_text("clip2 0\n\nclip0 0\n")  # the origin has a second column
+    (root / "filelists" / "train.txt").write_text(
+        "clip2 0\n\nclip0 0\n"
+    )  # Wav2Lip's lists have a second column
     (root / "filelists" / "val.txt").write_text("clip1\n")
     data = SyncData(replace(source, folder=root))
     assert (data.names, data.validation_names) == (("clip2", "clip0"), ("clip1",))

@@ -1,4 +1,4 @@
-"""HiFi-GAN against the origin's keys (tests/data/keys), its description written out, its own geometry."""
+"""HiFi-GAN against published keys (tests/data/keys), its description written out, its own geometry."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_keys_shapes_and_counts_are_the_origins(
 
 
 def by_hand(net: HifiGan, mel: Tensor) -> Tensor:
-    """The net from its description; causal-tail as the origin does it: doubled padding, tail cut off."""
+    """The net from its description; causal-tail as mri2speech does it: doubled padding, tail cut off."""
     config, state = net.config, net.state_dict()
     tail = config.wiring == "causal-tail"
 

@@ -64,7 +64,7 @@ def test_items_mix_predicted_and_true_mels(data: Path) -> None:
 
 
 def test_recordings_have_the_level_of_the_mels(data: Path) -> None:
-    """The origin fine-tunes on wavs that are not divided by the corpus's peak, while its mels were."""
+    """mri2speech fine-tunes on wavs that are not divided by the corpus's peak, while its mels were."""
     peaks = [np.abs(read_audio(path).samples).max() for path in (data / LISTS / "wavs").iterdir()]
     assert max(peaks) == pytest.approx(1, abs=1e-4)
 

@@ -126,7 +126,7 @@ def test_mixed_types_are_both_named(tmp_path: Path) -> None:
     assert read_checkpoint(save(tmp_path / "g", state)).format == "torch zip, float16 and float32"
 
 
-# ---- the origins' key files -------------------------------------------------------------------------------
+# ---- key files of the published systems --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("preset", HIFIGAN_PRESETS)

@@ -1,4 +1,4 @@
-"""Nets told apart by their keys: those of the origins' files, and shapes that give a config away."""
+"""Nets told apart by their keys: those of published files, and shapes that give a config away."""
 
 from __future__ import annotations
 

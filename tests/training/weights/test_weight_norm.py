@@ -1,4 +1,4 @@
-"""Weight norm: folded as torch folds it, spelt as the origins spell it, refused in halves."""
+"""Weight norm: folded as torch folds it, spelt as published files spell it, refused in halves."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_frames_carry_their_context(bundle: Path) -> None:
     first = head.frame_features(0, reshape=False)
     np.testing.assert_array_equal(first[:8], 0)
     np.testing.assert_array_equal(first[8:], padded[:8])
-    head.frame_features(48)  # the origin's renderer runs over all n + 2 rows
+    head.frame_features(48)  # SyncTalk_2D's renderer runs over all n + 2 rows
     with pytest.raises(InputError, match="frame: got 49, expected 0 … 48"):
         head.frame_features(49)
 
