@@ -49,6 +49,7 @@ PARTS: Mapping[str, Part] = {
     "video": Part("runtime/media/test_video.py", ("cv2", "hypothesis")),
     "masks": Part("runtime/media/test_masks.py", ("cv2", "hypothesis")),
     "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile", "cv2")),
+    "ecog-pipeline": Part("runtime/pipelines/ecog_speech", (*_EXPORT, "h5py", "hypothesis", "pystoi")),
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
     "openvino": Part("runtime/backends/test_open_vino.py", ("onnx", "openvino")),
     "training": Part("training", _TRAINING),

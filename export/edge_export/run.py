@@ -171,4 +171,6 @@ def mel(
 def _is_result(folder: Path) -> bool:
     """Whether a folder holds the result of an earlier run, and nothing that a run would not write."""
     known = find_object(folder / RESULT).get("pipeline") in [*PIPELINES]
-    return known and all(entry.suffix in (".npy", ".wav", ".json", ".png") for entry in folder.iterdir())
+    return known and all(
+        entry.suffix in (".npy", ".npz", ".wav", ".json", ".png") for entry in folder.iterdir()
+    )

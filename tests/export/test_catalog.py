@@ -16,6 +16,8 @@ from edge_export.catalog import NETS, Net, describe_nets, get_net
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_runtime.errors import ConfigError
 from edge_runtime.store.bundle import check_inputs
+from edge_training.ecog_speech.formant_synthesizer import FORMANT_SYNTHESIZER_PRESETS
+from edge_training.ecog_speech.speech_encoder import SPEECH_ENCODER_PRESETS
 from edge_training.mel_inversion.degli import DEGLI_PRESETS
 from edge_training.mel_inversion.pinv_conv_skip import MEL_INVERSION_PRESETS
 from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS
@@ -47,6 +49,8 @@ def test_it_is_read_without_torch_onnx_and_coremltools() -> None:
         ("stft", SPECTRAL_PRESETS),
         ("istft", SPECTRAL_PRESETS),
         ("mri-acoustic", MRI_ACOUSTIC_PRESETS),
+        ("speech-encoder", SPEECH_ENCODER_PRESETS),
+        ("formant-synthesizer", FORMANT_SYNTHESIZER_PRESETS),
     ],
 )
 def test_the_presets_are_those_of_the_net(net: str, presets: Mapping[str, Any]) -> None:
@@ -72,7 +76,9 @@ def test_cases_fit_inputs_and_core_ml_axes(net: Net, preset: str) -> None:
                 if isinstance(axis, str):
                     assert _admits(net, axis, length)
                     lengths.setdefault(axis, set()).add(length)
-    assert max(len(got) for got in lengths.values()) >= 2, "a dynamic axis has two lengths"
+    bent = [axis for axis, bend in net.coreml_axes.items() if bend != Buckets((1,))]
+    if set(bent) & set(lengths):
+        assert max(len(got) for got in lengths.values()) >= 2, "a dynamic axis has two lengths"
     again = net.cases(config, net.coreml_axes)
     for name, arrays in cases.items():
         assert all(np.array_equal(array, again[name][tensor]) for tensor, array in arrays.items())
@@ -136,6 +142,9 @@ SIZES: dict[str, dict[int | str, str]] = {
     "stft": {513: "bins"},
     "istft": {513: "bins"},
     "mri-acoustic": {256: "image_size", 64: "n_mels"},
+    "ecog-decoder": {64: "electrodes", 32: "features"},
+    "speech-encoder": {256: "bins"},
+    "formant-synthesizer": {256: "bins"},
 }
 
 

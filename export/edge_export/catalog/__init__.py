@@ -12,11 +12,14 @@ from types import MappingProxyType
 from edge_export.catalog import (
     audio_encoder,
     degli,
+    ecog_decoder,
+    formant_synthesizer,
     hifigan,
     istft_vocoder,
     mel_inversion,
     mri_acoustic,
     spectral,
+    speech_encoder,
 )
 from edge_export.catalog.net import Arrays, Axes, Config, Net, unknown
 
@@ -47,6 +50,9 @@ NETS: Mapping[str, Net] = MappingProxyType(
             spectral.STFT,
             spectral.ISTFT,
             mri_acoustic.NET,
+            ecog_decoder.NET,
+            speech_encoder.NET,
+            formant_synthesizer.NET,
         )
     }
 )

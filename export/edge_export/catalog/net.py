@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import NDArray
 
@@ -64,6 +64,8 @@ class Net:
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
         float32_parts: names of the module's children that stay float32 in float16 artifacts: what was
             measured to need it.
+        half: what float16 artifacts round: weights and every operation, or the weights of layers alone where
+            the net computes what half precision has no room for.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Net:
     more_entries: Callable[[], frozenset[str]] = field(default=frozenset)
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
     float32_parts: tuple[str, ...] = ()
+    half: Literal["arithmetic", "weights"] = "arithmetic"
 
     @property
     def loadable(self) -> LoadableNet:

@@ -38,6 +38,7 @@ import coremltools as ct  # noqa: E402
 
 from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, Config, Net  # noqa: E402
 from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
+from edge_export.half_weights import with_half_weights  # noqa: E402
 from edge_export.norm_folding import folded  # noqa: E402
 from edge_export.to_coreml.package import write_canonical  # noqa: E402
 from edge_runtime.store.bundle import DTYPES, Precision, Tensor  # noqa: E402
@@ -79,7 +80,9 @@ def write_coreml(
     case = next(iter(net.cases(config, axes).values()))
     inputs, outputs = net.inputs(config), net.outputs(config)
     examples = tuple(torch.from_numpy(case[tensor.name].astype(DTYPES[tensor.dtype])) for tensor in inputs)
-    plain = with_interface_types(without_padding(folded(module)), inputs, outputs)
+    weights_alone = precision == "fp16" and net.half == "weights"
+    bare = with_half_weights(folded(module)) if weights_alone else folded(module)
+    plain = with_interface_types(without_padding(bare), inputs, outputs)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         converted = ct.convert(
             _traced(plain, examples),
@@ -89,7 +92,7 @@ def write_coreml(
                 for tensor in inputs
             ],
             outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor)) for tensor in outputs],
-            compute_precision=_precision(precision, net.float32_parts),
+            compute_precision=_precision("fp32" if weights_alone else precision, net.float32_parts),
             minimum_deployment_target=_TARGET,
             skip_model_load=True,
         )

@@ -27,6 +27,7 @@ from onnx import ModelProto, ValueInfoProto, numpy_helper
 from torch import nn
 
 from edge_export.catalog import Config, Net
+from edge_export.half_weights import with_half_weights
 from edge_export.norm_folding import folded
 from edge_export.to_onnx.constants import MOST_ELEMENTS, folded_constants, reads
 from edge_export.to_onnx.identities import without_identities
@@ -65,8 +66,11 @@ def write_onnx(
         The version as it stands in manifests.
     """
     plain = folded(module)
+    weights_alone = precision == "fp16" and net.half == "weights"
+    if weights_alone:
+        plain = with_half_weights(plain)
     graph = build_graph(net.onnx_form(plain) if precision == "fp32" else plain, net, config)
-    if precision == "fp16":
+    if precision == "fp16" and not weights_alone:
         half = to_mixed(graph.model, net.float32_parts, weights=graph.weights)
         graph = WeightedGraph(_checked(half), graph.weights)
     graph.write(path, external=external_data, largest_file=largest_file)

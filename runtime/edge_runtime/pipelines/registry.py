@@ -19,6 +19,7 @@ FOLDERS = (
     "vocoder",
     "mel_inversion",
     "mri_speech",
+    "ecog_speech",
 )
 
 _HOME = "edge_runtime.pipelines"

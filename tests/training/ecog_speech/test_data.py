@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.training.ecog_speech.recorded import STARTS, recorded
+from tests.recorded_ecog import STARTS, recorded
 
 from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.pipelines.ecog_speech.recordings import write_recording
 from edge_training.ecog_speech.data import EcogData, EcogSource, Trial, crop_start, on_stage
-from edge_training.ecog_speech.recordings import write_recording
 
 SOURCE = EcogSource(Path("."), test_trials=1)
 
@@ -75,7 +75,7 @@ def test_subjects_are_read_from_a_folder(tmp_path: Path) -> None:
     assert len(EcogData(EcogSource(tmp_path, test_trials=2)).names) == 6
     chosen = EcogData(EcogSource(tmp_path, subjects=("B",), test_trials=2))
     assert {name[0] for name in chosen.names} == {"B"}
-    assert (chosen.electrodes, chosen.bins, chosen.female) == (16, 32, True)
+    assert (chosen.electrodes, chosen.bins, chosen.female) == (16, 128, True)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ def test_presets_survive_json() -> None:
     [
         ({"electrodes": 128}, "electrodes: got 128, expected a square from 9 to 256"),
         ({"electrodes": 4}, "electrodes: got 4, expected a square"),
+        ({"electrodes": 9}, "electrodes: got 9, expected 16 and more for resnet"),
         ({"anticausal": True}, "anticausal: got True, expected false, or causal with it"),
         ({"wiring": "streaming"}, "causal: got False, expected true where the wiring is streaming"),
         ({"family": "cnn"}, "family: got 'cnn', expected resnet or lstm or gru or swin"),

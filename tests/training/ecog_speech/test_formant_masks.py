@@ -12,7 +12,7 @@ from edge_training.ecog_speech.formant_masks import GaussianMasks, LearnedMasks,
 
 def test_gaussian_is_3_db_down_at_half_its_width() -> None:
     masks = GaussianMasks(4000, 8000.0)
-    shape = masks(torch.full((1, 1, 1), 2000.0), torch.full((1, 1, 1), 400.0))[0, 0, 0]
+    shape = masks(torch.full((1, 1, 1), 2000.0), torch.full((1, 1, 1), 400.0), 1)[0, 0, 0]
     assert math.isclose(float(shape[1000]), 1.0)
     assert math.isclose(float(shape[1100]), 1 / math.sqrt(2), rel_tol=2e-4)
 
@@ -52,7 +52,7 @@ def test_learned_masks_sample_their_prototypes() -> None:
     masks = learned()
     frequency = torch.linspace(900, 6900, 7).reshape(1, 7, 1)
     width = torch.linspace(500, 4000, 7).reshape(1, 7, 1)
-    made = masks(frequency, width)[0, :, 0]
+    made = masks(frequency, width, 7)[0, :, 0]
     for row in range(7):
         expected = by_hand(masks, float(frequency[0, row]), float(width[0, row]), row)
         assert np.allclose(made[row].detach(), expected, atol=1e-5)
@@ -61,26 +61,26 @@ def test_learned_masks_sample_their_prototypes() -> None:
 def test_folded_masks_are_the_same() -> None:
     masks = learned()
     frequency, width = torch.full((2, 6, 3), 1500.0), torch.full((2, 6, 3), 700.0)
-    before = masks(frequency, width)
+    before = masks(frequency, width, 6)
     masks.fold()
-    assert torch.allclose(masks(frequency, width), before, atol=1e-6)
+    assert torch.allclose(masks(frequency, width, 6), before, atol=1e-6)
 
 
 def test_gradients_are_those_of_differences() -> None:
     masks = learned().double()
     frequency = torch.full((1, 7, 2), 1530.0, dtype=torch.float64, requires_grad=True)
     width = torch.full((1, 7, 2), 1234.0, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda f, w: masks(f, w).sum(-1), (frequency, width), atol=1e-4)
+    assert torch.autograd.gradcheck(lambda f, w: masks(f, w, 7).sum(-1), (frequency, width), atol=1e-4)
     first = masks.filter[0]
     assert isinstance(first, Prototype)
     x = first.x
-    masks(frequency.detach(), width.detach()).square().sum().backward()
+    masks(frequency.detach(), width.detach(), 7).square().sum().backward()
     gradient = x.grad
     assert gradient is not None
     step, moved = 1e-6, []
     for sign in (1, -1):
         with torch.no_grad():
             x[..., 5] += sign * step
-            moved.append(float(masks(frequency, width).detach().square().sum()))
+            moved.append(float(masks(frequency, width, 7).detach().square().sum()))
             x[..., 5] -= sign * step
     assert math.isclose(float(gradient[..., 5]), (moved[0] - moved[1]) / (2 * step), rel_tol=1e-3)

@@ -31,8 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.pipelines.ecog_speech.recordings import Recording, read_recording
 from edge_training.ecog_speech.parameters import FRAMES, HOP, PAST
-from edge_training.ecog_speech.recordings import Recording, read_recording
 from edge_training.engine.items import Item
 
 Split = Literal["last", "folds", "word"]

@@ -20,9 +20,9 @@ neural_speech_decoding applies the map from scaled dB to power to the shares, P(
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -36,13 +36,14 @@ from edge_training.ecog_speech.speech_losses import (
     smoothness,
     voicing,
 )
+from edge_training.engine.config import JsonConfig, Rule
 
 AmplitudeEnergy = Literal["plain", "db-of-loudness", "db", "db-and-plain"]
 DB_RANGE = (-70.0, 50.0)  # of loudness and amplitudes on a scale of dB: offset and span
 
 
 @dataclass(frozen=True)
-class DecoderLossConfig:
+class DecoderLossConfig(JsonConfig):
     """Which terms, and how they are weighted; the defaults are those of neural_speech_decoding."""
 
     loudness_weight: bool = True  # weights with the teacher's loudness: --ld_loss_weight
@@ -58,6 +59,12 @@ class DecoderLossConfig:
     delta_time: bool = False
     delta_frequency: bool = False
     cumulative: bool = False
+
+    def _rules(self) -> Iterator[Rule]:
+        choices = get_args(AmplitudeEnergy)
+        yield "amplitude_energy", " or ".join(choices), self.amplitude_energy in choices
+        for name in (f.name for f in fields(self) if f.name != "amplitude_energy"):
+            yield name, "true or false", isinstance(getattr(self, name), bool)
 
 
 def on_db(power: Tensor, least: float = 1e-10) -> Tensor:

@@ -41,6 +41,7 @@ class EcogDecoderConfig(JsonConfig):
     wiring: Wiring = "published"
     causal: bool = False  # convolutions padded with the past alone
     anticausal: bool = False  # with `causal`: with the future alone
+    bins: int | None = None  # of the spectrograms that it was trained with, where that is known
     db_loudness: bool = False  # loudness from −100 … 100 dB through a sigmoid, not softplus
     # recurrent families alone
     layers: int = 4
@@ -63,9 +64,15 @@ class EcogDecoderConfig(JsonConfig):
                 f"a square from 9 to {MOST_SIDE**2}",
                 3 <= side <= MOST_SIDE and side**2 == self.electrodes,
             ),
+            (
+                "electrodes",
+                "16 and more for resnet, which halves the grid twice",
+                self.family != "resnet" or side >= 4,
+            ),
             *((name, "true or false", isinstance(getattr(self, name), bool)) for name in _FLAGS),
             *sizes,
             ("dropout", "a number in 0 … 1", isinstance(self.dropout, int | float) and 0 <= self.dropout < 1),
+            ("bins", "a positive whole number, or null", self.bins is None or _whole(self.bins)),
             ("anticausal", "false, or causal with it", self.causal or not self.anticausal),
             ("causal", "true where the wiring is streaming", self.causal or not streaming),
             ("anticausal", "false where the wiring is streaming", not (streaming and self.anticausal)),

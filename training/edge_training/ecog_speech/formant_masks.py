@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge_training.ecog_speech.parameters import FORMANTS
+from edge_training.ecog_speech.parameters import FORMANTS, NOISE_FORMANTS
 
 FULL = 2000.0  # Hz that a prototype spans at a bandwidth of its own
 SMALL = 0.01  # Hz added to every bandwidth
@@ -86,11 +86,14 @@ class GaussianMasks(nn.Module):
         hz = torch.arange(bins, dtype=torch.float32) * (nyquist / bins)
         self.register_buffer("hz", hz, persistent=False)
 
-    def forward(self, frequency: Tensor, width: Tensor) -> Tensor:
-        """Frequencies and bandwidths in Hz, (B, rows, T) each → (B, rows, T, F)."""
-        return self.at(self.hz, frequency, width)
+    def forward(self, frequency: Tensor, width: Tensor, rows: int) -> Tensor:
+        """Frequencies and bandwidths in Hz, (B, rows, T) each → (B, rows, T, F).
 
-    def at(self, hz: Tensor, frequency: Tensor, width: Tensor) -> Tensor:
+        `rows` says how many there are: an exported graph must not ask for shapes.
+        """
+        return self.at(self.hz, frequency, width, rows)
+
+    def at(self, hz: Tensor, frequency: Tensor, width: Tensor, rows: int) -> Tensor:  # noqa: ARG002  as below
         """At other frequencies, (F,) or (B, 1, T, F)."""
         spread = width.unsqueeze(-1) / GAUSSIAN + SMALL
         return torch.exp(-0.5 * ((hz - frequency.unsqueeze(-1)) / spread).square())
@@ -100,6 +103,7 @@ class LearnedMasks(nn.Module):
     """As `GaussianMasks`, from prototypes: rows 0 … 5 the formants', row 6 the noise filter's."""
 
     hz: Tensor
+    starts: Tensor
     table: Tensor | None
     widths: Tensor | None
 
@@ -113,6 +117,10 @@ class LearnedMasks(nn.Module):
         hz = torch.arange(bins, dtype=torch.float32) * (nyquist / bins)
         self.register_buffer("hz", hz, persistent=False)
         self.table = self.widths = None
+        starts = torch.arange(NOISE_FORMANTS).reshape(1, -1, 1, 1) * (
+            samples + 2
+        )  # of each row in a flat table
+        self.register_buffer("starts", starts, persistent=False)
 
     def fold(self) -> None:
         """Keep shapes and widths as constants, for export."""
@@ -126,24 +134,25 @@ class LearnedMasks(nn.Module):
         shapes, widths = zip(*(prototype.shape() for prototype in prototypes), strict=True)
         return F.pad(torch.stack(shapes), (1, 1)), torch.stack(widths)
 
-    def forward(self, frequency: Tensor, width: Tensor) -> Tensor:
-        """Frequencies and bandwidths in Hz, (B, rows, T) each → (B, rows, T, F)."""
-        return self.at(self.hz, frequency, width)
+    def forward(self, frequency: Tensor, width: Tensor, rows: int) -> Tensor:
+        """Frequencies and bandwidths in Hz, (B, rows, T) each → (B, rows, T, F).
 
-    def at(self, hz: Tensor, frequency: Tensor, width: Tensor) -> Tensor:
+        `rows` says how many there are: an exported graph must not ask for shapes.
+        """
+        return self.at(self.hz, frequency, width, rows)
+
+    def at(self, hz: Tensor, frequency: Tensor, width: Tensor, rows: int) -> Tensor:
         """At other frequencies, (F,) or (B, 1, T, F)."""
         table, widths = (
             self._shapes() if self.table is None or self.widths is None else (self.table, self.widths)
         )
-        rows = frequency.shape[1]
         stretch = (2 / FULL) * widths[:rows].reshape(1, -1, 1, 1) / (width.unsqueeze(-1) + (SMALL + TINY))
         place = (stretch * (hz - frequency.unsqueeze(-1)) + 1) * (self.samples / 2) - 0.5
         # the zeros around the samples stand at −1 and n; one further down the table begins
         place = place.clamp(-1, self.samples) + 1
         whole = place.detach().floor().clamp(max=self.samples)
         part = place - whole
-        start = torch.arange(rows, device=place.device).reshape(1, -1, 1, 1) * (self.samples + 2)
-        index = whole.long() + start
+        index = whole.long() + self.starts[:, :rows]
         flat = table[:rows].reshape(-1)
         if self.table is None:
             sampled: Tensor = _Sampled.apply(flat, index, part)  # type: ignore[no-untyped-call]

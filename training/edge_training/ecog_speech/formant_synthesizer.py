@@ -39,11 +39,19 @@ from torch import Tensor, nn
 from edge_runtime.errors import ConfigError
 from edge_training.ecog_speech.formant_masks import GaussianMasks, LearnedMasks
 from edge_training.ecog_speech.layers import SLOPE, initialise
-from edge_training.ecog_speech.parameters import FORMANTS, HOP, SAMPLE_RATE, DbScale, Parameters
+from edge_training.ecog_speech.parameters import (
+    FORMANTS,
+    HOP,
+    NOISE_FORMANTS,
+    SAMPLE_RATE,
+    DbScale,
+    Parameters,
+)
 from edge_training.engine.config import JsonConfig, Rule, is_whole
 from edge_training.spectral.layers import FixedIstft, FixedStft, SpectralConfig
 
 HARMONICS = 40
+LEAST_BINS = 128  # whose transform of 2F − 1 samples has an inverse at the hop
 HIGHEST = 7800.0  # Hz; a harmonic there is half as loud, above silent
 BACKGROUND = 3e-4
 LEAST_POWER = 1e-10
@@ -85,7 +93,7 @@ class FormantSynthesizerConfig(JsonConfig):
         _ = self.scale
 
     def _rules(self) -> Iterator[Rule]:
-        for name, low, high in (("bins", 32, 4096), ("harmonics", 1, 400)):
+        for name, low, high in (("bins", LEAST_BINS, 4096), ("harmonics", 1, 400)):
             whole = is_whole(getattr(self, name), least=low) and getattr(self, name) <= high
             yield name, f"a whole number from {low} to {high}", whole
         samples = self.filter_samples
@@ -191,14 +199,15 @@ class FormantSynthesizer(nn.Module):
     def _sources(self, parameters: Mapping[str, Tensor], noise: Tensor) -> Parameters:
         """Harmonics, and power spectrograms (B, T, F) of both sources; filters of both."""
         pitch = _between_frames(parameters["f0_hz"])  # (B, 1, 128 T)
-        cycles = wrapped_cycles(pitch)
+        cycles = wrapped_cycles(pitch, 0 if self.as_graph else -parameters["f0_hz"].shape[-1] % GROUP)
         turns = self.orders * cycles
         if self.as_graph:
             turns = turns - turns.floor()  # small angles alone: not every device has a sine for large ones
         harmonics = torch.sin((2 * math.pi) * turns) * self._gate(pitch)
         voiced = math.sqrt(2) * harmonics.sum(1)
         unvoiced = (math.sqrt(3) * (2 * noise - 1)).squeeze(1)
-        masks = self.formant_masks(_voiced_rows(parameters, "freq"), _voiced_rows(parameters, "bandwidth"))
+        frequency, width = _voiced_rows(parameters, "freq"), _voiced_rows(parameters, "bandwidth")
+        masks = self.formant_masks(frequency, width, NOISE_FORMANTS)
         mask = _weighted(parameters["amplitude_formants_hamon"], masks[:, :FORMANTS])
         if self.config.dummy_formant:
             mask = mask + self._dummy(None)
@@ -238,7 +247,7 @@ class FormantSynthesizer(nn.Module):
         frequency = highest * torch.sigmoid(self.dummy_f)[0]
         width = widest * torch.sigmoid(self.dummy_w)[0] + narrowest
         masks = self.formant_masks_dummy
-        shape = masks(frequency, width) if hz is None else masks.at(hz, frequency, width)
+        shape = masks(frequency, width, 1) if hz is None else masks.at(hz, frequency, width, 1)
         return torch.sigmoid(self.dummy_a)[0] * shape.squeeze(1)
 
     # ---- spectrogram
@@ -261,7 +270,10 @@ class FormantSynthesizer(nn.Module):
     def _background(self, background: Tensor, noise: Tensor) -> Tensor:
         hidden = noise
         for layer in self.bgnoise_mapping2:
-            hidden = _product(layer, hidden) if isinstance(layer, nn.Conv1d) else layer(hidden)
+            if self.training and isinstance(layer, nn.Conv1d):
+                hidden = _product(layer, hidden)
+            else:
+                hidden = layer(hidden)
         shaped = self._power(hidden.squeeze(1))
         gain = F.softplus(self.bgnoise_amp) if self.config.background_from_data else 1.0
         return BACKGROUND * gain * background.unsqueeze(1) * shaped
@@ -279,14 +291,14 @@ class FormantSynthesizer(nn.Module):
         angle = (2 * math.pi) * phase
         spectrum = torch.stack([magnitude * torch.cos(angle), magnitude * torch.sin(angle)], 1)
         noise = 2 * self.istft(spectrum)
-        missing = voiced.shape[-1] - noise.shape[-1]
-        return voiced + F.pad(noise, (0, missing)).unsqueeze(1)
+        # an odd transform ends a sample behind the middle of the last frame
+        return voiced + F.pad(noise, (0, HOP - 1)).unsqueeze(1)
 
     def _envelopes(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Σᵢ √(aᵢ Gᵢ) at the harmonics' frequencies."""
         hz = (self.orders * parameters["f0_hz"]).transpose(1, 2).unsqueeze(1)  # (B, 1, T, harmonics)
         masks = self.formant_masks.at(
-            hz, parameters["freq_formants_hamon_hz"], parameters["bandwidth_formants_hamon_hz"]
+            hz, parameters["freq_formants_hamon_hz"], parameters["bandwidth_formants_hamon_hz"], FORMANTS
         )
         weighted = parameters["amplitude_formants_hamon"].unsqueeze(-1) * masks
         envelope = torch.sqrt(weighted.clamp(min=0)).sum(1)
@@ -317,31 +329,35 @@ def _between_frames(values: Tensor) -> Tensor:
 
     A frame's value stands in its middle; before the first middle and behind the last it is held.
     """
-    batch, rows, frames = values.shape
     padded = torch.cat([values[..., :1], values, values[..., -1:]], -1)
     before, after = padded[..., :-1], padded[..., 1:]  # (B, C, T + 1): gap g lies between frames g − 1 and g
     place = (torch.arange(HOP, dtype=values.dtype, device=values.device) + 0.5) / HOP
     # as a base and a difference: a constant stays itself to the last bit
     steps = before.unsqueeze(-1) + (after - before).unsqueeze(-1) * place
-    samples = steps.reshape(batch, rows, (frames + 1) * HOP)
-    return samples[..., HOP // 2 : -HOP // 2]
+    return steps.flatten(2)[..., HOP // 2 : -HOP // 2]
 
 
-def wrapped_cycles(pitch: Tensor) -> Tensor:
-    """Cycles since the start, less whole ones, near 0 … 1: (B, 1, 128 T) Hz → the same shape."""
-    batch, _, samples = pitch.shape
-    frames = samples // HOP
-    groups = -(-frames // GROUP)
+def wrapped_cycles(pitch: Tensor, missing: int = 0) -> Tensor:
+    """Cycles since the start, less whole ones, near 0 … 1: (B, 1, 128 T) Hz → the same shape.
+
+    `missing` frames make T a multiple of 8.
+    """
     grid = torch.round(pitch.detach() * GRID) / GRID
     rest = pitch - grid  # carries the gradient
-    inner = _sums(grid.reshape(batch, frames, HOP))
-    totals = F.pad(inner[..., -1], (0, groups * GROUP - frames)).reshape(batch, groups, GROUP)
-    within = _sums(_off(totals))
-    before = F.pad(_sums(_off(within[..., -1])), (1, -1))  # (B, groups): of the groups before
-    start = F.pad(within, (1, -1)) + before.unsqueeze(-1)
-    start = _off(start.reshape(batch, groups * GROUP)[:, :frames])
-    exact = _off(inner + start.unsqueeze(-1)).reshape(batch, 1, samples)
+    inner = _sums(_split(grid, HOP))  # (B, 1, T, 128)
+    within = _sums(_off(_split(F.pad(inner[..., -1], (0, missing)), GROUP)))  # (B, 1, groups, 8)
+    before = F.pad(_sums(_off(within[..., -1]))[..., :-1], (1, 0))  # (B, 1, groups): of the groups before
+    start = _off(F.pad(within[..., :-1], (1, 0)) + before.unsqueeze(-1)).flatten(2)
+    if missing:
+        start = start[..., :-missing]
+    exact = _off(inner + start.unsqueeze(-1)).flatten(2)
     return (exact + torch.cumsum(rest, -1)) / SAMPLE_RATE
+
+
+def _split(values: Tensor, size: int) -> Tensor:
+    """(…, n · size) → (…, n, size)."""
+    parts: Tensor = values.unflatten(-1, (-1, size))  # type: ignore[no-untyped-call]
+    return parts
 
 
 def _sums(values: Tensor) -> Tensor:

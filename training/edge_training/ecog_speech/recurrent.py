@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_training.ecog_speech.layers import Side, initialise
-from edge_training.ecog_speech.parameters import PAST, Parameters
+from edge_training.ecog_speech.parameters import FRAMES, PAST, Parameters
 from edge_training.ecog_speech.prediction_head import PredictionHead
 from edge_training.ecog_speech.resnet import Wiring
 
@@ -63,7 +63,7 @@ class RecurrentDecoder(nn.Module):
     ) -> None:
         super().__init__()
         both = side == "both"
-        self.first = PAST if wiring == "streaming" else OFFSET
+        self.frames = slice(PAST, None) if wiring == "streaming" else slice(OFFSET, OFFSET + FRAMES)
         self.base_model = Recurrent(electrodes, cell, units, layers, dropout, both=both)
         self.motion_projection = nn.Linear(units * (2 if both else 1), classes)
         self.prediction_head = PredictionHead(classes, side, db_loudness=db_loudness)
@@ -73,7 +73,6 @@ class RecurrentDecoder(nn.Module):
     def forward(self, ecog: Tensor) -> Parameters:
         """(B, 16 + T, E) → parameters by name, (B, rows, T) each."""
         states, _ = self.base_model.rnn(ecog)
-        frames = ecog.shape[1] - PAST
-        x = self.motion_projection(torch.relu(states))[:, self.first : self.first + frames]
+        x = self.motion_projection(torch.relu(states))[:, self.frames]
         parameters: Parameters = self.prediction_head(x.transpose(1, 2))
         return parameters

@@ -61,11 +61,8 @@ class Pool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) → means, (B, C, T', H', W')."""
-        if self.past:
-            # without the last frame, whose successor is not there yet
-            x = pad_past(x, self.past)
-            x = x[:, :, : x.shape[2] // 2 * 2]
-        return F.avg_pool3d(x, self.strides, self.strides)
+        # behind the padding the last frame has no successor yet: it fills no cell and is dropped
+        return F.avg_pool3d(pad_past(x, self.past) if self.past else x, self.strides, self.strides)
 
 
 class Block(nn.Module):
@@ -143,7 +140,7 @@ class ResNetDecoder(nn.Module):
 
     def forward(self, ecog: Tensor) -> Parameters:
         """(B, 16 + T, E) → parameters by name, (B, rows, T) each."""
-        x = ecog.reshape(-1, 1, ecog.shape[1], self.grid, self.grid)
+        x = ecog.unflatten(2, (self.grid, self.grid)).unsqueeze(1)  # type: ignore[no-untyped-call]
         x = self.dropout(self.conv1(self.from_ecog(x)))
         x = self.dropout(self.conv2(x))[:, :, self.dropped :]
         x = self.dropout(self.conv4(self.dropout(self.conv3(x))))

@@ -101,16 +101,15 @@ class Smoothing(nn.Module):
 
     window: Tensor
 
-    def __init__(self, taps: int) -> None:
+    def __init__(self, bins: int, taps: int) -> None:
         super().__init__()
+        self.bins = bins
         window = 0.5 - 0.5 * torch.cos(2 * math.pi * torch.arange(taps, dtype=torch.float64) / (taps - 1))
-        self.register_buffer("window", window.float()[None, None], persistent=False)
+        self.register_buffer("window", window.float().expand(bins, 1, -1).contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F, T) → the same shape."""
-        batch, bins, frames = x.shape
-        rows = F.conv1d(x.reshape(-1, 1, frames), self.window, padding=self.window.shape[-1] // 2)
-        return rows.reshape(batch, bins, frames)
+        return F.conv1d(x, self.window, padding=self.window.shape[-1] // 2, groups=self.bins)
 
 
 class MelSpectrogram(nn.Module):
@@ -156,12 +155,19 @@ def mel_filters(bins: int) -> NDArray[np.float64]:
     return triangles
 
 
+class GroupNorm(nn.GroupNorm):
+    """As torch's, without the check of sizes that a tracer warns of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def _stack(inputs: int, channels: tuple[int, ...], taps: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for outputs in channels:
         layers += [
             nn.Conv1d(inputs, outputs, taps, padding=taps // 2),
-            nn.GroupNorm(GROUPS, outputs),
+            GroupNorm(GROUPS, outputs),
             nn.LeakyReLU(SLOPE),
         ]
         inputs = outputs
@@ -234,8 +240,8 @@ class SpeechEncoder(nn.Module):
         self.conv2_bgnoise, self.norm2_bgnoise = nn.Conv1d(FEATURES, bins, 1), _norm(bins)
 
     def _build_constants(self, bins: int) -> None:
-        self.smooth = Smoothing(SMOOTHED * bins // 256 + 1)
-        self.smooth_formants = Smoothing(FORMANTS_SMOOTHED * bins // 256 + 1)
+        self.smooth = Smoothing(bins, SMOOTHED * bins // 256 + 1)
+        self.smooth_formants = Smoothing(bins, FORMANTS_SMOOTHED * bins // 256 + 1)
         self.mel = MelSpectrogram(bins, self.config.scale)
         both = (UNIFIED_LIMITS, UNIFIED_LIMITS) if self.config.unified else (MALE_LIMITS, FEMALE_LIMITS)
         limits = torch.tensor(both, dtype=torch.float32)  # (2, 6, 2)
@@ -295,5 +301,5 @@ def _conv(inputs: int, outputs: int) -> nn.Conv1d:
     return nn.Conv1d(inputs, outputs, 3, padding=1)
 
 
-def _norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(GROUPS, channels)
+def _norm(channels: int) -> GroupNorm:
+    return GroupNorm(GROUPS, channels)

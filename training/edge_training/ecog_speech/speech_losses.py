@@ -17,8 +17,8 @@ neural_speech_decoding counts `silence` twice by mistake; see `silence_weight`. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +26,14 @@ from torch import Tensor, nn
 from edge_training.ecog_speech.parameters import MEL_BANDS, DbScale, from_log_axis
 from edge_training.ecog_speech.speech_encoder import MelSpectrogram
 from edge_training.ecog_speech.stoi import StoiLoss
+from edge_training.engine.config import JsonConfig, Rule, is_number
 
 Terms = dict[str, Tensor]
 SUPERVISED, FADED = 20, 40  # epochs
 
 
 @dataclass(frozen=True)
-class SpeechLossConfig:
+class SpeechLossConfig(JsonConfig):
     """Which terms, and their weights."""
 
     use_stoi: bool = False
@@ -42,6 +43,11 @@ class SpeechLossConfig:
     delta_time: bool = False  # of the spectrogram too: |Δt|, |Δf|, cumulative sums
     delta_frequency: bool = False
     cumulative: bool = False
+
+    def _rules(self) -> Iterator[Rule]:
+        yield "silence_weight", "a number, 0 or more", is_number(self.silence_weight, least=0)
+        for name in (f.name for f in fields(self) if f.name != "silence_weight"):
+            yield name, "true or false", isinstance(getattr(self, name), bool)
 
 
 class Spectra(nn.Module):

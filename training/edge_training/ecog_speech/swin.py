@@ -53,7 +53,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.channels = heads, channels
         positions = math.prod(2 * side - 1 for side in WINDOW)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(positions, heads))
         self.register_buffer("relative_position_index", torch.from_numpy(_relative_positions()))
@@ -61,9 +61,9 @@ class Attention(nn.Module):
         self.proj = nn.Linear(channels, channels)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, x: Tensor, windows: int, mask: Tensor | None) -> Tensor:
-        """`mask` (windows, n, n) is added to the logits."""
-        tokens, channels = x.shape[1:]
+    def forward(self, x: Tensor, windows: int, tokens: int, mask: Tensor | None) -> Tensor:
+        """`mask` (windows, n, n) is added to the logits; n is `tokens`."""
+        channels = self.channels
         parts = self.qkv(x).reshape(-1, tokens, 3, self.heads, channels // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # (B · windows, heads, n, d)
         logits = (q * (channels // self.heads) ** -0.5) @ k.transpose(-2, -1) + self._bias(tokens)
@@ -123,11 +123,10 @@ class Block(nn.Module):
         return x + self._dropped(self.mlp(self.norm2(x)))
 
     def _attended(self, x: Tensor) -> Tensor:
-        batch, _, channels = x.shape
         rows = F.pad(x, (0, 0, 0, 1)) if self.padded else x
-        windows = rows[:, self.there].reshape(-1, self.tokens, channels)
-        mixed: Tensor = self.attn(windows, self.windows, self.mask)
-        return mixed.reshape(batch, self.windows * self.tokens, channels)[:, self.back]
+        windows = rows[:, self.there].reshape(-1, self.tokens, self.attn.channels)
+        mixed: Tensor = self.attn(windows, self.windows, self.tokens, self.mask)
+        return mixed.reshape(-1, self.windows * self.tokens, self.attn.channels)[:, self.back]
 
     def _dropped(self, branch: Tensor) -> Tensor:
         """Stochastic depth: an item keeps the branch, scaled up, or loses it."""
@@ -146,15 +145,15 @@ class Merging(nn.Module):
         super().__init__()
         self.reduction = nn.Linear(8 * channels, 2 * channels, bias=False)
         self.norm = nn.LayerNorm(8 * channels)
+        self.channels = channels
         index, self.size = _merge(size)
         self.register_buffer("index", torch.from_numpy(index), persistent=False)
         self.padded = bool((index == math.prod(size)).any())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) → (B, N / 8, 2 C)."""
-        batch, _, channels = x.shape
         rows = F.pad(x, (0, 0, 0, 1)) if self.padded else x
-        merged = rows[:, self.index].reshape(batch, -1, 8 * channels)
+        merged = rows[:, self.index].reshape(-1, math.prod(self.size), 8 * self.channels)
         y: Tensor = self.reduction(self.norm(merged))
         return y
 
@@ -248,7 +247,7 @@ class SwinDecoder(nn.Module):
 
     def forward(self, ecog: Tensor) -> Parameters:
         """(B, 144, E) → parameters by name, (B, rows, 128) each."""
-        x = ecog[:, PAST:].reshape(-1, 1, FRAMES, self.grid, self.grid)
+        x = ecog[:, PAST:].unflatten(2, (self.grid, self.grid)).unsqueeze(1)  # type: ignore[no-untyped-call]
         x = self.conv6(leaky(self.swin_transformer(F.pad(x, (1, 0, 1, 0)))))
         for index, norm in enumerate((self.norms1, self.norms2, self.norms3)):
             x = leaky(norm(x)) @ getattr(self, f"stretch{index}")

@@ -30,6 +30,8 @@ RECIPES: Mapping[str, str] = {
     "mel-inversion": "edge_training.mel_inversion.recipe",
     "degli": "edge_training.mel_inversion.degli_recipe",
     "mri-acoustic": "edge_training.mri_speech.recipe",
+    "speech-encoder": "edge_training.ecog_speech.encoder_recipe",
+    "ecog-decoder": "edge_training.ecog_speech.decoder_recipe",
 }
 
 Config = TypeVar("Config", bound=FitConfig)
@@ -81,6 +83,10 @@ class FitModule(lightning.LightningModule, Generic[Config]):
 
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
         """File name → writer, for formats of the origin system; names hold the step. None by default."""
+        return {}
+
+    def companions(self) -> Mapping[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+        """File name → (plain state dict, configuration): nets that were trained along. None by default."""
         return {}
 
     # ---- what it can use

@@ -83,6 +83,38 @@ class AdaBelief(_Stepper):
         parameter.addcdiv_(mean, denominator, value=-group["lr"] / (1 - beta1**step))
 
 
+class LreqAdam(_Stepper):
+    """Adam without momentum and bias of β₂'s start, whose step is scaled by how a weight was drawn.
+
+    v ← β₂ v + (1 − β₂) g²
+    w ← w − η · √(1 − β₂ᵗ) · c · g / (√v + ε)
+
+    c is the group's `coefficient`: the deviation of its initial weights (equalised learning rates, without
+    scaling the weights themselves). Source: the optimiser of ALAE (Pidhorskyi and others 2020), which the
+    ECoG system trains with.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 0.002,
+        beta2: float = 0.99,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "beta2": beta2, "eps": eps, "coefficient": 1.0})
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state, beta = self.state[parameter], group["beta2"]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        state["step"] += 1
+        square = state["exp_avg_sq"].lerp_(gradient.square(), 1 - beta)
+        corrected = (1 - beta ** float(state["step"])) ** 0.5
+        rate = group["lr"] * corrected * group["coefficient"]
+        parameter.addcdiv_(gradient, square.sqrt().add_(group["eps"]), value=-rate)
+
+
 class Muon(_Stepper):
     """Arguments as torch's AdamW; β₁ is the momentum of matrices too."""
 

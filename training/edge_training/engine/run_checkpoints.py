@@ -32,7 +32,7 @@ from edge_training.engine.module import FitModule, WeightsFile
 
 FOLDER = "checkpoints"
 _NAME = re.compile(r"step-(\d{8,})\.ckpt")
-_ORIGIN = re.compile(r"(g|do)_\d{8,}")
+_ORIGIN = re.compile(r"(g|do)_\d{8,}|model_epoch\d+\.pth")
 
 
 def checkpoint_steps(run: Path) -> dict[int, Path]:
@@ -131,6 +131,10 @@ class Checkpoints(Callback):
                 if file.config is not None:
                     write_json((folder / name).with_suffix(".json"), file.config)
             write_json(folder / "config.json", module.config.net_json())
+            for name, (state, config) in module.companions().items():
+                with replace_file(folder / name) as fresh:
+                    save_file({key: tensor.contiguous() for key, tensor in state.items()}, fresh)
+                write_json((folder / name).with_suffix(".json"), config)
         written = module.origin_files()
         for name, write in written.items():
             with replace_file(self.folder / name) as fresh:

@@ -203,6 +203,50 @@ def settle_scaler(config: Config, checkpoint: Checkpoint | None, said: list[str]
     return replace(config, mel_mean=tuple(mean.tolist()), mel_std=tuple(std.tolist()))
 
 
+def _ecog_decoder() -> LoadableNet:
+    from edge_training.ecog_speech.ecog_decoder import ECOG_DECODER_PRESETS, EcogDecoder, EcogDecoderConfig
+
+    return LoadableNet(
+        "ecog-decoder",
+        tuple(ECOG_DECODER_PRESETS),
+        ECOG_DECODER_PRESETS.__getitem__,
+        EcogDecoderConfig.from_json,
+        EcogDecoder,
+    )
+
+
+def _speech_encoder() -> LoadableNet:
+    from edge_training.ecog_speech.speech_encoder import (
+        SPEECH_ENCODER_PRESETS,
+        SpeechEncoder,
+        SpeechEncoderConfig,
+    )
+
+    return LoadableNet(
+        "speech-encoder",
+        tuple(SPEECH_ENCODER_PRESETS),
+        SPEECH_ENCODER_PRESETS.__getitem__,
+        SpeechEncoderConfig.from_json,
+        SpeechEncoder,
+    )
+
+
+def _formant_synthesizer() -> LoadableNet:
+    from edge_training.ecog_speech.formant_synthesizer import (
+        FORMANT_SYNTHESIZER_PRESETS,
+        FormantSynthesizer,
+        FormantSynthesizerConfig,
+    )
+
+    return LoadableNet(
+        "formant-synthesizer",
+        tuple(FORMANT_SYNTHESIZER_PRESETS),
+        FORMANT_SYNTHESIZER_PRESETS.__getitem__,
+        FormantSynthesizerConfig.from_json,
+        FormantSynthesizer,
+    )
+
+
 NETS: Mapping[str, Callable[[], LoadableNet]] = MappingProxyType(
     {
         "audio-encoder": _audio_encoder,
@@ -211,6 +255,9 @@ NETS: Mapping[str, Callable[[], LoadableNet]] = MappingProxyType(
         "mel-inversion": _mel_inversion,
         "degli": _degli,
         "mri-acoustic": _mri_acoustic,
+        "ecog-decoder": _ecog_decoder,
+        "speech-encoder": _speech_encoder,
+        "formant-synthesizer": _formant_synthesizer,
     }
 )
 

@@ -36,7 +36,9 @@ from edge_training.weights.weight_norm import origin_state_dict as origin_state_
 
 State = dict[str, Tensor]
 
-_OPTIONAL = "num_batches_tracked"  # batch norm's counter, which inference does not read
+# batch norm's counter, which inference does not read; two numbers of ECoG decoders' heads that nothing reads,
+# and that are in files written on a CPU alone
+_OPTIONAL = ("num_batches_tracked", "head.formant_bandwitdh_ratio", "head.formant_bandwitdh_slop")
 MOST_CONTAINERS = 1_000_000
 MOST_UNFOLDED = 4  # times the file's size, of the tensors that share its values
 

@@ -230,6 +230,8 @@ def _choose(wanted: list[Candidate], tensors: Tensors, weights: str | None, said
 
 def _is_averaged(name: str, tensors: Tensors) -> bool:
     parts = name.split(".")
+    if name.endswith("_s") and any(key.startswith(f"{name[:-2]}.") for key in tensors.stored):
+        return True  # ECoG to speech: `encoder_s` beside `encoder`
     if any(_AVERAGED.search(part) for part in parts):
         return True
     if any(".".join([*parts[:place], "n_averaged"]) in tensors.stored for place in range(len(parts))):

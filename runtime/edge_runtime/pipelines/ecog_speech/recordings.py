@@ -27,9 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import BackendError, InputError
+from edge_runtime.pipelines.ecog_speech.grids import arrange
 from edge_runtime.store.targets import replace_file
-from edge_training.ecog_speech.grids import arrange
-from edge_training.ecog_speech.parameters import FRAMES, HOP
 
 REQUIRED = {
     "ecog": "ecog_alldataset",
@@ -49,6 +48,7 @@ OPTIONAL = {
     "phones": "phone_re_alldataset",
 }
 FEMALE_BINS = 256
+FRAMES, PAST, HOP = 128, 16, 128  # frames of an item, ECoG frames before it, samples per frame
 
 Floats = NDArray[np.float32]
 
@@ -279,8 +279,8 @@ def _trials(found: dict[str, Any], frames: int) -> tuple[NDArray[np.int64], NDAr
             expected=f"onset before offset, both within 0 … {frames}",
             cause="onsets are frames at 125 Hz, not samples",
         )
-    if frames < FRAMES + 16:
-        raise InputError("recording", got=f"{frames} frames", expected=f"at least {FRAMES + 16}")
+    if frames < FRAMES + PAST:
+        raise InputError("recording", got=f"{frames} frames", expected=f"at least {FRAMES + PAST}")
     return starts, ends
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_training.ecog_speech.recordings import Recording, background
+from edge_runtime.pipelines.ecog_speech.recordings import Recording, background
 
-FRAMES, BINS, ELECTRODES = 900, 32, 16
+FRAMES, BINS, ELECTRODES = 900, 128, 16
 STARTS = (120, 330, 540, 700)
 
 

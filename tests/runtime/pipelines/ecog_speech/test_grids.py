@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import ConfigError, InputError
-from edge_training.ecog_speech.grids import arrange, check_density, hybrid_places, to_hybrid
+from edge_runtime.pipelines.ecog_speech.grids import arrange, check_density, hybrid_places, to_hybrid
 
 
 def test_hybrid_electrodes_have_128_cells_of_their_own() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tests.training.ecog_speech.recorded import recorded
+from tests.recorded_ecog import recorded
 
 from edge_runtime.errors import InputError
-from edge_training.ecog_speech.recordings import (
+from edge_runtime.pipelines.ecog_speech.recordings import (
     background,
     datasets,
     power_of,
@@ -64,8 +64,8 @@ def test_background_is_the_mean_before_the_words_in_db() -> None:
         ("noisesample_re_alldataset", None, "got no noisesample_re_alldataset"),
         ("wave_re_alldataset", np.zeros((10, 1)), "wave_re_alldataset: got 0.078125 frames, expected 900"),
         ("ecog_alldataset", np.zeros((900, 15)), "ecog: got 15 electrodes, expected a square"),
-        ("noisesample_re_alldataset", np.zeros(9), "got 9 values, expected 32, one a bin"),
-        ("wave_re_spec_alldataset", np.full((900, 32), 20.0), r"values of 20 … 20, expected dB scaled"),
+        ("noisesample_re_alldataset", np.zeros(9), "got 9 values, expected 128, one a bin"),
+        ("wave_re_spec_alldataset", np.full((900, 128), 20.0), r"values of 20 … 20, expected dB scaled"),
         ("end_ind_re_valid_alldataset", np.array([190, 410, 606, 9000]), r"trial 3: got frames 700 … 9000"),
         ("end_ind_re_valid_alldataset", np.array([190]), "got 1 offsets and 4 onsets"),
         ("label_alldataset", np.array([b"one"]), "label_alldataset: got 1 entries, expected 4"),

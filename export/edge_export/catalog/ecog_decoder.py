@@ -1,0 +1,124 @@
+"""ecog-decoder in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_export.catalog.dynamic_axes import Buckets
+from edge_export.catalog.ecog_parameters import FRAMES, PARAMETERS, parameter_tensors, signature_of
+from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
+from edge_export.examples.speech import noise
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PAST = 16  # ECoG frames before an item
+LOUDNESS = -3.0  # before softplus, of random weights
+FAMILIES = ("resnet", "lstm", "gru", "swin")
+STREAMED = (48, PAST + FRAMES, PAST + 2 * FRAMES)  # ECoG frames that a streaming Core ML package takes
+
+
+def _presets() -> tuple[str, ...]:
+    names = []
+    for family in FAMILIES:
+        suffixes = ["", "-causal", *(["-anticausal"] if family == "resnet" else [])]
+        suffixes += [] if family == "swin" else ["-streaming"]
+        names += [f"{family}{grid}{suffix}" for suffix in suffixes for grid in ("", "-hb")]
+    return tuple(names)
+
+
+def _preset(name: str) -> Config:
+    try:
+        from edge_training.ecog_speech.ecog_decoder import ECOG_DECODER_PRESETS
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return ECOG_DECODER_PRESETS[name]
+
+
+def _config(entries: Mapping[str, Any]) -> Config:
+    try:
+        from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return EcogDecoderConfig.from_json(entries)
+
+
+def _build(config: Config) -> nn.Module:
+    from edge_training.ecog_speech.ecog_decoder import EcogDecoder
+
+    return EcogDecoder(config)
+
+
+def _random_start(module: Any) -> None:
+    """A loudness that can be heard: from next to silence, as training starts, precision tells nothing."""
+    module.net.prediction_head.conv_loudness.bias.data.fill_(LOUDNESS)
+
+
+def _inputs(config: Config) -> tuple[Tensor, ...]:
+    lead = f"{PAST} frames before the item and those of the item"
+    meaning = f"high-gamma ECoG at 125 Hz, {lead}, a grid of {config.grid} × {config.grid} row by row"
+    shape = ("batch", config.input_frames, config.electrodes)
+    return (Tensor("ecog", "float32", shape, meaning, "standard deviations"),)
+
+
+def _outputs(config: Config) -> tuple[Tensor, ...]:
+    frames = "decoded_frames" if config.wiring == "streaming" else FRAMES
+    common = Tensor(
+        "x_common", "float32", ("batch", config.features, frames), "features before the head", "1"
+    )
+    return (*parameter_tensors(tuple(PARAMETERS), frames), common)
+
+
+def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+    if config.wiring == "streaming":
+        sizes = sizes_of(axes["frames"], 48, 144)
+        return {f"frames-{frames}": {"ecog": example_ecog(frames, config.electrodes)} for frames in sizes}
+    waves = example_ecog(PAST + FRAMES, config.electrodes)
+    return {"waves": {"ecog": waves}, "backwards": {"ecog": np.ascontiguousarray(waves[:, ::-1])}}
+
+
+def example_ecog(frames: int, electrodes: int) -> NDArray[np.float32]:
+    """(1, frames, electrodes): slow waves that travel over the electrodes, and noise; about unit variance."""
+    time, place = np.arange(frames)[:, None] / 125, np.arange(electrodes)[None] / electrodes
+    slow = np.sin(2 * np.pi * (1.3 * time - 2 * place)) + 0.7 * np.sin(2 * np.pi * (3.1 * time + 5 * place))
+    white = noise(frames * electrodes).reshape(frames, electrodes)
+    return np.minimum(slow + 0.8 * white, 5)[None].astype(np.float32)
+
+
+def _geometry(config: Config) -> Geometry:
+    if config.wiring != "streaming" or config.family != "resnet":
+        return Geometry(None, None, None)
+    from edge_training.ecog_speech.resnet import STREAMING_CONTEXT
+
+    return Geometry(None, STREAMING_CONTEXT, STREAMING_CONTEXT)
+
+
+_NAMED = SimpleNamespace(
+    wiring="published", grid=8, input_frames=PAST + FRAMES, electrodes="electrodes", features="features"
+)  # of the signature: sizes that differ between configs by their names
+
+NET = Net(
+    name="ecog-decoder",
+    summary="ECoG to speech parameters: 3-D ResNet, LSTM, GRU or 3-D Swin transformer",
+    signature=signature_of(_inputs(_NAMED), _outputs(_NAMED)),
+    presets=_presets(),
+    preset=_preset,
+    config_from_json=_config,
+    build=_build,
+    inputs=_inputs,
+    outputs=_outputs,
+    front_end=lambda _: None,
+    geometry=_geometry,
+    # outputs are in Hz up to 8000; shares are held by the ratio
+    unit=lambda _: 100.0,
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 70.0), "fp16": Tolerance(2.0, 35.0)}),
+    cases=_cases,
+    random_start=_random_start,
+    coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Buckets(STREAMED)}),
+)

@@ -1,0 +1,122 @@
+"""speech-encoder in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_export.catalog.dynamic_axes import Buckets
+from edge_export.catalog.ecog_parameters import FRAMES, HOP, PARAMETERS, parameter_tensors, signature_of
+from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.examples.speech import speech_like
+from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
+from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LOUDNESS = -3.0  # before softplus, of random weights
+NAMES = ("female-256", "male-256", "male-512", "male-512-large")
+
+
+def _preset(name: str) -> Config:
+    try:
+        from edge_training.ecog_speech.speech_encoder import SPEECH_ENCODER_PRESETS
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return SPEECH_ENCODER_PRESETS[name]
+
+
+def _config(entries: Mapping[str, Any]) -> Config:
+    try:
+        from edge_training.ecog_speech.speech_encoder import SpeechEncoderConfig
+    except ImportError as error:
+        raise needs_torch(error) from error
+    return SpeechEncoderConfig.from_json(entries)
+
+
+def _build(config: Config) -> nn.Module:
+    from edge_training.ecog_speech.speech_encoder import SpeechEncoder
+
+    return SpeechEncoder(config)
+
+
+def spectrogram_front_end(config: Config) -> MelConfig:
+    """Audio at 16 kHz → the spectrogram that the nets take, (bins, frames)."""
+    n_fft = 2 * config.bins - 1
+    return replace(
+        PRESETS["ecog-256"],
+        n_fft=n_fft,
+        win_length=n_fft,
+        n_mels=None,
+        scale_from=(config.floor_db, config.top_db),
+        clip=True,
+    )
+
+
+def _random_start(module: Any) -> None:
+    """A loudness that can be heard: from next to silence, as training starts, precision tells nothing."""
+    module.conv_loudness[-1].bias.data.fill_(LOUDNESS)
+
+
+def _inputs(config: Config) -> tuple[Tensor, ...]:
+    limits = f"-1 is {config.floor_db:g} dB, 1 is {config.top_db:g} dB"
+    return (
+        Tensor(
+            "spectrogram",
+            "float32",
+            ("batch", 1, FRAMES, config.bins),
+            "power, 125 frames a second",
+            limits,
+        ),
+        Tensor("gender", "float32", ("batch", 1), "the speaker's sex", "1 female, 0 male"),
+    )
+
+
+def _outputs(config: Config) -> tuple[Tensor, ...]:
+    background = Tensor("noisebg", "float32", ("batch", config.bins), "spectrum of the background", "share")
+    smooth = Tensor(
+        "spec_smooth",
+        "float32",
+        ("batch", config.bins, FRAMES),
+        "smoothed along time",
+        "as its input",
+    )
+    return (*parameter_tensors(tuple(PARAMETERS), FRAMES), background, smooth)
+
+
+def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no axis has buckets
+    audio = speech_like((FRAMES + 40) * HOP, 16000)[40 * HOP :]
+    spectrogram = MelFrontEnd(spectrogram_front_end(config))(audio).T[None, None, :FRAMES]
+    rows = np.ascontiguousarray(spectrogram, np.float32)
+    return {
+        sex: {"spectrogram": rows, "gender": np.full((1, 1), value, np.float32)}
+        for sex, value in (("female", 1.0), ("male", 0.0))
+    }
+
+
+_NAMED = SimpleNamespace(bins="bins", floor_db=-50.0, top_db=22.5)  # of the signature
+
+NET = Net(
+    name="speech-encoder",
+    summary="spectrogram to the speech parameters that the formant synthesizer makes it from",
+    signature=signature_of(_inputs(_NAMED), _outputs(_NAMED)),
+    presets=NAMES,
+    preset=_preset,
+    config_from_json=_config,
+    build=_build,
+    inputs=_inputs,
+    outputs=_outputs,
+    front_end=spectrogram_front_end,
+    geometry=lambda _: Geometry(HOP, None, None),
+    # outputs are in Hz up to 8000; shares are held by the ratio
+    unit=lambda _: 100.0,
+    tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 70.0), "fp16": Tolerance(2.0, 35.0)}),
+    cases=_cases,
+    random_start=_random_start,
+    coreml_axes=MappingProxyType({"batch": Buckets((1,))}),
+)

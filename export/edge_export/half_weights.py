@@ -1,0 +1,24 @@
+"""Weights rounded to float16 for arithmetic in float32: for nets that half precision has no room for.
+
+A phase that is summed over a second, or a spectrum of 95 dB, is lost in half precision (a kernel rounded to
+it leaks at −66 dB). `Net.half` says which nets: of those the weights of convolutions and linear layers are
+rounded. Other numbers, and constants such as the kernels of a transform, stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+def with_half_weights(module: nn.Module) -> nn.Module:
+    """A copy whose layers' weights and offsets are the nearest numbers of float16."""
+    rounded = copy.deepcopy(module)
+    with torch.no_grad():
+        for layer in rounded.modules():
+            if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+                for parameter in layer.parameters():
+                    parameter.copy_(parameter.half().float())
+    return rounded

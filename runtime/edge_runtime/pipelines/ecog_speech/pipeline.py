@@ -1,0 +1,290 @@
+"""ECoG → speech parameters → spectrogram and speech, with the nets `ecog-decoder` and `formant-synthesizer`.
+
+    recording .h5 or .npy   → (16 + T, E) processed ECoG at 125 Hz, electrodes as the decoder's square grid
+    windows of 144 frames   → ecog-decoder         16 past frames, 128 of its own → 128 of parameters
+    parameters, noise       → formant-synthesizer  spectrogram (128, F) in scaled dB, 16384 samples
+    spectrogram             → Griffin-Lim          the other way to samples: FFT 2F − 1, hop 128
+
+A trial of a recording is one window that begins 32 frames before its onset. An array is decoded window by
+window from its seventeenth frame on; the last window ends with it. Windows are independent, each with its own
+phase. Noise comes from numpy's generator with `seed`, so the same input gives the same samples.
+
+numpy and a backend are enough; h5py where the input is a recording.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.backends.base import Backend
+from edge_runtime.dsp.griffin_lim import griffin_lim
+from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.pipelines.bundle_net import AnyBundle
+from edge_runtime.pipelines.ecog_speech.grids import arrange
+from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS, Arrays, ManyOutputs
+from edge_runtime.pipelines.ecog_speech.recordings import (
+    FRAMES,
+    HOP,
+    PAST,
+    Recording,
+    power_of,
+    read_recording,
+)
+from edge_runtime.store.reading import read_array
+
+Phase = Literal["both", "wave", "fgla"]
+Floats = NDArray[np.float32]
+
+SAMPLE_RATE, FRAME_RATE = 16000, 125  # Hz
+AHEAD = 32  # frames of a trial's window before its onset
+ITERATIONS = 32  # of Griffin-Lim
+LOUDEST = 50.0  # standard deviations; beyond it ECoG is not z-scored
+FLOOR = -1.0  # of the spectrogram: what stands there is silence
+
+
+@dataclass(frozen=True, eq=False)
+class EcogSpeechResult:
+    """Every stage of T frames."""
+
+    ecog: Floats  # (16 + T, E): what the decoder saw
+    parameters: Arrays  # name → (rows, T)
+    spectrogram: Floats  # (T, F), scaled dB, at most 1
+    wave: Floats | None  # (128 T,) from the parameters
+    fgla: Floats | None  # (128 T,) from the spectrogram
+    noise: Arrays  # of the last window: what the synthesizer drew
+
+
+class EcogSpeech:
+    """The pipeline.
+
+    Args:
+        decoder, synthesizer: bundles of `ecog-decoder` and `formant-synthesizer`, folders or open bundles.
+        trial: of a recording, counted from 0; the first if not given. Refused for arrays.
+        phase: "wave", "fgla", or "both".
+        bad: electrodes that are silenced: numbers from 0, or text as "3,17".
+        seed: of the noise.
+        backend, device, threads, precision: what executes the nets, see `edge_runtime.backends`.
+
+    Raises:
+        ConfigError: options that are impossible.
+        BundleError: a bundle that is damaged or of another net; two that do not fit together.
+        BackendError: the backend cannot run here.
+    """
+
+    def __init__(
+        self,
+        decoder: AnyBundle,
+        synthesizer: AnyBundle,
+        *,
+        trial: int | None = None,
+        phase: Phase = "both",
+        bad: str | Sequence[int] | None = None,
+        seed: int = 0,
+        backend: str | Backend = "onnxruntime",
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str = "fp32",
+    ) -> None:
+        if phase not in get_args(Phase):
+            raise ConfigError("--phase", got=repr(phase), expected=", ".join(get_args(Phase)))
+        for name, value in (("trial", trial), ("seed", seed)):
+            if value is not None and value < 0:
+                raise ConfigError(f"--{name}", got=str(value), expected="a whole number, 0 or more")
+        execution: dict[str, Any] = {
+            "backend": backend, "device": device, "threads": threads, "precision": precision,
+        }  # fmt: skip
+        self.trial, self.phase, self.seed = trial, phase, seed
+        self.bad = parse_bad(bad)
+        self.decoder = ManyOutputs(decoder, "ecog-decoder", PARAMETERS, **execution)
+        self.synthesizer = ManyOutputs(
+            synthesizer, "formant-synthesizer", ("spectrogram", "wave"), **execution
+        )
+        self.electrodes = _fixed(self.decoder, "ecog", 2)
+        self.bins = _fixed(self.synthesizer, "background", 1)
+        trained_with = self.decoder.manifest.config.get("bins")
+        if trained_with is not None and trained_with != self.bins:
+            raise BundleError(
+                str(self.synthesizer.bundle.path),
+                got=f"a synthesizer of {self.bins} bins",
+                expected=f"{trained_with}, as the decoder was trained with",
+                cause="take the synthesizer of the decoder's own pair",
+            )
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Levels in dB that the spectrogram's −1 and 1 stand for."""
+        config = self.synthesizer.manifest.config
+        return float(config["floor_db"]), float(config["top_db"])
+
+    def read(self, path: str | os.PathLike[str]) -> tuple[Floats, Recording | None]:
+        """The ECoG (16 + T, E) that is decoded, and the recording that it is of.
+
+        Raises:
+            InputError: the file cannot be used; the sentence names it.
+            ConfigError: a trial that there is not, or an electrode.
+        """
+        source = Path(path)
+        if source.suffix.lower() == ".npy":
+            if self.trial is not None:
+                raise ConfigError("--trial", got=f"{self.trial} for an array", expected="a recording .h5")
+            try:
+                return arrange(self._checked(np.asarray(read_array(source))), bad=self.bad), None
+            except InputError as error:
+                raise error if str(source) in error.what else error.within(str(source)) from error
+        recording = read_recording(source, bad=self.bad)
+        first = self.first_frame(recording)
+        ecog = recording.ecog[first - PAST : first + FRAMES]
+        if ecog.shape[1] != self.electrodes:
+            raise _other_grid(str(source), ecog.shape[1], self.electrodes)
+        return ecog, recording
+
+    def first_frame(self, recording: Recording) -> int:
+        """Where the trial's window begins, without its past."""
+        trial = self.trial or 0
+        if trial >= len(recording.starts):
+            raise ConfigError(
+                "--trial",
+                got=str(trial),
+                expected=f"0 … {len(recording.starts) - 1}: {recording.name} has no more",
+            )
+        return min(max(int(recording.starts[trial]) - AHEAD, PAST), recording.frames - FRAMES)
+
+    def process_file(self, path: str | os.PathLike[str]) -> tuple[EcogSpeechResult, Recording | None]:
+        """Decode a file; see `read`."""
+        ecog, recording = self.read(path)
+        background = None
+        if recording is not None:
+            if recording.bins != self.bins:
+                raise InputError(
+                    f"{path}: wave_re_spec_alldataset",
+                    got=f"{recording.bins} bins",
+                    expected=f"{self.bins}, as the synthesizer has",
+                    cause="256 are customary for women, 512 for men: another pair of nets is meant",
+                )
+            background = recording.noise
+        return self.process(ecog, background), recording
+
+    def process(self, ecog: NDArray[Any], background: NDArray[Any] | None = None) -> EcogSpeechResult:
+        """Decode ECoG.
+
+        Args:
+            ecog: (16 + T, E) z-scores at 125 Hz; T at least 128.
+            background: (F,) power of the recording's noise; none if not given.
+
+        Raises:
+            InputError: another shape, or values that are no z-scores.
+        """
+        values = self._checked(ecog)
+        if values.shape[1] != self.electrodes:
+            raise _other_grid("ecog", values.shape[1], self.electrodes)
+        power = np.zeros(self.bins, np.float32) if background is None else np.asarray(background, np.float32)
+        draw = np.random.default_rng(self.seed)
+        frames = len(values) - PAST
+        parameters: Arrays = {}
+        spectrogram, wave = np.empty((frames, self.bins), np.float32), np.empty(frames * HOP, np.float32)
+        for first in _windows(frames):
+            span = slice(first, first + FRAMES)
+            said = self.decode(values[first : first + PAST + FRAMES])
+            noise = self._draw(draw)
+            made = self.synthesizer.run(
+                {name: said[name][None] for name in PARAMETERS} | noise | {"background": power[None]}
+            )
+            spectrogram[span] = np.minimum(made["spectrogram"][0, 0], 1)
+            wave[span.start * HOP : span.stop * HOP] = made["wave"][0, 0]
+            for name, rows in said.items():
+                parameters.setdefault(name, np.empty((len(rows), frames), np.float32))[:, span] = rows
+        return EcogSpeechResult(
+            ecog=values,
+            parameters=parameters,
+            spectrogram=spectrogram,
+            wave=wave if self.phase != "fgla" else None,
+            fgla=self.from_spectrogram(spectrogram) if self.phase != "wave" else None,
+            noise=noise,
+        )
+
+    def decode(self, window: NDArray[Any]) -> Arrays:
+        """ECoG (144, E) → name → (rows, 128)."""
+        return {name: values[0] for name, values in self.decoder.run({"ecog": window[None]}).items()}
+
+    def from_spectrogram(self, spectrogram: NDArray[Any]) -> Floats:
+        """(T, F) scaled dB → (128 T,) samples: Fast Griffin-Lim; what stands at the floor is silence."""
+        power = power_of(np.asarray(spectrogram, np.float32), *self.limits)
+        magnitude = np.sqrt(np.where(spectrogram > FLOOR, power, 0))
+        samples = griffin_lim(
+            magnitude.T.astype(np.float32),
+            n_fft=2 * self.bins - 1,
+            hop_length=HOP,
+            n_iter=ITERATIONS,
+            length=len(spectrogram) * HOP,
+            padding="center-reflect",
+        )
+        return np.asarray(samples, np.float32)
+
+    def _draw(self, draw: np.random.Generator) -> Arrays:
+        samples = FRAMES * HOP
+        return {
+            "noise": draw.random((1, 1, samples), np.float32),
+            "background_noise": draw.standard_normal((1, 1, samples), np.float32),
+            "phase": draw.random((1, self.bins, FRAMES), np.float32),
+        }
+
+    def _checked(self, ecog: NDArray[Any]) -> Floats:
+        if ecog.ndim != 2 or ecog.dtype.kind not in "fiu" or len(ecog) < PAST + FRAMES:
+            cause = "transposed: pass ecog.T" if ecog.ndim == 2 and ecog.shape[1] > len(ecog) else ""
+            raise InputError(
+                "ecog",
+                got=f"{ecog.dtype} of shape {ecog.shape}",
+                expected=f"numbers (frames, electrodes), at least {PAST + FRAMES} frames at 125 Hz",
+                cause=cause,
+            )
+        values = np.asarray(ecog, np.float32)
+        largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
+        if largest > LOUDEST and np.isfinite(largest):
+            raise InputError(
+                "ecog",
+                got=f"values up to {largest:.4g}",
+                expected="z-scores, mostly within ±5",
+                cause="`edge-export data ecog` makes them of raw recordings",
+            )
+        return values
+
+
+def parse_bad(bad: str | Sequence[int] | None) -> tuple[int, ...]:
+    """Numbers of electrodes; ConfigError where a text holds something else."""
+    if bad is None or not isinstance(bad, str):
+        return tuple(bad or ())
+    try:
+        return tuple(int(part) for part in bad.split(",") if part.strip())
+    except ValueError as error:
+        raise ConfigError("--bad", got=repr(bad), expected="numbers of electrodes, as 3,17") from error
+
+
+def _windows(frames: int) -> list[int]:
+    """First frames of windows that cover so many; the last one ends with them."""
+    starts = list(range(0, frames - FRAMES + 1, FRAMES))
+    return starts if starts[-1] + FRAMES == frames else [*starts, frames - FRAMES]
+
+
+def _fixed(net: ManyOutputs, name: str, axis: int) -> int:
+    size = net.inputs[name][axis]
+    if not isinstance(size, int):
+        raise BundleError(
+            f"{net.bundle.path}: inputs", got=f"an axis {size} of {name}", expected="a fixed length"
+        )
+    return size
+
+
+def _other_grid(what: str, got: int, wanted: int) -> InputError:
+    return InputError(
+        what,
+        got=f"{got} electrodes",
+        expected=f"{wanted}, as the decoder has",
+        cause="decoders of 8 × 8 grids take 64, those of hybrid grids 225",
+    )

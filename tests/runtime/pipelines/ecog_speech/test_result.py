@@ -1,0 +1,55 @@
+"""What `run` and `reference` leave in their folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from tests.small_ecog import BINS
+
+from edge_export.proof.reference import check_reference, write_reference
+from edge_export.run import run
+from edge_runtime.media.audio import read_audio
+from edge_runtime.store.bundle import Bundle
+
+
+def test_a_trial_leaves_all_of_it(bundles: dict[str, Bundle], recording: Path, tmp_path: Path) -> None:
+    pair = {"decoder": bundles["decoder"], "synthesizer": bundles["synthesizer"]}
+    folder = run("ecog-speech", recording, pair, tmp_path / "out", trial=1)
+    assert {path.name for path in folder.iterdir()} == {
+        "components.npz", "spectrogram.npy", "S1_wave.wav", "S1_fgla.wav", "spectrogram.png", "formants.png",
+        "metrics.json", "metadata.json",
+    }  # fmt: skip
+    assert np.load(folder / "components.npz")["amplitude_formants_noise"].shape == (7, 128)
+    assert np.load(folder / "spectrogram.npy").shape == (128, BINS)
+    assert read_audio(folder / "S1_wave.wav").samples.shape == (16384,)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert {"pcc", "mcd_db", "stoi_plus", "f0_error_hz", "loudness_error_db", "pooling"} == set(metrics)
+    facts = json.loads((folder / "metadata.json").read_text())
+    assert (facts["label"], facts["trial"], facts["frames"]) == ("two", 1, 128)
+    run("ecog-speech", recording, pair, tmp_path / "out", phase="wave", overwrite=True)
+    assert not (tmp_path / "out" / "S1_fgla.wav").exists()
+
+
+def test_the_pack_holds_every_stage_and_checks(
+    bundles: dict[str, Bundle], recording: Path, tmp_path: Path
+) -> None:
+    pair = [bundles["decoder"], bundles["synthesizer"]]
+    first = write_reference("ecog-speech", recording, pair, tmp_path / "a")
+    again = write_reference("ecog-speech", recording, pair, tmp_path / "b")
+    names = {path.stem for path in first.glob("*.npy")}
+    assert {
+        "ecog",
+        "f0_hz",
+        "x_common",
+        "noise",
+        "phase",
+        "background",
+        "spectrogram",
+        "wave",
+        "fgla",
+    } <= names
+    assert check_reference(first, again).passed
+    np.save(again / "f0_hz.npy", np.load(first / "f0_hz.npy") + 0.01)
+    assert not check_reference(first, again).passed

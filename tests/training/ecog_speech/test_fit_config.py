@@ -1,0 +1,43 @@
+"""Optimiser groups, moving average, schedule."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from edge_training.ecog_speech.fit_config import EcogFit, groups_of
+from edge_training.engine.optimizers import LreqAdam
+
+
+def test_weights_step_by_the_deviation_they_were_drawn_with() -> None:
+    net = nn.Sequential(nn.Conv1d(8, 3, 4), nn.GroupNorm(1, 3))
+    groups = {group["coefficient"]: len(group["params"]) for group in groups_of([net])}
+    assert groups == {(2 / 32) ** 0.5: 1, 1.0: 3}
+
+
+def test_lreq_adam_is_its_formula() -> None:
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = LreqAdam([{"params": [parameter], "coefficient": 0.5}], lr=0.1)
+    value, square = parameter.detach().clone(), torch.zeros(2)
+    for step in range(1, 4):
+        gradient = torch.tensor([0.3 * step, -1.0])
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        square = 0.99 * square + 0.01 * gradient**2
+        value -= 0.1 * (1 - 0.99**step) ** 0.5 * 0.5 * gradient / (square.sqrt() + 1e-8)
+    assert torch.allclose(parameter, value)
+
+
+def test_an_old_weight_counts_half_after_so_many_items() -> None:
+    config = EcogFit(steps=9, batch_size=8, halving=80)
+    assert abs(config.decay**10 - 0.5) < 1e-12
+
+
+def test_cosine_rises_and_falls() -> None:
+    config = EcogFit(steps=100, batch_size=1, schedule="cosine", warm_up_steps=10)
+    rates = [config.rate(step) for step in (0, 9, 50, 100)]
+    assert rates[0] < 0.11
+    assert rates[1] > 0.97
+    assert abs(rates[2] - 0.5) < 0.01
+    assert rates[3] == 0
+    assert EcogFit(steps=9, batch_size=1).rate(5) == 1
