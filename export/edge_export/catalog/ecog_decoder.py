@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 PAST = 16  # ECoG frames before an item
-LOUDNESS = -3.0  # before softplus, of random weights
+LOUDNESS = 0.0  # offset before softplus, of random weights
 FAMILIES = ("resnet", "lstm", "gru", "swin")
 STREAMED = (48, PAST + FRAMES, PAST + 2 * FRAMES)  # ECoG frames that a streaming Core ML package takes
 

@@ -19,7 +19,7 @@ from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 if TYPE_CHECKING:
     from torch import nn
 
-LOUDNESS = -3.0  # before softplus, of random weights
+LOUDNESS = 0.0  # offset before softplus, of random weights
 NAMES = ("female-256", "male-256", "male-512", "male-512-large")
 
 
