@@ -11,15 +11,23 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from io import TextIOWrapper
 from typing import Any
 
-from edge_runtime.errors import EdgeError, EdgeWarning, InputError, TargetError, shown, strictly
+from edge_export import interrupts
+from edge_runtime.errors import BackendError, EdgeError, EdgeWarning, InputError, TargetError, shown, strictly
 from edge_runtime.store.reading import last_opened
 
 # exceptions that damaged or impossible inputs cause in Python and numpy where no reader foresees them
 FAILURES = (OSError, MemoryError, RecursionError, OverflowError, UnicodeError)
+# library → extra that installs it, for commands that cannot do without
+EXTRAS = {
+    "torch": "train", "lightning": "train", "safetensors": "train", "tensorboard": "train", "h5py": "train",
+    "matplotlib": "train", "scipy": "train", "cv2": "video", "onnx": "export", "coremltools": "export",
+    "onnxruntime": "ort", "soundfile": "audio", "soxr": "audio",
+}  # fmt: skip
+STOPPED, NO_READER = 130, 141  # exit statuses that a shell gives for SIGINT and SIGPIPE
 _ABOUT_THE_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
@@ -28,10 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug, strict = "--debug" in given, "--strict" in given
     given = [argument for argument in given if argument not in ("--debug", "--strict")]
+    _keep_standard_streams()
     _speak_any_alphabet()
+    interrupts.hear()
     try:
         with _printed_warnings(), strictly() if strict else nullcontext():
-            return run(given)
+            status = run(given)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
+    except BrokenPipeError:
+        return _without_a_reader()
     except EdgeError as refusal:
         if debug:
             raise
@@ -43,9 +58,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"edge-export: {explain(failure, given)}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as missing:
+        if debug or (missing.name or "").split(".")[0] not in EXTRAS:
+            raise
+        print(f"edge-export: {_explain_missing(missing)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("edge-export: stopped", file=sys.stderr)
-        return 130
+        return STOPPED
+
+
+def _without_a_reader() -> int:
+    """Whoever read our output has gone, as `head` does: nobody is told, and nothing is tried once more."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return NO_READER
+
+
+def _keep_standard_streams() -> None:
+    """Where a standard stream is closed, the next file that is opened would take its place and its output."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+
+
+def _explain_missing(missing: ModuleNotFoundError) -> EdgeError:
+    library = (missing.name or "").split(".")[0]
+    return BackendError(
+        "this command",
+        got=f"no module named {missing.name}",
+        expected=f"{library} to be installed",
+        cause=f"pip install 'edge-export[{EXTRAS[library]}]'",
+    )
 
 
 def explain(failure: BaseException, arguments: Sequence[str]) -> EdgeError:
@@ -126,7 +172,7 @@ def run(arguments: list[str]) -> int:
     try:
         result = command.main(arguments or ["--help"], prog_name="edge-export", standalone_mode=False)
     except SystemExit:
-        return 141  # the reader of our output has closed it: the exit status of shells for that
+        return _without_a_reader()  # click ends the program where the reader of our output has gone
     except Exception as error:
         # typer's own usage errors, whichever click it carries
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -137,6 +183,8 @@ def run(arguments: list[str]) -> int:
         place = getattr(getattr(error, "ctx", None), "command_path", None) or "edge-export"
         print(f"edge-export: {message} ({place} --help)", file=sys.stderr)
         return 2
+    if result == STOPPED:  # what typer makes of Ctrl-C
+        raise KeyboardInterrupt
     return result if isinstance(result, int) else 0
 
 

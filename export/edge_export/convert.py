@@ -36,7 +36,7 @@ from edge_runtime.store.bundle import (
     open_bundle,
     write_reference,
 )
-from edge_runtime.store.targets import replace_directory
+from edge_runtime.store.targets import replace_directory, temporaries_beside
 from edge_runtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -134,7 +134,11 @@ def export(
         raise ConfigError("--weights", got=weights, expected="a checkpoint to choose from")
     changes = changes or {}
     _check_libraries(job.targets)
-    with replace_directory(out, overwrite, ours=is_bundle) as folder, _one_thread():
+    with (
+        replace_directory(out, overwrite, ours=is_bundle) as folder,
+        temporaries_beside(folder),  # coremltools leaves much in its own when it is killed
+        _one_thread(),
+    ):
         if checkpoint is not None:
             built = _from_checkpoint(job, Path(checkpoint), preset, config, changes, weights)
         elif random is not None:

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -122,3 +123,59 @@ def test_usage_errors_show_escape_codes(capsys: pytest.CaptureFixture[str]) -> N
     err = capsys.readouterr().err
     assert "\x1b" not in err
     assert r"\x1b[31mred" in err
+
+
+def test_a_missing_library_is_a_sentence_with_its_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = ModuleNotFoundError("No module named 'torch'", name="torch")
+    monkeypatch.setattr(command, "run", failing(missing))
+    assert command.main(["gradcam"]) == 2
+    sentence = "edge-export: this command: got no module named torch, expected torch to be installed; "
+    assert capsys.readouterr().err == sentence + "pip install 'edge-export[train]'\n"
+    monkeypatch.setattr(command, "run", failing(ModuleNotFoundError("ours", name="edge_export.nothing")))
+    with pytest.raises(ModuleNotFoundError):
+        command.main(["gradcam"])
+
+
+INTERRUPTED = """
+import os, signal, sys
+from edge_export import __main__ as command, demo
+
+def interrupted(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+
+demo.demo = interrupted
+sys.exit(command.main(["demo", "--out", "nowhere"]))
+"""
+
+
+def test_ctrl_c_is_one_word_and_130() -> None:
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr, ended.stdout) == (130, "edge-export: stopped\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes as POSIX has them")
+def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
+    """Written, and flushed at the end, into a pipe that nobody reads."""
+    code = "import sys; from edge_export.__main__ import main; sys.exit(main(['nets']))"
+    gone, into = os.pipe()
+    os.close(gone)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], stdout=into, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(into)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="streams as POSIX has them")
+def test_closed_streams_do_not_swallow_files(tmp_path: Path) -> None:
+    """The next file that is opened would otherwise be standard output."""
+    code = (
+        "import os; os.close(1); os.close(2)\n"
+        "from edge_export.__main__ import main\n"
+        f"main(['nets']); file = open({str(tmp_path / 'file')!r}, 'w'); assert file.fileno() > 2\n"
+        "file.write('ours'); os.write(1, b'theirs')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "file").read_text() == "ours"

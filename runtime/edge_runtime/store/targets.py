@@ -19,9 +19,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,8 +32,10 @@ from edge_runtime.errors import EdgeError, TargetError
 
 if sys.platform != "win32":
     import fcntl
+    import resource
 
 _PREFIX = ".edge-export-"
+_PREFIX_LENGTH = len(_PREFIX) + 9  # eight digits and a hyphen
 _FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota used up"}
 _UNWRITABLE = _FULL | {
     errno.EFBIG: "a file larger than this process may write",
@@ -137,6 +141,40 @@ def _hold(folder: Path) -> int | None:
                 if os.path.samestat(os.fstat(lock), os.stat(folder)):
                     return lock
             os.close(lock)
+
+
+@contextmanager
+def temporaries_beside(fresh: Path) -> Iterator[None]:
+    """While the block lasts, temporary files go beside a folder of `replace_directory`, and with it.
+
+    Those of a process that is killed are then found and removed by the next write to the same target.
+    """
+    place = fresh.parent.parent / "temporary"
+    place.mkdir()
+    before, variable = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(place)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        if variable is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = variable
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder while they wrote targets there, whatever those were."""
+    with suppress(OSError):
+        for entry in list(folder.iterdir()):
+            name = entry.name[_PREFIX_LENGTH:]
+            if entry.name.startswith(_PREFIX) and name:
+                _clean_up_after_the_dead(folder / name)
+
+
+def as_refusal(path: Path, error: OSError) -> TargetError | None:
+    """The refusal that a failed write is (a full disk, a limit, a read-only disk); None for other errors."""
+    return _refusal(path, error) if error.errno in _UNWRITABLE else None
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
@@ -245,7 +283,7 @@ def _workspace(final: Path) -> Iterator[Path]:
         raise
     except Exception as error:
         if _is_refusal(error, final, work):
-            raise _refusal(final, error) from error
+            raise _refusal(final, error, work) from error
         raise
     finally:
         if work is not None:
@@ -317,11 +355,10 @@ def _clean_up_after_the_dead(final: Path) -> None:
 
 
 def _leftovers(final: Path) -> list[Path]:
-    length = len(_PREFIX) + 9  # eight digits and a hyphen
     return [
         entry
         for entry in final.parent.iterdir()
-        if entry.name.startswith(_PREFIX) and entry.name[length:] == final.name
+        if entry.name.startswith(_PREFIX) and entry.name[_PREFIX_LENGTH:] == final.name
     ]
 
 
@@ -371,18 +408,33 @@ def _is_refusal(error: Exception, final: Path, work: Path | None) -> bool:
             return True
         named = [os.fspath(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
         return any(name.startswith((str(work), str(final))) for name in named)
-    return work is not None and _is_full(work)
+    return work is not None and _hidden_code(error, work) in _UNWRITABLE
 
 
-def _is_full(folder: Path) -> bool:
+def _hidden_code(error: Exception, work: Path) -> int:
+    """The system's number for what a library says in words of its own; 0 where nothing speaks for one."""
+    if said := re.search(r"\(os error (\d+)\)", str(error)):  # libraries written in Rust
+        return int(said[1])
     try:
-        return shutil.disk_usage(folder).free < _FULL_BELOW
+        if shutil.disk_usage(work).free < _FULL_BELOW:
+            return errno.ENOSPC
+        if sys.platform != "win32":
+            limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+            if limit != resource.RLIM_INFINITY and _largest_file(work) + _FULL_BELOW > limit:
+                return errno.EFBIG
     except OSError:
-        return False
+        pass
+    return 0
 
 
-def _refusal(final: Path, error: Exception) -> TargetError:
-    code = (error.errno if isinstance(error, OSError) else None) or errno.ENOSPC
+def _largest_file(folder: Path) -> int:
+    return max((Path(folder, name).stat().st_size for name in files_below(folder)), default=0)
+
+
+def _refusal(final: Path, error: Exception, work: Path | None = None) -> TargetError:
+    code = error.errno if isinstance(error, OSError) else None
+    if not code:
+        code = (_hidden_code(error, work) if work is not None else 0) or errno.ENOSPC
     got = _UNWRITABLE.get(code, "") or f"«{os.strerror(code)}»"
     place = error.filename if isinstance(error, OSError) else None
     if isinstance(place, str) and _PREFIX not in place and place != str(final):

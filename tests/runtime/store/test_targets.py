@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from edge_runtime.store.targets import (
     replace_file,
     sha256_file,
     sha256_tree,
+    sweep,
+    temporaries_beside,
 )
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="kills, forks and locks as POSIX has them")
@@ -504,3 +507,63 @@ def test_sha256_tree_sees_contents_names_and_places(tmp_path: Path) -> None:
         file.write_text(text)
         hashes.add(sha256_tree(tmp_path / str(index)))
     assert len(hashes) == 4
+
+
+LIBRARY_LIMITED = """
+import resource, sys
+from pathlib import Path
+from edge_runtime.errors import TargetError
+from edge_runtime.store.targets import replace_file
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    with replace_file(Path(sys.argv[1])) as new:
+        try:
+            new.write_bytes(bytes(200_000))
+        except OSError:
+            raise RuntimeError("file write failed") from None
+except TargetError as error:
+    print(error)
+"""
+
+
+@posix_only
+def test_a_limit_is_recognised_behind_a_librarys_own_words(tmp_path: Path) -> None:
+    done = python(LIBRARY_LIMITED, tmp_path / "out.pt")
+    assert f"{tmp_path / 'out.pt'}: got a file larger than this process may write" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_of_the_system_are_read_out_of_a_librarys_words(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match="got no space left on the disk"), replace_file(tmp_path / "a"):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    with pytest.raises(RuntimeError, match="os error 2"), replace_file(tmp_path / "a"):
+        raise RuntimeError("I/O error: No such file or directory (os error 2)")
+
+
+@posix_only
+def test_a_folder_is_swept_of_what_the_dead_left_and_of_nothing_else(tmp_path: Path) -> None:
+    """Of any name; an old version that waited goes back; what lives is locked."""
+    names = [".edge-export-00000000-a", ".edge-export-00000001-b", ".edge-export-mine", ".other", "c"]
+    for name in names:
+        (tmp_path / name / "new").mkdir(parents=True)
+    (tmp_path / names[1] / "old").mkdir()
+    (tmp_path / names[1] / "old" / "precious").write_text("1")
+    with replace_directory(tmp_path / "alive") as new:
+        sweep(tmp_path)
+        (new / "x").write_text("1")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [*sorted(names[2:4]), "alive", "b", "c"]
+    assert (tmp_path / "b" / "precious").read_text() == "1"
+    sweep(tmp_path / "nowhere")
+
+
+def test_temporary_files_lie_beside_the_target_and_end_with_it(tmp_path: Path) -> None:
+    before = os.environ.get("TMPDIR")
+    with replace_directory(tmp_path / "out") as new, temporaries_beside(new):
+        place = Path(tempfile.mkdtemp())
+        assert place.is_relative_to(tmp_path)
+        assert os.environ["TMPDIR"] == str(place.parent)
+        (place / "left").write_text("by a library")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert os.environ.get("TMPDIR") == before
+    assert not Path(tempfile.gettempdir()).is_relative_to(tmp_path / "out")

@@ -353,6 +353,30 @@ def test_workers_end_with_a_call_that_is_killed() -> None:
     assert ended.returncode < 0
 
 
+INTERRUPTED = """
+import os, signal, sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from edge_training.mri_speech.preparation import _end_with_parent, _uninterrupted
+with ProcessPoolExecutor(1, get_context("spawn"), _end_with_parent) as pool:
+    with _uninterrupted():
+        task = pool.submit(os.getpid)
+        os.killpg(0, signal.SIGINT)  # while the worker starts: it waits, here and there
+        sys.stderr.write("not yet\\n")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+def test_workers_are_quiet_when_they_are_interrupted() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False,
+        start_new_session=True,
+    )  # fmt: skip
+    assert ended.stderr.splitlines()[0] == "not yet"
+    assert ended.stderr.count("Traceback") == 1, ended.stderr
+    assert ended.stderr.splitlines()[-1] == "KeyboardInterrupt"
+
+
 def test_clips_that_changed_are_made_again(tmp_path: Path) -> None:
     write_clips(tmp_path, (12, 12, 12))
     with pytest.raises(StopError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import logging
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -140,7 +141,17 @@ class StepsLines(Callback):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning's hints about settings that are ours to choose are no news to the user."""
+    """Lightning's hints about settings that are ours to choose are no news to the user.
+
+    Nor is what TensorBoard's thread says of a full disk: the next write of ours meets it too.
+    """
+    threads = threading.excepthook
+
+    def hook(failed: threading.ExceptHookArgs) -> None:
+        if not (isinstance(failed.exc_value, OSError) and "tensorboard" in type(failed.thread).__module__):
+            threads(failed)
+
+    threading.excepthook = hook
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -150,5 +161,6 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"lightning\..*")
             yield
     finally:
+        threading.excepthook = threads
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

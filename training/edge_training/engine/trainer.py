@@ -19,8 +19,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,6 +49,7 @@ from edge_training.engine.run_checkpoints import (
     checkpoint_steps,
     write_json,
 )
+from edge_training.engine.run_folder import in_run_folder
 from edge_training.weights.reading import read_config
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
@@ -146,16 +150,17 @@ def train(
     started = max(saved, default=0)
     if started > chosen.steps:
         raise ConfigError("steps", got=str(chosen.steps), expected=f"at least the {started} done already")
-    if _first_process():
-        write_json(run / "config.json", _record(recipe, chosen, loaded, Path(data), machine))
-    with quiet():
+    with in_run_folder(run, fresh=before is None) if _first_process() else nullcontext(), quiet():
         torch.manual_seed(chosen.seed)  # initial weights
         # a resumed run has all of what it once started from in its own checkpoint
         module = recipe.build(dataclasses.replace(chosen, start_from=None) if saved else chosen, loaded)
         table = TableLog(run, started)
         watching = [Checkpoints(run), Plots(run, table), *callbacks, *_progress(progress)]
         trainer = _trainer(run, chosen, recipe, machine, watching, [table, tensorboard(run, started)])
-        trainer.fit(module, _Loaders(loaded, chosen), ckpt_path=saved.get(started))
+        if _first_process():
+            write_json(run / "config.json", _record(recipe, chosen, loaded, Path(data), machine))
+        with _interruptible():
+            trainer.fit(module, _Loaders(loaded, chosen), ckpt_path=saved.get(started))
     return _result(run, module, trainer)
 
 
@@ -374,6 +379,21 @@ def _trainer(
         raise ConfigError(
             "devices, nodes or precision", got=str(error), expected="what this machine has"
         ) from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C stays KeyboardInterrupt: Lightning ends the program with status 1, and deaf to further ones."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise end.__context__ from None
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGINT, before)
 
 
 def _result(run: Path, module: FitModule[Any], trainer: lightning.Trainer) -> TrainResult:

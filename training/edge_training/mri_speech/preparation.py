@@ -31,9 +31,11 @@ import json
 import os
 import random
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -310,7 +312,8 @@ class _Run:
         # fresh processes: a fork of one with threads may hang
         count = min(self.workers, len(jobs))
         with ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent) as pool:
-            tasks = {pool.submit(task, job): name for name, job in jobs}
+            with _uninterrupted():
+                tasks = {pool.submit(task, job): name for name, job in jobs}
             try:
                 for done in as_completed(tasks):
                     yield from self._kept(tasks[done], done.result)
@@ -333,8 +336,27 @@ class _Run:
             self.say(f"skipped {name}: {refusal}")
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits, and so it does in processes that start meanwhile, until they are ready for it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with_parent() -> None:
-    """In a worker: a parent that is killed cannot end it, and the call that goes on would meet its writes."""
+    """In a worker: a parent that is killed cannot end it, and the call that goes on would meet its writes.
+
+    Ctrl-C reaches every process; a worker ends at once then, and leaves it to the parent to say so.
+    """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent = parent_process()
     assert parent is not None
 
