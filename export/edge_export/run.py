@@ -24,21 +24,23 @@ from edge_runtime.store.targets import replace_directory, replace_file
 
 AnyPath = str | os.PathLike[str]
 GivenInputs = AnyPath | Mapping[str, AnyPath]
-"""What a pipeline is run on: declared name → file or text; where it takes one thing alone, that by itself."""
-RESULT = "metadata.json"  # in every result, written last; says what the folder is
+"""Inputs of a pipeline: declared name → file or text; or the only input by itself."""
+RESULT = "metadata.json"  # in every result, written last; marks the folder as a result
 
 
 def check_apart(target: AnyPath, *inputs: AnyPath | Bundle) -> None:
-    """Refuse a target that is one of the inputs, or lies inside of one: writing there would damage it.
+    """Refuse a target that is one of the inputs, or inside of one: writing there would damage it.
 
     Raises:
-        TargetError: with the input that would be damaged.
+        TargetError: names the input that would be damaged.
     """
     place = Path(target).resolve()
     for given in inputs:
         path = given.path if isinstance(given, Bundle) else given
         if Path(path).resolve() in (place, *place.parents):
-            raise TargetError(str(target), got=f"a place in the input {path}", expected="one outside of it")
+            raise TargetError(
+                str(target), got=f"a path inside of the input {path}", expected="a path outside of it"
+            )
 
 
 def open_pipeline(
@@ -55,14 +57,14 @@ def open_pipeline(
     Args:
         name: in `edge_runtime.pipelines.registry.PIPELINES`.
         bundles: one for each of its nets, in any order: their manifests tell which is which; or with roles.
-        backend: what executes the nets.
-        progress: is told how far long work is, by the pipelines that take long.
-        inside: for what a pipeline declares as `Declaration.inside`: bundle of the role → its argument.
-        options: those it declares; None counts as not given.
+        backend: name of the backend that runs the nets.
+        progress: called with the state of long work, by pipelines that take long.
+        inside: for arguments in `Declaration.inside`: function from the role's bundle to the argument.
+        options: options that the pipeline declares; None counts as not given.
 
     Raises:
         ConfigError: unknown pipeline or backend, a bundle too many or too few, an option of another pipeline.
-        EdgeError: what a bundle, an option or the backend is refused for.
+        EdgeError: a bundle, an option or the backend cannot be used.
     """
     declared = get_declaration(name)
     given = {option: value for option, value in options.items() if value is not None}
@@ -88,7 +90,7 @@ def _check_options(declared: Declaration, options: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"--{name.replace('_', '-')}",
             got=f"{value} for {declared.name}",
-            expected=f"it for {' or '.join(takers)} alone" if takers else "an option that exists",
+            expected=f"this option only for {' or '.join(takers)}" if takers else "an option that exists",
         )
 
 
@@ -103,12 +105,12 @@ def run(
 ) -> Path:
     """Run a pipeline and write its results into the folder ``out``, metadata.json among them.
 
-    What else is written: ``edge_runtime.pipelines.SYSTEM.result`` of each says.
+    The other files are described in ``edge_runtime.pipelines.SYSTEM.result`` of each system.
 
     Args:
         pipeline: "talking-head" (audio → features), "vocoder" or "mel-inversion" (mel → audio, or audio →
             mel → audio), "mri-speech" (video → audio) …: a name in the registry of pipelines.
-        source: the file it is run on; a mapping of the declared names where it takes several inputs.
+        source: the input file; a mapping of the declared names where there are several inputs.
         bundles: the bundles of the pipeline's nets, in any order, or by role.
         out: folder to make.
         overwrite: replace an earlier result.
@@ -118,7 +120,7 @@ def run(
         The folder.
 
     Raises:
-        EdgeError: whatever pipeline, source, bundles, backend or target are refused for.
+        EdgeError: the pipeline, source, bundles, backend or target cannot be used.
     """
     inputs = get_declaration(pipeline).name_inputs(source)
     check_apart(out, *_files(inputs), *_places(bundles))
@@ -139,7 +141,7 @@ def _places(bundles: GivenBundles) -> list[AnyPath | Bundle]:
 
 
 def _named(inputs: Inputs) -> str | dict[str, str]:
-    """For metadata.json: names of files, as paths of this machine help nobody; texts as they are."""
+    """Inputs for metadata.json: names of files without their folders; texts unchanged."""
     names = {name: value.name if isinstance(value, Path) else value for name, value in inputs.items()}
     return next(iter(names.values())) if len(names) == 1 else names
 
@@ -169,7 +171,7 @@ def mel(
 
 
 def _is_result(folder: Path) -> bool:
-    """Whether a folder holds the result of an earlier run, and nothing that a run would not write."""
+    """Whether a folder holds the result of an earlier run and nothing else."""
     known = find_object(folder / RESULT).get("pipeline") in [*PIPELINES]
     return known and all(
         entry.suffix in (".npy", ".npz", ".wav", ".json", ".png") for entry in folder.iterdir()

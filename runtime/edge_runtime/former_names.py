@@ -1,8 +1,8 @@
-"""Module names of before the rooms: `edge_runtime.audio` is `edge_runtime.media.audio`.
+"""Module names from before the present layout: `edge_runtime.audio` is `edge_runtime.media.audio`.
 
-They go on working, with a DeprecationWarning, until 0.2. A former name is the same module object as the new
-one, not a second copy of it, and ``python -m`` takes former names too. `install` is called once by each
-package's own ``__init__``.
+They work, with a DeprecationWarning, until 0.2. A former name is the same module object as the new one, not a
+second copy of it, and ``python -m`` takes former names too. `install` is called once by each package's own
+``__init__``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class FormerNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """A spec for former names alone; the import system asks after its own finders."""
+        """A spec for former names only; the import system calls this after its own finders."""
         del path, target
         if fullname in self.names:
             origin = importlib.util.find_spec(self.names[fullname])
@@ -63,7 +63,7 @@ class FormerNames(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return ModuleSpec(fullname, self, is_package=True) if fullname in self.folders else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """The module of today itself; an empty package for a folder that is gone."""
+        """The present module itself; an empty package for a folder that no longer exists."""
         if spec.name in self.folders:
             return None
         today = self.names[spec.name]

@@ -229,7 +229,7 @@ def test_masks_on_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     np.testing.assert_array_equal(masked[:, :27], frames(5, 84)[:, :27])
     assert "got an existing file" in refused(capsys, "data", "mask", source, "--out", out, "--mask", "lip")
     told = refused(capsys, "data", "mask", source, "--out", source, "--mask", "lip", "--overwrite")
-    assert "got a place in the input" in told
+    assert "got a path inside of the input" in told
     np.testing.assert_array_equal(np.load(source), frames(5, 84))
     assert "--blur: got 0 pixels" in refused(
         capsys, "data", "mask", source, "--out", tmp_path / "b.npy", "--mask", "lip", "--blur", 0

@@ -1,4 +1,4 @@
-"""Module names of before the rooms, see `edge_runtime.former_names`; they work until 0.2."""
+"""Module names from before the present layout, see `edge_runtime.former_names`; they work until 0.2."""
 
 from __future__ import annotations
 

@@ -22,14 +22,14 @@ def gradcam(
         list[int] | None, typer.Option(help="Numbers of frames, as 60 90 120, to show one by one.")
     ] = None,
     legacy_bins: Annotated[
-        bool, typer.Option("--legacy-bins", help="The origin's mel bands: the HTK scale to 8 kHz.")
+        bool, typer.Option("--legacy-bins", help="mri2speech's mel bands: the HTK scale to 8 kHz.")
     ] = False,
     config: Annotated[Path | None, typer.Option(help="The net's configuration, if not beside it.")] = None,
     scaler: Annotated[Path | None, typer.Option(help="Mean and deviation, if the net has none.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
-    """Show where in a video lies what makes formant bands of the predicted mel loud."""
+    """Show which parts of a video make formant bands of the predicted mel loud."""
     from edge_export.progress import Progress
     from edge_export.run import check_apart
     from edge_training.mri_speech import gradcam as analysis

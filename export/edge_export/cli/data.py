@@ -39,7 +39,7 @@ def mri(
     videos: Annotated[Path, typer.Option(help="Folder of videos, ID.mp4 or frames ID.npy.")],
     wavs: Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")],
     out: Out,
-    layout: Annotated[str, typer.Option(help="padded; or legacy: what the origin wrote.")] = "padded",
+    layout: Annotated[str, typer.Option(help="padded; or legacy, as mri2speech.")] = "padded",
     size: Annotated[int, typer.Option(help="Pixels of a side.")] = 256,
     frame_scaling: Annotated[str, typer.Option(help="full-scale or min-max.")] = "full-scale",
     sr: Annotated[int, typer.Option(help="Hz.")] = 11413,

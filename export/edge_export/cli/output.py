@@ -21,7 +21,7 @@ def list_files(folder: Path) -> None:
 
 
 def write_json(path: Path | None, value: Any, *inputs: Path) -> None:
-    """``--json``: anywhere but inside of what was examined."""
+    """Write the file of ``--json``, anywhere except inside of the examined inputs."""
     if path is None:
         return
     from edge_export.run import check_apart

@@ -1,8 +1,8 @@
-"""Why an array of a port differs: guesses that are applied and compared before anybody reads them.
+"""Why an array of a port differs: guesses that are tested before they are reported.
 
-A port reads a buffer whose rows are padded as if they were not, flattens, keeps the batch axis, swaps axes,
-or writes the bare values. Each guess is a way to read what the port wrote; it is told only where the array
-that it gives is the reference within the tolerance.
+A port may read a buffer with padded rows as if they were not padded, flatten, keep the batch axis, swap axes,
+or write values without a header. Each guess is a way to read what the port wrote; it is reported only if the
+array read that way equals the reference within the tolerance.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ PROBED = 8  # values of the second row that a stride is looked for with
 
 
 def explain(truth: Array, judged: Array, tolerance: float) -> str:
-    """The first reading of `judged` that is the reference within the tolerance.
+    """The first reading of `judged` that equals the reference within the tolerance, in words.
 
-    Where none is: by how much one axis is longer, or "".
+    Where there is none: by how much one axis is longer, or "". Both arrays (…,) have any shape.
     """
     for how, array in _readings(truth, judged):
         found = _verified(truth, array, how, tolerance)
@@ -48,7 +48,7 @@ def explain(truth: Array, judged: Array, tolerance: float) -> str:
 
 
 def explain_bytes(truth: Array, path: Path, tolerance: float) -> str:
-    """The same for a file that is no .npy array: bare values of some type."""
+    """The same for a file that is not a .npy array: bare values of some type."""
     try:
         content = read_bytes(path, largest=16 * truth.size + 4096)
     except EdgeError:
@@ -66,7 +66,7 @@ def explain_bytes(truth: Array, path: Path, tolerance: float) -> str:
 
 
 def find_elsewhere(truth: Array, folder: Path, name: str, tolerance: float) -> str:
-    """Where a missing array is after all: under another suffix, or in an .npz beside it; "" if nowhere."""
+    """Where a missing array is: under another suffix, or in an .npz beside it; "" if nowhere."""
     stem = folder / name.removesuffix(".npy")
     for suffix in SUFFIXES:
         path = stem.with_name(stem.name + suffix)
@@ -115,7 +115,7 @@ def _readings(truth: Array, judged: Array) -> Iterator[Reading]:
 
 
 def _strided(truth: Array, judged: Array, tolerance: float) -> str:
-    """Rows that are padded in memory, and were read as if they were not."""
+    """Rows that are padded in memory but were read as if they were not."""
     if truth.ndim < 2 or truth.size < 2 or judged.size < 2:
         return ""
     rows, values = truth.reshape(-1, truth.shape[-1]).astype(np.float64), judged.reshape(-1)

@@ -1,9 +1,9 @@
-"""WAV files: where their samples lie, whatever their header says, and what they are.
+"""WAV files: position and format of their samples, also where the header is wrong.
 
 Recorders that crash, programs that write to a pipe and converters leave sizes that are zero, placeholders or
-simply wrong. One rule decides: the size of the data chunk is believed where the file bears it out: where it
-ends at the end of the file, at a chain of chunks that does, or at the end that RIFF states. Everywhere else
-the samples last to the end of the file, and that is said (`edge_runtime.errors.doubt`).
+simply wrong. The size of the data chunk is trusted where the file confirms it: where the chunk ends at the
+end of the file, at a chain of chunks that ends there, or at the end that RIFF states. Everywhere else the
+samples are taken to last to the end of the file, with a warning (`edge_runtime.errors.doubt`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edge_runtime.errors import InputError, doubt
 PCM, FLOAT, A_LAW, MU_LAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 # the last fourteen bytes of the sub-format of WAVE_FORMAT_EXTENSIBLE; the first two are the format itself
 EXTENSIBLE_GUID = bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71")
-RATES = range(1_000, 1_000_001)  # Hz; no recording has another rate, but damaged headers do
+RATES = range(1_000, 1_000_001)  # Hz; only damaged headers have other rates
 MOST_CHANNELS = 1024
 CHUNKS = 10_000  # more than any file has; a chain of empty ones would be walked for ever
 
@@ -30,7 +30,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Wave:
-    """What the chunks of a WAV file say, and the file bears out."""
+    """What the chunks of a WAV file state and the file confirms."""
 
     encoding: int  # WAVE_FORMAT_…
     bits: int  # of the container of one sample
@@ -49,12 +49,12 @@ def parse_wave(path: str, file: BinaryIO, size: int) -> Wave:
     """Walk the chunks up to the samples.
 
     Args:
-        path: what a doubt names.
-        file: that begins with RIFF and WAVE.
+        path: named in warnings.
+        file: begins with RIFF and WAVE.
         size: of the file, bytes.
 
     Raises:
-        InputError: no samples, no format, a format that cannot be; truncated before the samples.
+        InputError: no samples, no format, an impossible format, or truncated before the samples.
     """
     form: tuple[int, ...] | None = None
     file.seek(4)
@@ -81,7 +81,7 @@ def parse_wave(path: str, file: BinaryIO, size: int) -> Wave:
 
 
 def check_rate(rate: int) -> None:
-    """Refuse a sample rate that no recording has."""
+    """InputError for a sample rate that no recording has."""
     if rate not in RATES:
         raise InputError(
             "sample rate",

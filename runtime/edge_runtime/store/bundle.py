@@ -1,4 +1,4 @@
-"""The bundle, format ``edge-bundle/1``: a net for devices, what it takes and gives, and the proof.
+"""The bundle, format ``edge-bundle/1``: a net for devices, its inputs and outputs, and reference arrays.
 
     BUNDLE/
       manifest.json                    everything below, and the hash of itself
@@ -9,11 +9,11 @@
 
 manifest.json is canonical JSON: UTF-8, sorted keys, indent 2, a newline at the end. Its entry ``sha256`` is
 the hash of the same text without that entry. Files carry the hash of their bytes, folders that of
-`edge_runtime.store.targets.sha256_tree`. So one flipped byte anywhere is refused, and the file that holds it
-is named. The hashes tell damage from health; they are no signature against an attacker.
+`edge_runtime.store.targets.sha256_tree`. So one changed byte anywhere is refused, and the file that holds it
+is named. The hashes detect damage; they are not a signature against an attacker.
 
-The dataclasses below are the format: the manifest's entries are their fields, and their annotations are what
-`open_bundle` checks.
+The dataclasses below are the format: the manifest's entries are their fields, and `open_bundle` checks their
+annotations.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ Array = NDArray[Any]
 Target = Literal["onnx", "coreml"]
 Precision = Literal["fp32", "fp16"]
 
-MOST_VALUES = 1 << 33  # of one tensor; no machine that this is for holds more
+MOST_VALUES = 1 << 33  # of one tensor; more than fits into any machine that this is for
 MOST_FRAMES = 1 << 20  # that one output frame depends on; samples from one to the next
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARTIFACT_NAME = re.compile(r"model[A-Za-z0-9_.-]*")
 
 
-# types of tensors → those in Core ML packages, whose interfaces know no others
+# types of tensors → the types in Core ML packages, whose interfaces have no others
 DTYPES: Mapping[str, str] = {
     "float32": "float32",
     "float16": "float32",
@@ -68,7 +68,7 @@ class Tensor:
 
     name: str  # letters, digits, _ . - (it names files too)
     dtype: str  # one of `DTYPES`
-    shape: tuple[int | str, ...]  # an axis of any length has a name, as "frames"
+    shape: tuple[int | str, ...]  # an axis of any length has a name, such as "frames"
     meaning: str
     unit: str
 
@@ -87,11 +87,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Which lengths an artifact takes on a named axis: every one from `low` to `high`, or `only` some."""
+    """Lengths that an artifact takes on a named axis: all from `low` to `high`, or `only` some of them."""
 
     low: int = 1
     high: int | None = None  # None: no limit
-    only: tuple[int, ...] = ()  # ascending; empty where none between is left out
+    only: tuple[int, ...] = ()  # ascending; empty where every length is taken
 
     def __post_init__(self) -> None:
         ends = (self.low, self.high) if self.high is not None else (self.low,)
@@ -128,7 +128,7 @@ class Artifact:
     bytes: int  # size of the file, or of all files in the folder
     version: str  # as "opset 17, IR 8" or "iOS16, specification 7"
     axes: dict[str, Lengths]  # by the names of axes in the shapes of inputs
-    note: str = ""  # what else a user of this artifact should know
+    note: str = ""  # anything else that a user of this artifact should know
     data: tuple[DataFile, ...] = ()  # files that it refers to: weights that do not fit into an ONNX file
     # parts of a float16 artifact that are float32, by the names of the net's modules
     float32_parts: tuple[str, ...] = ()
@@ -149,7 +149,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What a backend's outputs must keep, against the reference arrays."""
+    """Limits for the differences between a backend's outputs and the reference arrays."""
 
     max_abs: float  # largest absolute difference, in the output's unit
     min_snr_db: float  # dB
@@ -157,13 +157,13 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How the net's time axes hang together; None where it has none."""
+    """How the frames of the net's inputs and outputs are related in time; None where this does not apply."""
 
     hop_length: int | None  # samples a frame
-    receptive_field: int | None  # input frames that one output frame sees
-    context_frames: int | None  # input frames to each side that a chunk needs
-    # where the sides are told apart: frames before and after a frame that its output depends on, and how many
-    # of those after are the overlap of the inverse STFT's windows
+    receptive_field: int | None  # input frames that one output frame depends on
+    context_frames: int | None  # input frames on each side that a chunk needs
+    # where the sides differ: frames before and after a frame that its output depends on, and how many of the
+    # latter are the overlap of the inverse STFT's windows
     context_before: int | None = None
     context_after: int | None = None
     overlap_after: int | None = None
@@ -184,7 +184,7 @@ class Geometry:
 
     @property
     def sides(self) -> tuple[int, int] | None:
-        """Frames of context before and after, None where the net has none to tell."""
+        """Frames of context before and after; None where the net states none."""
         if self.context_before is not None and self.context_after is not None:
             return self.context_before, self.context_after
         return None if self.context_frames is None else (self.context_frames, self.context_frames)
@@ -202,11 +202,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What manifest.json says."""
+    """The contents of manifest.json."""
 
     net: str  # a name in edge_export.catalog
     config: dict[str, Any]  # the net's config dataclass, as JSON
-    front_end: MelConfig | None  # how audio becomes the net's mel, or the mel that it was trained on
+    front_end: MelConfig | None  # makes the net's mel of audio: the one that the net was trained with
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     artifacts: tuple[Artifact, ...]
@@ -250,7 +250,7 @@ class Manifest:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write manifest.json, hash included, into a folder; the last file of a bundle to be written."""
         entries = self.to_json()
-        type(self).from_json(json.loads(_canonical(entries)))  # what cannot be opened is not written
+        type(self).from_json(json.loads(_canonical(entries)))  # raises for what could not be opened again
         path = Path(folder, MANIFEST)
         path.write_bytes(_canonical(entries | {"sha256": _self_hash(entries)}))
         return path
@@ -280,7 +280,7 @@ class Bundle:
     manifest: Manifest
 
     def artifact(self, target: str, precision: str = "fp32") -> Path:
-        """Where the artifact of a target and a precision lies; BundleError if there is none."""
+        """Path of the artifact of a target and a precision; BundleError if there is none."""
         try:
             return self.path / self.manifest.artifact(target, precision).path
         except BundleError as error:
@@ -292,7 +292,7 @@ class Bundle:
         return tuple(sorted(self.manifest.reference))
 
     def reference(self, case: str) -> tuple[dict[str, Array], dict[str, Array]]:
-        """The PyTorch net's inputs and outputs of a case, by tensor name; their hashes are checked.
+        """The PyTorch net's inputs and outputs (batch, …) of a case, by tensor name; hashes are checked.
 
         Raises:
             BundleError: no such case, or a file that is damaged.
@@ -347,7 +347,7 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder holds a bundle, damaged or not, and nothing else: then overwriting loses nothing."""
+    """Whether a folder holds a bundle, damaged or not, and nothing else, so that it may be overwritten."""
     try:
         manifest = read_bytes(folder / MANIFEST)
         names = {name.split("/")[0] for name in files_below(folder)}
@@ -369,7 +369,7 @@ def describe_artifact(
     data: Sequence[str] = (),
     float32_parts: Sequence[str] = (),
 ) -> Artifact:
-    """The manifest's entry for an artifact that lies in a bundle's folder, a file or a folder itself.
+    """The manifest's entry for an artifact, a file or folder, in a bundle's folder.
 
     ``data``: names of the files beside it that it refers to.
     """
@@ -389,7 +389,7 @@ def describe_artifact(
 
 
 def write_reference(folder: str | os.PathLike[str], case: str, arrays: Mapping[str, Array]) -> dict[str, str]:
-    """Write a case's arrays (tensor name → array) into a bundle's folder; returns file → SHA-256."""
+    """Write a case's arrays (batch, …), by tensor name, into a bundle's folder; returns file → SHA-256."""
     place = Path(folder, REFERENCE, case)
     place.mkdir(parents=True)
     hashes = {}
@@ -401,9 +401,13 @@ def write_reference(folder: str | os.PathLike[str], case: str, arrays: Mapping[s
 
 
 def check_inputs(specs: Sequence[Tensor], arrays: Mapping[str, Array]) -> None:
-    """Check arrays against their specifications, before a backend meets them.
+    """Check arrays against their specifications, before they are given to a backend.
 
-    Names, dtypes, ranks, fixed axes, and that an axis name means the same length everywhere.
+    Checked are names, dtypes, numbers of axes, fixed axes, and that an axis name has one length everywhere.
+
+    Args:
+        specs: the net's inputs.
+        arrays: (batch, …) by name.
 
     Raises:
         InputError: names the array, what it is and what the net takes.
@@ -485,7 +489,7 @@ def _read_manifest(path: Path) -> Manifest:
             str(path),
             got="contents that differ from their own hash",
             expected="the file as it was written",
-            cause="it is damaged, or was edited",
+            cause="the file is damaged, or was edited",
         )
     try:
         return Manifest.from_json({key: value for key, value in entries.items() if key != "sha256"})
@@ -511,7 +515,7 @@ def _check_format(path: Path, entries: Any) -> None:
 
 def _check_artifact_name(path: str) -> None:
     if not _ARTIFACT_NAME.fullmatch(path):
-        raise ConfigError("path", got=repr(path), expected="a name in the bundle, as model.fp16.onnx")
+        raise ConfigError("path", got=repr(path), expected="a name in the bundle, such as model.fp16.onnx")
 
 
 def _check_name(what: str, name: str) -> None:
@@ -547,7 +551,7 @@ def _check_files(bundle: Bundle) -> None:
                 str(bundle.path / name),
                 got="no such file",
                 expected="a file that the manifest lists",
-                cause="the bundle was copied or downloaded in part",
+                cause="the bundle was copied or downloaded only in part",
             )
     single = {MANIFEST, *references, *artifacts}
     for name in files_below(bundle.path):
@@ -556,7 +560,7 @@ def _check_files(bundle: Bundle) -> None:
             raise BundleError(
                 str(bundle.path / name),
                 got="a file that the manifest does not list",
-                expected="the bundle's own files alone",
+                expected="only the bundle's own files",
                 cause="move it elsewhere",
             )
 
@@ -568,7 +572,7 @@ def _check_artifact(path: Path, item: Artifact | DataFile, verify: bool) -> None
             str(path),
             got=f"{size} bytes",
             expected=f"{item.bytes} bytes",
-            cause="it was copied or downloaded in part" if size < item.bytes else "it was replaced",
+            cause="it was copied or downloaded only in part" if size < item.bytes else "it was replaced",
         )
     if verify:
         _check_hash(path, item.sha256)

@@ -1,17 +1,18 @@
 """Atomic writing of files and folders, and their hashes.
 
-What is written is built in a hidden folder beside the target, ``.edge-export-<random>-<name>/``, and
-renamed onto it when it is complete and on the disk. Whatever happens in between – an exception, a full disk,
-SIGKILL – the target is absent or whole: as it was before, or as it was meant to be. A folder that replaces
-another needs two renames; between them the old one waits in the hidden folder, and whoever writes next puts
-it back.
+Files and folders are built in a hidden folder beside the target, ``.edge-export-<random>-<name>/``, and
+renamed onto it when they are complete and on the disk. Whatever happens in between (an exception, a full
+disk, SIGKILL), the target is absent or whole: as it was before, or as it was meant to be. A folder that
+replaces another needs two renames; between them the old one is in the hidden folder, and if the process dies
+there, the next write to the target restores it.
 
 The hidden folder is locked (flock) by the process that works in it. A lock ends with its process, so the next
-write to the same target knows the folders that dead processes left, and removes them. Where the file system
-has no such locks (Windows, some network drives) leftovers stay until somebody deletes them.
+write to the same target recognises the folders of dead processes and removes them. Where the file system has
+no such locks (Windows, some network drives) leftovers stay until somebody deletes them.
 
-A folder is replaced on request only, and only if the caller recognises it as its own (``ours``): nobody loses
-a home directory to a mistyped ``--out``. A single file is replaced by default, as ``cp`` and ``>`` do.
+A folder is replaced only on request, and only if the caller recognises it as its own (``ours``), so that a
+mistyped ``--out`` does not delete a home directory. A single file is replaced by default, as by ``cp`` and
+``>``.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ _UNWRITABLE = _FULL | {
     errno.EFBIG: "a file larger than this process may write",
     errno.EROFS: "a read-only file system",
 }
-# libraries written in C++ report a full disk in their own words; this many free bytes count as full
+# C++ libraries report a full disk in their own words; a disk with fewer free bytes than this counts as full
 _FULL_BELOW = 65536
 # what file managers leave behind; never part of what we wrote
 _IGNORED = frozenset({".DS_Store"})
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing, so that replacing it loses nothing."""
+    """Whether a folder is empty, so that it may be replaced."""
     return all(entry.name in _IGNORED for entry in folder.iterdir())
 
 
@@ -101,9 +102,9 @@ def replace_file(target: str | os.PathLike[str], overwrite: bool = True) -> Iter
 
 @contextmanager
 def locked_folder(place: str | os.PathLike[str]) -> Iterator[Path]:
-    """Make a folder if it is missing and lock it while the block lasts: for work that later calls continue.
+    """Create a folder if it is missing and lock it during the block: for work that later calls continue.
 
-    Nothing in it is touched. The lock ends with the process, however that ends.
+    Nothing in it is changed. The lock ends with the process, however that ends.
 
     Raises:
         TargetError: another process holds it, it is a link or a file, or it cannot be made.
@@ -114,9 +115,9 @@ def locked_folder(place: str | os.PathLike[str]) -> Iterator[Path]:
     except BlockingIOError as error:
         raise TargetError(
             str(folder),
-            got="a folder that another process works in",
-            expected="one that is free",
-            cause="wait for the other call, or choose another place",
+            got="a folder that another process is using",
+            expected="a folder that is not in use",
+            cause="wait for the other call, or choose another folder",
         ) from error
     except OSError as error:
         raise _refusal(folder, error) from error
@@ -128,7 +129,7 @@ def locked_folder(place: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _hold(folder: Path) -> int | None:
-    """Make and lock a folder that another process may remove at any moment."""
+    """Create and lock a folder that another process may remove at any moment."""
     while True:
         _make_parents(folder)
         if folder.is_symlink():
@@ -297,18 +298,18 @@ def _workspace(final: Path) -> Iterator[Path]:
 
 
 def _make_parents(parent: Path) -> list[Path]:
-    """Make the missing ancestors and return them, innermost first."""
+    """Create the missing ancestors and return them, innermost first."""
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     parent.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _locked_folder(final: Path) -> tuple[Path, int | None]:
-    """A new hidden folder and the lock on it, which says that its maker lives."""
+    """A new hidden folder and its lock, which shows that its process is alive."""
     while True:
         work = final.with_name(f"{_PREFIX}{secrets.token_hex(4)}-{final.name}")
         work.mkdir(mode=0o700)
-        # somebody who cleans up may have taken the folder for a dead one before it was locked
+        # a process that cleans up may have removed the folder before it was locked
         with suppress(BlockingIOError, FileNotFoundError):
             lock = _lock(work)
             if work.exists():
@@ -338,7 +339,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _clean_up_after_the_dead(final: Path) -> None:
-    """Undo what killed processes left beside the target: an old folder goes back, a half-written one goes."""
+    """Undo what killed processes left beside the target: restore an old folder, delete a half-written one."""
     for work in _leftovers(final):
         try:
             lock = _lock(work)
@@ -363,7 +364,7 @@ def _leftovers(final: Path) -> list[Path]:
 
 
 def _delete(work: Path) -> None:
-    """Remove a hidden folder; an old version in it is renamed first, so that no half ever comes back."""
+    """Remove a hidden folder; an old version in it is renamed first, so that it is never restored in part."""
     with suppress(OSError):
         (work / "old").rename(work / "discarded")
     shutil.rmtree(work, ignore_errors=True)
@@ -384,7 +385,7 @@ def _swap(fresh: Path, final: Path, aside: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
-    """Bring a folder's files to the disk: here, not after the rename, a disk that is full may say so."""
+    """Write a folder's files to the disk, so that a full disk is reported here and not after the rename."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
             _sync(Path(place, name))

@@ -64,7 +64,7 @@ def test_json_is_not_written_into_the_bundle(small_hifigan: Path, capsys: pytest
     manifest = small_hifigan / "manifest.json"
     before = manifest.read_bytes()
     assert main(["verify", str(small_hifigan), "--backend", "onnxruntime", "--json", str(manifest)]) == 2
-    assert "a place in the input" in capsys.readouterr().err
+    assert "a path inside of the input" in capsys.readouterr().err
     assert manifest.read_bytes() == before
 
 
@@ -181,7 +181,7 @@ def test_gradcam_takes_frames_as_they_are_written(tmp_path: Path, capsys: pytest
         f"gradcam_F1_frame000{number}.png" for number in (0, 3, 5)
     ]
     told = refused(capsys, *given, tmp_path / "clip.npy" / "cam")
-    assert "a place in the input" in told
+    assert "a path inside of the input" in told
     told = refused(capsys, *given, tmp_path / "other", "--formant-band", "F2:900-6000")
     assert told.startswith("--formant-band F2: got 6000 Hz, expected at most the Nyquist frequency")
     assert not (tmp_path / "other").exists()

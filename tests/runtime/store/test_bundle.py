@@ -262,7 +262,7 @@ def test_an_edit_by_hand_is_refused(folder: Path) -> None:
     path = folder / "manifest.json"
     path.write_text(path.read_text("utf-8").replace('"max_abs": 0.001', '"max_abs": 9.001'), "utf-8")
     with pytest.raises(
-        BundleError, match=r"manifest\.json: got contents that differ .* it is damaged, or was edited"
+        BundleError, match=r"manifest\.json: got contents that differ .* the file is damaged, or was edited"
     ):
         open_bundle(folder)
 

@@ -114,7 +114,7 @@ def test_one_call_at_a_time(tmp_path: Path) -> None:
     write_clips(tmp_path, (12,))
     with (
         locked_folder(tmp_path / "d.partial"),
-        pytest.raises(TargetError, match=r"d\.partial: got a folder that another process works in"),
+        pytest.raises(TargetError, match=r"d\.partial: got a folder that another process is using"),
     ):
         prepare(tmp_path / "videos", tmp_path / "wavs", tmp_path / "d", Preparation(size=16), workers=1)
     done = prepare(tmp_path / "videos", tmp_path / "wavs", tmp_path / "d", Preparation(size=16), workers=1)
