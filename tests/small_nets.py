@@ -33,7 +33,7 @@ ODD = replace(CONFIG, upsample_kernel_sizes=(7, 6, 3), odd_kernels="output-paddi
 BLOCKS_2 = replace(CONFIG, resblock=2, resblock_dilation_sizes=((1, 3), (2, 6)))
 CONFIGS = {"stock": CONFIG, "causal-tail": CAUSAL, "odd-kernels": ODD, "blocks-2": BLOCKS_2}
 
-NET: Net = NETS["hifigan"]
+NET: Net[Any] = NETS["hifigan"]
 AXES: dict[str, Axis] = {"batch": Buckets((1,)), "frames": Buckets((16, 24))}
 
 
@@ -48,7 +48,7 @@ def encoder(seed: int = 0) -> Any:
     return _random(net, net.preset("talking-head"), seed)
 
 
-def _random(net: Net, config: Any, seed: int) -> Any:
+def _random(net: Net[Any], config: Any, seed: int) -> Any:
     *_, case = net.cases(config, net.coreml_axes).values()
     example = (torch.from_numpy(case["mel"]),)
     return random_module(lambda: net.build(config), seed, example, rms=net.random_rms).requires_grad_(False)

@@ -16,7 +16,7 @@ import torch
 from tests import small_nets
 
 from edge_export import demo
-from edge_export.demo import SENTENCE
+from edge_export.assets import SENTENCE
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import InputError, TargetError
 from edge_runtime.media.audio import read_audio

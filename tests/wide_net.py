@@ -83,7 +83,7 @@ def _cases(config: WideConfig, axes: Mapping[str, Axis]) -> dict[str, dict[str, 
     }
 
 
-NET = Net(
+NET: Net[WideConfig] = Net(
     name="wide",
     summary="several inputs and outputs",
     signature="tokens, mask, bias, offset -> states, winners, loud",

@@ -169,7 +169,7 @@ def _mel_contest(threads: int, against: Sequence[str]) -> list[Timing]:
 
 def _speech(seconds: float, sample_rate: int) -> NDArray[np.float32]:
     """The spoken sentence of the demo, repeated at falling level so that no two stretches are alike."""
-    from edge_export.demo import SENTENCE
+    from edge_export.assets import SENTENCE
     from edge_runtime.media.audio import read_audio
 
     sentence = read_audio(SENTENCE, sample_rate=sample_rate).samples

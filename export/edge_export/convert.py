@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 
-from edge_export.catalog import Arrays, Axes, Config, Net, get_net, unknown
+from edge_export.catalog import Arrays, Axes, Net, NetConfig, get_net, unknown
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
 from edge_runtime.store.bundle import (
@@ -57,7 +57,7 @@ SEEDS = 2**63
 class _Job:
     """The checked arguments of `export`."""
 
-    net: Net
+    net: Net[Any]
     targets: tuple[Target, ...]
     precisions: tuple[Precision, ...]
     axes: Axes  # of Core ML
@@ -165,7 +165,7 @@ def _chosen(what: str, names: Sequence[str], known: tuple[Name, ...]) -> tuple[N
     return tuple(name for name in known if name in names)
 
 
-def _axes(net: Net, frame_buckets: Sequence[int] | None) -> Axes:
+def _axes(net: Net[Any], frame_buckets: Sequence[int] | None) -> Axes:
     if frame_buckets is None:
         return net.coreml_axes
     if not isinstance(net.coreml_axes.get("frames"), Buckets):
@@ -182,7 +182,7 @@ def _axes(net: Net, frame_buckets: Sequence[int] | None) -> Axes:
 
 
 def _check_source(
-    net: Net,
+    net: Net[Any],
     checkpoint: PathLike | None,
     random: int | None,
     preset: str | None,
@@ -229,7 +229,7 @@ def _one_thread() -> Iterator[None]:
 
 # ---- the PyTorch net --------------------------------------------------------------------------------------
 
-_Built = tuple["nn.Module", Config, Source]
+_Built = tuple["nn.Module", NetConfig, Source]
 
 
 def _from_checkpoint(
@@ -253,7 +253,7 @@ def _from_checkpoint(
     return loaded.module, settings, source
 
 
-def _from_seed(job: _Job, seed: int, settings: Config, said: list[str]) -> _Built:
+def _from_seed(job: _Job, seed: int, settings: NetConfig, said: list[str]) -> _Built:
     import torch
 
     from edge_export.examples.random_weights import random_module, weights_sha256
@@ -274,7 +274,7 @@ def _from_seed(job: _Job, seed: int, settings: Config, said: list[str]) -> _Buil
     return module, settings, Source("random", weights_sha256(module), f"random seed {seed}", tuple(said))
 
 
-def _from_config(job: _Job, settings: Config, said: list[str]) -> _Built:
+def _from_config(job: _Job, settings: NetConfig, said: list[str]) -> _Built:
     from edge_export.examples.random_weights import weights_sha256
 
     module = job.net.build(settings).eval()
@@ -282,8 +282,8 @@ def _from_config(job: _Job, settings: Config, said: list[str]) -> _Built:
 
 
 def _config(
-    net: Net, preset: str | None, config: PathLike | Mapping[str, Any] | None, changes: Mapping[str, Any]
-) -> tuple[Config, list[str]]:
+    net: Net[Any], preset: str | None, config: PathLike | Mapping[str, Any] | None, changes: Mapping[str, Any]
+) -> tuple[NetConfig, list[str]]:
     """The net's config from wherever it is given, completed by what only the checkpoint's keys tell."""
     from edge_training.weights.configs import read_config
 
@@ -300,7 +300,7 @@ def _config(
     return net.settle(settings, None, said), said
 
 
-def _check_context(job: _Job, config: Config) -> None:
+def _check_context(job: _Job, config: NetConfig) -> None:
     """ConfigError if the longest bucket is all context: no pipeline could use it."""
     frames, context = job.axes.get("frames"), job.net.geometry(config).context_frames
     if "coreml" not in job.targets or not isinstance(frames, Buckets) or context is None:
@@ -317,7 +317,7 @@ def _check_context(job: _Job, config: Config) -> None:
 # ---- the bundle -------------------------------------------------------------------------------------------
 
 
-def _write(job: _Job, folder: Path, module: nn.Module, config: Config, source: Source) -> None:
+def _write(job: _Job, folder: Path, module: nn.Module, config: NetConfig, source: Source) -> None:
     net = job.net
     reference = {}
     for name, inputs in net.cases(config, job.axes).items():
@@ -343,7 +343,7 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: Config, source: S
     ).save(folder)
 
 
-def _outputs(job: _Job, module: nn.Module, config: Config, inputs: Arrays) -> Arrays:
+def _outputs(job: _Job, module: nn.Module, config: NetConfig, inputs: Arrays) -> Arrays:
     """The PyTorch net's outputs for a case."""
     import torch
 
@@ -368,7 +368,7 @@ def _write_artifact(
     job: _Job,
     folder: Path,
     module: nn.Module,
-    config: Config,
+    config: NetConfig,
     source: Source,
     target: Target,
     precision: Precision,

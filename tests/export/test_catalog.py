@@ -58,13 +58,13 @@ def test_the_presets_are_those_of_the_net(net: str, presets: Mapping[str, Any]) 
 
 
 @pytest.mark.parametrize(("net", "preset"), ENTRIES, ids=lambda value: getattr(value, "name", value))
-def test_configs_survive_json(net: Net, preset: str) -> None:
+def test_configs_survive_json(net: Net[Any], preset: str) -> None:
     config = net.preset(preset)
     assert net.config_from_json(config.to_json()) == config
 
 
 @pytest.mark.parametrize(("net", "preset"), ENTRIES, ids=lambda value: getattr(value, "name", value))
-def test_cases_fit_inputs_and_core_ml_axes(net: Net, preset: str) -> None:
+def test_cases_fit_inputs_and_core_ml_axes(net: Net[Any], preset: str) -> None:
     config = net.preset(preset)
     cases = net.cases(config, net.coreml_axes)
     assert len(cases) >= 2
@@ -84,7 +84,7 @@ def test_cases_fit_inputs_and_core_ml_axes(net: Net, preset: str) -> None:
         assert all(np.array_equal(array, again[name][tensor]) for tensor, array in arrays.items())
 
 
-def _admits(net: Net, axis: str, length: int) -> bool:
+def _admits(net: Net[Any], axis: str, length: int) -> bool:
     bend = net.coreml_axes[axis]
     return length in bend.sizes if isinstance(bend, Buckets) else bend.low <= length <= bend.high
 
@@ -123,7 +123,7 @@ def test_a_single_bucket_gives_a_single_case() -> None:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_outputs_are_what_the_net_gives(net: Net, config: Any) -> None:
+def test_outputs_are_what_the_net_gives(net: Net[Any], config: Any) -> None:
     config = config or net.preset(net.presets[0])
     for arrays in net.cases(config, net.coreml_axes).values():
         with torch.no_grad():
@@ -149,7 +149,7 @@ SIZES: dict[str, dict[int | str, str]] = {
 
 
 @pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
-def test_the_signature_says_what_the_tensors_say(net: Net) -> None:
+def test_the_signature_says_what_the_tensors_say(net: Net[Any]) -> None:
     config = net.preset(net.presets[0])
     tensors = (*net.inputs(config), *net.outputs(config))
     sizes = SIZES.get(net.name, {})
@@ -174,7 +174,7 @@ def test_the_tolerance_follows_the_outputs_unit() -> None:
 
 
 @pytest.mark.parametrize("net", NETS.values(), ids=list(NETS))
-def test_tolerances_keep_the_promise(net: Net) -> None:
+def test_tolerances_keep_the_promise(net: Net[Any]) -> None:
     assert net.tolerance["fp32"].max_abs <= 1e-3
     assert net.tolerance["fp16"].min_snr_db >= 35  # Apple's own floor for its converted nets
 

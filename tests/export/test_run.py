@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_export.demo import SENTENCE
+from edge_export.assets import SENTENCE
 from edge_export.run import mel, run
 from edge_runtime.dsp.mel import PRESETS
 from edge_runtime.errors import BackendError, BundleError, ConfigError, InputError, TargetError

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from edge_export.catalog import (
     audio_encoder,
@@ -21,7 +22,7 @@ from edge_export.catalog import (
     spectral,
     speech_encoder,
 )
-from edge_export.catalog.net import Arrays, Axes, Config, Net, unknown
+from edge_export.catalog.net import Arrays, Axes, Config, ConfigT, Net, NetConfig, unknown
 
 __all__ = [
     "NETS",
@@ -29,7 +30,9 @@ __all__ = [
     "Arrays",
     "Axes",
     "Config",
+    "ConfigT",
     "Net",
+    "NetConfig",
     "describe_nets",
     "get_net",
     "unknown",
@@ -38,7 +41,7 @@ __all__ = [
 # the widest tensor of the Neural Engine; wider ones run on the GPU or the CPU
 NEURAL_ENGINE_WIDTH = 16384
 
-NETS: Mapping[str, Net] = MappingProxyType(
+NETS: Mapping[str, Net[Any]] = MappingProxyType(
     {
         net.name: net
         for net in (
@@ -58,7 +61,7 @@ NETS: Mapping[str, Net] = MappingProxyType(
 )
 
 
-def get_net(name: str) -> Net:
+def get_net(name: str) -> Net[Any]:
     """The entry of a net; for an unknown name a ConfigError that suggests the nearest one.
 
     >>> get_net("hifigan").signature

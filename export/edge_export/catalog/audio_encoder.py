@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Span
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.dsp.windows import encoder_windows
@@ -18,10 +18,13 @@ from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge_training.talking_head.audio_encoder import AudioEncoderConfig
+
+
 _ENCODER_MEL = PRESETS["talking-head"]
 
 
-def _encoder_config(entries: Mapping[str, Any]) -> Config:
+def _encoder_config(entries: Mapping[str, Any]) -> AudioEncoderConfig:
     try:
         from edge_training.talking_head.audio_encoder import AudioEncoderConfig
     except ImportError as error:
@@ -29,13 +32,13 @@ def _encoder_config(entries: Mapping[str, Any]) -> Config:
     return AudioEncoderConfig.from_json(entries)
 
 
-def _build_encoder(config: Config) -> nn.Module:
+def _build_encoder(config: AudioEncoderConfig) -> nn.Module:
     from edge_training.talking_head.audio_encoder import AudioEncoder
 
     return AudioEncoder(config)
 
 
-def _encoder_inputs(config: Config) -> tuple[Tensor, ...]:
+def _encoder_inputs(config: AudioEncoderConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="mel",
@@ -47,7 +50,7 @@ def _encoder_inputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _encoder_outputs(config: Config) -> tuple[Tensor, ...]:
+def _encoder_outputs(config: AudioEncoderConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="features",
@@ -59,7 +62,7 @@ def _encoder_outputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _encoder_cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  the encoder has one config
+def _encoder_cases(config: AudioEncoderConfig, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  the encoder has one config
     """One window, seven windows, and the largest batch that Core ML admits."""
     most = axes["batch"].lengths.high
     assert most is not None
@@ -70,7 +73,7 @@ def _encoder_cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: AR
     return {f"batch-{size}": {"mel": mel[:size]} for size in (1, 7, most)}
 
 
-NET = Net(
+NET: Net[AudioEncoderConfig] = Net(
     name="audio-encoder",
     summary="16 mel frames of speech to 512 features that move a talking head's mouth",
     signature="mel (batch, 1, 80, 16) -> features (batch, 512)",

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch, sizes_of
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.spectral import Array, Stft
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from edge_training.mel_inversion.degli import DegliConfig
+
 
 PRESETS = ("origin", "small", "origin-net", "small-net")
 _MEANINGS = {
@@ -26,7 +29,7 @@ _MEANINGS = {
 }
 
 
-def _preset(name: str) -> Config:
+def _preset(name: str) -> DegliConfig:
     try:
         from edge_training.mel_inversion.degli import DEGLI_PRESETS
     except ImportError as error:
@@ -34,7 +37,7 @@ def _preset(name: str) -> Config:
     return DEGLI_PRESETS[name]
 
 
-def _config(entries: Mapping[str, Any]) -> Config:
+def _config(entries: Mapping[str, Any]) -> DegliConfig:
     try:
         from edge_training.mel_inversion.degli import DegliConfig
     except ImportError as error:
@@ -42,17 +45,17 @@ def _config(entries: Mapping[str, Any]) -> Config:
     return DegliConfig.from_json(entries)
 
 
-def _build(config: Config) -> nn.Module:
+def _build(config: DegliConfig) -> nn.Module:
     from edge_training.mel_inversion.degli import Degli
 
     return Degli(config)
 
 
-def _unit(config: Config) -> str:
+def _unit(config: DegliConfig) -> str:
     return f"that of the magnitude, scaled to a root mean square of {config.magnitude_rms:g}"
 
 
-def _inputs(config: Config) -> tuple[Tensor, ...]:
+def _inputs(config: DegliConfig) -> tuple[Tensor, ...]:
     names = ("spectrum",) if config.graph == "block" else ("x", "y", "z")
     spectra = (
         Tensor(name, "float32", ("batch", 2, config.bins, "frames"), _MEANINGS[name], _unit(config))
@@ -68,14 +71,14 @@ def _inputs(config: Config) -> tuple[Tensor, ...]:
     return (*spectra, magnitude)
 
 
-def _outputs(config: Config) -> tuple[Tensor, ...]:
+def _outputs(config: DegliConfig) -> tuple[Tensor, ...]:
     name, meaning = "next_spectrum", "the spectrum after one block, input of the next"
     if config.graph == "net":
         name, meaning = "residual", "what is subtracted from Z to give the next spectrum"
     return (Tensor(name, "float32", ("batch", 2, config.bins, "frames"), meaning, _unit(config)),)
 
 
-def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+def _cases(config: DegliConfig, axes: Axes) -> dict[str, Arrays]:
     """Two lengths of speech whose phase is that of speech and its reversal together."""
     sizes = sizes_of(axes["frames"], 8, 13)
     stft, rate = Stft(config.spectral.stft, "float64"), config.sample_rate
@@ -86,7 +89,7 @@ def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
     return {f"frames-{size}": _case(config, stft, wanted[:, :size], got[:, :size]) for size in sizes}
 
 
-def _case(config: Config, stft: Stft, wanted: Array, got: Array) -> Arrays:
+def _case(config: DegliConfig, stft: Stft, wanted: Array, got: Array) -> Arrays:
     magnitude = np.abs(wanted)
     factor = config.magnitude_rms / np.sqrt(np.mean(magnitude**2))
     magnitude, x = magnitude * factor, got * factor
@@ -102,12 +105,12 @@ def _parts(spectrum: Array) -> Array:
     return np.stack([spectrum.real, spectrum.imag]).astype(np.float32)[None]
 
 
-def _geometry(config: Config) -> Geometry:
+def _geometry(config: DegliConfig) -> Geometry:
     hop = config.hop_length if config.graph == "block" else None
     return Geometry(hop, 2 * config.context_frames + 1, config.context_frames)
 
 
-NET = Net(
+NET: Net[DegliConfig] = Net(
     name="degli",
     summary="Deep Griffin-Lim: one block, looped by the host, mends the phase of a spectrum",
     signature="spectrum (batch, 2, bins, frames), magnitude (batch, bins, frames) -> "

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.catalog.ecog_parameters import FRAMES, PARAMETERS, parameter_tensors, signature_of
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch, sizes_of
 from edge_export.examples.speech import noise
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig
 
 PAST = 16  # ECoG frames before an item
 LOUDNESS = 0.0  # offset before softplus, of random weights
@@ -33,7 +35,7 @@ def _presets() -> tuple[str, ...]:
     return tuple(names)
 
 
-def _preset(name: str) -> Config:
+def _preset(name: str) -> EcogDecoderConfig:
     try:
         from edge_training.ecog_speech.ecog_decoder import ECOG_DECODER_PRESETS
     except ImportError as error:
@@ -41,7 +43,7 @@ def _preset(name: str) -> Config:
     return ECOG_DECODER_PRESETS[name]
 
 
-def _config(entries: Mapping[str, Any]) -> Config:
+def _config(entries: Mapping[str, Any]) -> EcogDecoderConfig:
     try:
         from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig
     except ImportError as error:
@@ -49,7 +51,7 @@ def _config(entries: Mapping[str, Any]) -> Config:
     return EcogDecoderConfig.from_json(entries)
 
 
-def _build(config: Config) -> nn.Module:
+def _build(config: EcogDecoderConfig) -> nn.Module:
     from edge_training.ecog_speech.ecog_decoder import EcogDecoder
 
     return EcogDecoder(config)
@@ -60,14 +62,14 @@ def _random_start(module: Any) -> None:
     module.net.prediction_head.conv_loudness.bias.data.fill_(LOUDNESS)
 
 
-def _inputs(config: Config) -> tuple[Tensor, ...]:
+def _inputs(config: EcogDecoderConfig) -> tuple[Tensor, ...]:
     lead = f"{PAST} frames before the item and those of the item"
     meaning = f"high-gamma ECoG at 125 Hz, {lead}, a grid of {config.grid} × {config.grid} row by row"
     shape = ("batch", config.input_frames, config.electrodes)
     return (Tensor("ecog", "float32", shape, meaning, "standard deviations"),)
 
 
-def _outputs(config: Config) -> tuple[Tensor, ...]:
+def _outputs(config: EcogDecoderConfig) -> tuple[Tensor, ...]:
     frames = "decoded_frames" if config.wiring == "streaming" else FRAMES
     common = Tensor(
         "x_common", "float32", ("batch", config.features, frames), "features before the head", "1"
@@ -75,7 +77,7 @@ def _outputs(config: Config) -> tuple[Tensor, ...]:
     return (*parameter_tensors(tuple(PARAMETERS), frames), common)
 
 
-def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+def _cases(config: EcogDecoderConfig, axes: Axes) -> dict[str, Arrays]:
     if config.wiring == "streaming":
         sizes = sizes_of(axes["frames"], 48, 144)
         return {f"frames-{frames}": {"ecog": example_ecog(frames, config.electrodes)} for frames in sizes}
@@ -91,7 +93,7 @@ def example_ecog(frames: int, electrodes: int) -> NDArray[np.float32]:
     return np.minimum(slow + 0.8 * white, 5)[None].astype(np.float32)
 
 
-def _geometry(config: Config) -> Geometry:
+def _geometry(config: EcogDecoderConfig) -> Geometry:
     if config.wiring != "streaming" or config.family != "resnet":
         return Geometry(None, None, None)
     from edge_training.ecog_speech.resnet import STREAMING_CONTEXT
@@ -99,11 +101,11 @@ def _geometry(config: Config) -> Geometry:
     return Geometry(None, STREAMING_CONTEXT, STREAMING_CONTEXT)
 
 
-_NAMED = SimpleNamespace(
+_NAMED: Any = SimpleNamespace(
     wiring="published", grid=8, input_frames=PAST + FRAMES, electrodes="electrodes", features="features"
 )  # of the signature: sizes that differ between configs by their names
 
-NET = Net(
+NET: Net[EcogDecoderConfig] = Net(
     name="ecog-decoder",
     summary="ECoG to speech parameters: 3-D ResNet, LSTM, GRU or 3-D Swin transformer",
     signature=signature_of(_inputs(_NAMED), _outputs(_NAMED)),

@@ -17,19 +17,21 @@ from edge_export.catalog.ecog_parameters import (
     parameter_tensors,
     signature_of,
 )
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
 from edge_export.examples.speech import noise
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizerConfig
+
 SAMPLES = FRAMES * HOP
 NAMES = ("learned-256", "learned-512", "gaussian-256", "gaussian-512", "dummy-256", "background-256")
 QUIET = 1e-4  # power of the background in cases
 
 
-def _preset(name: str) -> Config:
+def _preset(name: str) -> FormantSynthesizerConfig:
     try:
         from edge_training.ecog_speech.formant_synthesizer import FORMANT_SYNTHESIZER_PRESETS
     except ImportError as error:
@@ -37,7 +39,7 @@ def _preset(name: str) -> Config:
     return FORMANT_SYNTHESIZER_PRESETS[name]
 
 
-def _config(entries: Mapping[str, Any]) -> Config:
+def _config(entries: Mapping[str, Any]) -> FormantSynthesizerConfig:
     try:
         from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizerConfig
     except ImportError as error:
@@ -45,7 +47,7 @@ def _config(entries: Mapping[str, Any]) -> Config:
     return FormantSynthesizerConfig.from_json(entries)
 
 
-def _build(config: Config) -> nn.Module:
+def _build(config: FormantSynthesizerConfig) -> nn.Module:
     from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer
 
     return FormantSynthesizer(config)
@@ -60,7 +62,7 @@ def _random_start(module: nn.Module) -> None:
             part.x.data.normal_()
 
 
-def _inputs(config: Config) -> tuple[Tensor, ...]:
+def _inputs(config: FormantSynthesizerConfig) -> tuple[Tensor, ...]:
     source = "of the recording" if config.background_from_data else "as the encoder gives it (noisebg)"
     return (
         *parameter_tensors(READ, FRAMES),
@@ -77,7 +79,7 @@ def _inputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _outputs(config: Config) -> tuple[Tensor, ...]:
+def _outputs(config: FormantSynthesizerConfig) -> tuple[Tensor, ...]:
     limits = f"-1 is {config.floor_db:g} dB, 1 is {config.top_db:g} dB"
     return (
         Tensor(
@@ -93,7 +95,7 @@ def _outputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no axis has buckets
+def _cases(config: FormantSynthesizerConfig, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no axis has buckets
     uniform = (noise(2 * SAMPLES + config.bins * FRAMES) + 1) / 2
     first, second, phase = np.split(uniform, [SAMPLES, 2 * SAMPLES])
     # Box and Muller's normal numbers from uniform ones
@@ -111,11 +113,11 @@ def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no
     return {"gliding-voice": voiced, "whisper": voiced | {"amplitudes": whispered}}
 
 
-_NAMED = SimpleNamespace(
+_NAMED: Any = SimpleNamespace(
     bins="bins", floor_db=-50.0, top_db=22.5, background_from_data=True
 )  # of the signature
 
-NET = Net(
+NET: Net[FormantSynthesizerConfig] = Net(
     name="formant-synthesizer",
     summary="speech parameters to a spectrogram and a waveform: sources behind formant filters",
     signature=signature_of(_inputs(_NAMED), _outputs(_NAMED)),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
@@ -17,10 +17,11 @@ from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge_training.vocoder.hifigan import HifiGanConfig
     from edge_training.weights.reading import Checkpoint
 
 
-def _hifigan_preset(name: str) -> Config:
+def _hifigan_preset(name: str) -> HifiGanConfig:
     try:
         from edge_training.vocoder.hifigan import HIFIGAN_PRESETS
     except ImportError as error:
@@ -28,7 +29,7 @@ def _hifigan_preset(name: str) -> Config:
     return HIFIGAN_PRESETS[name]
 
 
-def _hifigan_config(entries: Mapping[str, Any]) -> Config:
+def _hifigan_config(entries: Mapping[str, Any]) -> HifiGanConfig:
     try:
         from edge_training.vocoder.hifigan import HifiGanConfig
     except ImportError as error:
@@ -36,7 +37,9 @@ def _hifigan_config(entries: Mapping[str, Any]) -> Config:
     return HifiGanConfig.from_json(entries)
 
 
-def _settle_hifigan(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:
+def _settle_hifigan(
+    config: HifiGanConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
+) -> HifiGanConfig:
     from edge_training.vocoder.wiring import settle_hifigan
 
     return settle_hifigan(config, checkpoint, said)
@@ -48,7 +51,7 @@ def _training_entries() -> frozenset[str]:
     return TRAINING_ENTRIES
 
 
-def _build_hifigan(config: Config) -> nn.Module:
+def _build_hifigan(config: HifiGanConfig) -> nn.Module:
     from edge_training.vocoder.hifigan import HifiGan
 
     return HifiGan(config)
@@ -62,7 +65,7 @@ def _hifigan_in_rows(module: nn.Module) -> nn.Module:
     return in_rows(module)
 
 
-def _hifigan_inputs(config: Config) -> tuple[Tensor, ...]:
+def _hifigan_inputs(config: HifiGanConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="mel",
@@ -74,7 +77,7 @@ def _hifigan_inputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _hifigan_outputs(config: Config) -> tuple[Tensor, ...]:
+def _hifigan_outputs(config: HifiGanConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="audio",
@@ -86,7 +89,7 @@ def _hifigan_outputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _hifigan_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+def _hifigan_cases(config: HifiGanConfig, axes: Axes) -> dict[str, Arrays]:
     """The shortest bucket and the next: lengths that every target takes, and two of the dynamic axis.
 
     Longer buckets run the same program on another shape and have no case: the slow executors take about
@@ -103,7 +106,7 @@ def _hifigan_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
     return {f"frames-{size}": {"mel": np.ascontiguousarray(mel[None, :, :size])} for size in sizes}
 
 
-NET = Net(
+NET: Net[HifiGanConfig] = Net(
     name="hifigan",
     summary="mel spectrogram to waveform: HiFi-GAN V1, V2, V3 and any valid config.json",
     signature="mel (batch, n_mels, frames) -> audio (batch, 1, samples)",

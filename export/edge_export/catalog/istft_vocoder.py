@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
 from edge_runtime.media.audio import read_audio
@@ -18,6 +18,9 @@ from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from edge_training.vocoder.istft_vocoder import IstftVocoderConfig
+
 
 PRESETS = ("lj-22k", "small-22k", "streaming-22k", "rtmri", "auffusion")
 SENTENCE = Path(__file__).parents[1] / "assets" / "sentence.wav"
@@ -29,7 +32,7 @@ FLOAT32_PARTS = ("prior",)
 _SCALES = {"none": "", "ln": "natural logarithm", "log10": "common logarithm"}
 
 
-def _preset(name: str) -> Config:
+def _preset(name: str) -> IstftVocoderConfig:
     try:
         from edge_training.vocoder.istft_vocoder import ISTFT_VOCODER_PRESETS
     except ImportError as error:
@@ -37,7 +40,7 @@ def _preset(name: str) -> Config:
     return ISTFT_VOCODER_PRESETS[name]
 
 
-def _config(entries: Mapping[str, Any]) -> Config:
+def _config(entries: Mapping[str, Any]) -> IstftVocoderConfig:
     try:
         from edge_training.vocoder.istft_vocoder import IstftVocoderConfig
     except ImportError as error:
@@ -45,7 +48,7 @@ def _config(entries: Mapping[str, Any]) -> Config:
     return IstftVocoderConfig.from_json(entries)
 
 
-def _build(config: Config) -> nn.Module:
+def _build(config: IstftVocoderConfig) -> nn.Module:
     from edge_training.vocoder.istft_vocoder import IstftVocoder
 
     return IstftVocoder(config)
@@ -62,19 +65,19 @@ def _unit(mel: MelConfig) -> str:
     return words
 
 
-def _inputs(config: Config) -> tuple[Tensor, ...]:
+def _inputs(config: IstftVocoderConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="mel",
             dtype="float32",
-            shape=("batch", config.mel.n_mels, "frames"),
+            shape=("batch", config.mel.bands, "frames"),
             meaning=f"log-mel spectrogram, {config.hop_length} samples a frame",
             unit=_unit(config.mel),
         ),
     )
 
 
-def _outputs(config: Config) -> tuple[Tensor, ...]:
+def _outputs(config: IstftVocoderConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="audio",
@@ -86,7 +89,7 @@ def _outputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+def _cases(config: IstftVocoderConfig, axes: Axes) -> dict[str, Arrays]:
     """One frame alone, a short made signal, and two seconds of a spoken sentence."""
     del axes  # Core ML takes every length too
     mel: MelConfig = config.mel
@@ -99,7 +102,7 @@ def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
     return {name: {"mel": np.ascontiguousarray(values[None], np.float32)} for name, values in cases.items()}
 
 
-def _geometry(config: Config) -> Geometry:
+def _geometry(config: IstftVocoderConfig) -> Geometry:
     before, after = config.context_before, config.context_after
     return Geometry(
         config.hop_length,
@@ -111,7 +114,7 @@ def _geometry(config: Config) -> Geometry:
     )
 
 
-NET = Net(
+NET: Net[IstftVocoderConfig] = Net(
     name="istft-vocoder",
     summary="mel spectrogram to waveform in one pass, the inverse STFT inside",
     signature="mel (batch, n_mels, frames) -> audio (batch, 1, samples)",

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch, sizes_of
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig
+
 
 PRESETS = ("pinv-conv-skip", "pinv-conv-skip-22k", "pinv-conv-skip-db", "origin", "light")
 _UNITS = {
@@ -29,7 +32,7 @@ _MEL_UNITS = {
 }
 
 
-def _preset(name: str) -> Config:
+def _preset(name: str) -> MelInversionConfig:
     try:
         from edge_training.mel_inversion.pinv_conv_skip import MEL_INVERSION_PRESETS
     except ImportError as error:
@@ -37,7 +40,7 @@ def _preset(name: str) -> Config:
     return MEL_INVERSION_PRESETS[name]
 
 
-def _config(entries: Mapping[str, Any]) -> Config:
+def _config(entries: Mapping[str, Any]) -> MelInversionConfig:
     try:
         from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig
     except ImportError as error:
@@ -45,25 +48,25 @@ def _config(entries: Mapping[str, Any]) -> Config:
     return MelInversionConfig.from_json(entries)
 
 
-def _build(config: Config) -> nn.Module:
+def _build(config: MelInversionConfig) -> nn.Module:
     from edge_training.mel_inversion.pinv_conv_skip import build_mel_inversion
 
     return build_mel_inversion(config)
 
 
-def _inputs(config: Config) -> tuple[Tensor, ...]:
+def _inputs(config: MelInversionConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="mel",
             dtype="float32",
-            shape=("batch", config.mel.n_mels, "frames"),
+            shape=("batch", config.mel.bands, "frames"),
             meaning=f"mel spectrogram, {config.mel.hop_length} samples a frame",
             unit=_MEL_UNITS[config.domain],
         ),
     )
 
 
-def _outputs(config: Config) -> tuple[Tensor, ...]:
+def _outputs(config: MelInversionConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="log_magnitude" if config.domain == "log" else "magnitude_db",
@@ -75,7 +78,7 @@ def _outputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+def _cases(config: MelInversionConfig, axes: Axes) -> dict[str, Arrays]:
     """Two lengths, from the middle of a syllable on; the longer has more frames than the net's context."""
     sizes = sizes_of(axes["frames"], 16, 21)
     front_end: MelConfig = config.mel
@@ -86,17 +89,17 @@ def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:
     return {f"frames-{size}": {"mel": np.ascontiguousarray(mel[None, :, :size])} for size in sizes}
 
 
-def _geometry(config: Config) -> Geometry:
+def _geometry(config: MelInversionConfig) -> Geometry:
     context = config.context_frames
     return Geometry(None, None if context is None else 2 * context + 1, context)
 
 
-def _random_range(config: Config) -> tuple[float, float]:
+def _random_range(config: MelInversionConfig) -> tuple[float, float]:
     """Deviation and mean on the scale 0 (floor) to 1 (full scale); of the light net those of a correction."""
     return (0.5, 0.0) if config.variant == "light" else (0.15, 0.4)
 
 
-NET = Net(
+NET: Net[MelInversionConfig] = Net(
     name="mel-inversion",
     summary="mel spectrogram to magnitude spectrogram: the pseudo-inverse's estimate, refined",
     signature="mel (batch, n_mels, frames) -> log_magnitude (batch, bins, frames)",

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_export.catalog.dynamic_axes import Span
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
 from edge_export.examples.video import tract_like
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
     from edge_training.weights.reading import Checkpoint
+
 
 # clips and pictures of a reference case: one picture; more than a window; different lengths of the two axes
 CASES = ((1, 1), (1, 5), (2, 3))
@@ -25,7 +27,7 @@ RANDOM_OFFSETS, RANDOM_BRANCHES = 0.3, 0.25  # deviations; 1 is that of a map
 LONGEST = 512  # pictures in one pass of Core ML, 19 s; longer video runs in windows
 
 
-def _preset(name: str) -> Config:
+def _preset(name: str) -> MriAcousticConfig:
     try:
         from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS
     except ImportError as error:
@@ -33,7 +35,7 @@ def _preset(name: str) -> Config:
     return MRI_ACOUSTIC_PRESETS[name]
 
 
-def _config(entries: Mapping[str, Any]) -> Config:
+def _config(entries: Mapping[str, Any]) -> MriAcousticConfig:
     try:
         from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
     except ImportError as error:
@@ -57,7 +59,9 @@ def _random_start(module: nn.Module) -> None:
             last.weight.data.fill_(RANDOM_BRANCHES)
 
 
-def _settle(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:
+def _settle(
+    config: MriAcousticConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
+) -> MriAcousticConfig:
     from edge_training.weights.nets import settle_scaler
 
     return settle_scaler(config, checkpoint, said)
@@ -69,13 +73,13 @@ def _meta_entries() -> frozenset[str]:
     return META_ENTRIES
 
 
-def _build(config: Config) -> nn.Module:
+def _build(config: MriAcousticConfig) -> nn.Module:
     from edge_training.mri_speech.mri_acoustic import MriAcoustic
 
     return MriAcoustic(config)
 
 
-def _inputs(config: Config) -> tuple[Tensor, ...]:
+def _inputs(config: MriAcousticConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="frames",
@@ -87,7 +91,7 @@ def _inputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _outputs(config: Config) -> tuple[Tensor, ...]:
+def _outputs(config: MriAcousticConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
             name="mel",
@@ -99,7 +103,7 @@ def _outputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no axis has buckets
+def _cases(config: MriAcousticConfig, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no axis has buckets
     def frames(clips: int, length: int) -> NDArray[np.float32]:
         pictures = tract_like(clips * length, config.image_size)
         return pictures.reshape(clips, length, 1, config.image_size, config.image_size)
@@ -107,7 +111,7 @@ def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no
     return {f"batch-{clips}-frames-{length}": {"frames": frames(clips, length)} for clips, length in CASES}
 
 
-NET = Net(
+NET: Net[MriAcousticConfig] = Net(
     name="mri-acoustic",
     summary="real-time MRI video of the vocal tract to mel spectrogram: EfficientNetV2 and BiLSTM",
     signature="frames (batch, frames, 1, image_size, image_size) -> mel (batch, frames, n_mels)",

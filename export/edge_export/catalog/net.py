@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from edge_training.weights.nets import LoadableNet, Settle
     from edge_training.weights.reading import Checkpoint
 
-Config = Any  # a net's own frozen dataclass, with to_json()
+
+class NetConfig(Protocol):
+    """A net's own frozen dataclass."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, for config.json and manifests."""
+        ...
+
+
+Config = Any  # a `NetConfig` of which the caller knows no more
+ConfigT = TypeVar("ConfigT", bound=NetConfig)
 Axes = Mapping[str, Axis]  # axis name → the lengths that it may have
 Arrays = dict[str, NDArray[Any]]  # input name → array
 
@@ -29,12 +39,12 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _settled(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:  # noqa: ARG001
+def _settled(config: ConfigT, checkpoint: Checkpoint | None, said: list[str] | None = None) -> ConfigT:  # noqa: ARG001
     return config
 
 
 @dataclass(frozen=True)
-class Net:
+class Net(Generic[ConfigT]):
     """Everything that is needed to export a net.
 
     Args:
@@ -72,30 +82,30 @@ class Net:
     summary: str
     signature: str
     presets: tuple[str, ...]
-    preset: Callable[[str], Config]
-    config_from_json: Callable[[Mapping[str, Any]], Config]
-    build: Callable[[Config], nn.Module]
-    inputs: Callable[[Config], tuple[Tensor, ...]]
-    outputs: Callable[[Config], tuple[Tensor, ...]]
-    front_end: Callable[[Config], MelConfig | None]
-    geometry: Callable[[Config], Geometry]
+    preset: Callable[[str], ConfigT]
+    config_from_json: Callable[[Mapping[str, Any]], ConfigT]
+    build: Callable[[ConfigT], nn.Module]
+    inputs: Callable[[ConfigT], tuple[Tensor, ...]]
+    outputs: Callable[[ConfigT], tuple[Tensor, ...]]
+    front_end: Callable[[ConfigT], MelConfig | None]
+    geometry: Callable[[ConfigT], Geometry]
     tolerance: Mapping[str, Tolerance]
-    cases: Callable[[Config, Axes], dict[str, Arrays]]
+    cases: Callable[[ConfigT, Axes], dict[str, Arrays]]
     coreml_axes: Axes
     random_rms: float = 1.0
-    random_range: Callable[[Config], tuple[float, float]] | None = None
+    random_range: Callable[[ConfigT], tuple[float, float]] | None = None
     random_start: Callable[[nn.Module], object] = field(default=_same)
-    unit: Callable[[Config], float] = field(default=lambda _: 1.0)
+    unit: Callable[[ConfigT], float] = field(default=lambda _: 1.0)
     has_weights: bool = True
     config_files: tuple[str, ...] = ("config.json",)
-    settle: Settle = field(default=_settled)
+    settle: Settle[ConfigT] = field(default=_settled)
     more_entries: Callable[[], frozenset[str]] = field(default=frozenset)
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
     float32_parts: tuple[str, ...] = ()
     half: Literal["arithmetic", "weights"] = "arithmetic"
 
     @property
-    def loadable(self) -> LoadableNet:
+    def loadable(self) -> LoadableNet[ConfigT]:
         """What the loader of weights needs of it."""
         from edge_training.weights.nets import LoadableNet
 
@@ -110,11 +120,11 @@ class Net:
             self.more_entries(),
         )
 
-    def range_of_random(self, config: Config) -> tuple[float, float]:
+    def range_of_random(self, config: ConfigT) -> tuple[float, float]:
         """Deviation and mean of what the last layer gives where weights are random."""
         return self.random_range(config) if self.random_range else (self.random_rms, 0.0)
 
-    def allowed(self, config: Config, precision: str) -> Tolerance:
+    def allowed(self, config: ConfigT, precision: str) -> Tolerance:
         """What every backend must keep with this config."""
         tolerance = self.tolerance[precision]
         return replace(tolerance, max_abs=tolerance.max_abs * self.unit(config))

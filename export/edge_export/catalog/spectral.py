@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch, sizes_of
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch, sizes_of
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.spectral import Stft
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
@@ -17,11 +17,14 @@ from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge_training.spectral.layers import SpectralConfig
+
+
 _RATE = 16000  # Hz, of the example speech: a transform does not know its rate
 _SKIP = _RATE // 12  # samples: from a third of a syllable on
 
 
-def _preset(name: str) -> Config:
+def _preset(name: str) -> SpectralConfig:
     try:
         from edge_training.spectral.layers import SPECTRAL_PRESETS
     except ImportError as error:
@@ -29,7 +32,7 @@ def _preset(name: str) -> Config:
     return SPECTRAL_PRESETS[name]
 
 
-def _config(entries: Mapping[str, Any]) -> Config:
+def _config(entries: Mapping[str, Any]) -> SpectralConfig:
     try:
         from edge_training.spectral.layers import SpectralConfig
     except ImportError as error:
@@ -37,23 +40,23 @@ def _config(entries: Mapping[str, Any]) -> Config:
     return SpectralConfig.from_json(entries)
 
 
-def _forward(config: Config) -> nn.Module:
+def _forward(config: SpectralConfig) -> nn.Module:
     from edge_training.spectral.layers import FixedStft
 
     return FixedStft(config)
 
 
-def _inverse(config: Config) -> nn.Module:
+def _inverse(config: SpectralConfig) -> nn.Module:
     from edge_training.spectral.layers import FixedIstft
 
     return FixedIstft(config)
 
 
-def _audio(_: Config) -> tuple[Tensor, ...]:
+def _audio(_: SpectralConfig) -> tuple[Tensor, ...]:
     return (Tensor("audio", "float32", ("batch", "samples"), "the signal", "full scale, -1 to 1"),)
 
 
-def _spectrum(config: Config) -> tuple[Tensor, ...]:
+def _spectrum(config: SpectralConfig) -> tuple[Tensor, ...]:
     meaning = (
         f"STFT of {config.n_fft} points, hop {config.hop_length}, {config.window} window of "
         f"{config.win_length}, padding {config.padding}: real part, imaginary part"
@@ -62,13 +65,13 @@ def _spectrum(config: Config) -> tuple[Tensor, ...]:
     return (Tensor("spectrum", "float32", shape, meaning, "full scale times the window's sum, not scaled"),)
 
 
-def _audio_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+def _audio_cases(config: SpectralConfig, axes: Axes) -> dict[str, Arrays]:
     sizes = sizes_of(axes["samples"], 8192, 8192 + config.hop_length + 7)
     audio = speech_like(_SKIP + sizes[-1], _RATE)[_SKIP:]
     return {f"samples-{size}": {"audio": np.ascontiguousarray(audio[None, :size])} for size in sizes}
 
 
-def _spectrum_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
+def _spectrum_cases(config: SpectralConfig, axes: Axes) -> dict[str, Arrays]:
     """A speech spectrum (with a Hann window, whatever the config's) with phases that no signal has."""
     sizes = sizes_of(axes["frames"], 16, 21)
     stft = Stft(config.stft, "float64")
@@ -80,11 +83,11 @@ def _spectrum_cases(config: Config, axes: Axes) -> dict[str, Arrays]:
     return {f"frames-{size}": {"spectrum": np.ascontiguousarray(parts[..., :size])} for size in sizes}
 
 
-def _geometry(config: Config) -> Geometry:
+def _geometry(config: SpectralConfig) -> Geometry:
     return Geometry(config.hop_length, None, None)
 
 
-STFT = Net(
+STFT: Net[SpectralConfig] = Net(
     name="stft",
     summary="short-time Fourier transform as one convolution; no weights, no --checkpoint",
     signature="audio (batch, samples) -> spectrum (batch, 2, bins, frames)",
@@ -102,7 +105,7 @@ STFT = Net(
     has_weights=False,
 )
 
-ISTFT = Net(
+ISTFT: Net[SpectralConfig] = Net(
     name="istft",
     summary="inverse of it, least squares, as one transposed convolution; no weights, no --checkpoint",
     signature="spectrum (batch, 2, bins, frames) -> audio (batch, samples)",

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.catalog.ecog_parameters import FRAMES, HOP, PARAMETERS, parameter_tensors, signature_of
-from edge_export.catalog.net import Arrays, Axes, Config, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
@@ -19,11 +19,13 @@ from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 if TYPE_CHECKING:
     from torch import nn
 
+    from edge_training.ecog_speech.speech_encoder import SpeechEncoderConfig
+
 LOUDNESS = 0.0  # offset before softplus, of random weights
 NAMES = ("female-256", "male-256", "male-512", "male-512-large")
 
 
-def _preset(name: str) -> Config:
+def _preset(name: str) -> SpeechEncoderConfig:
     try:
         from edge_training.ecog_speech.speech_encoder import SPEECH_ENCODER_PRESETS
     except ImportError as error:
@@ -31,7 +33,7 @@ def _preset(name: str) -> Config:
     return SPEECH_ENCODER_PRESETS[name]
 
 
-def _config(entries: Mapping[str, Any]) -> Config:
+def _config(entries: Mapping[str, Any]) -> SpeechEncoderConfig:
     try:
         from edge_training.ecog_speech.speech_encoder import SpeechEncoderConfig
     except ImportError as error:
@@ -39,13 +41,13 @@ def _config(entries: Mapping[str, Any]) -> Config:
     return SpeechEncoderConfig.from_json(entries)
 
 
-def _build(config: Config) -> nn.Module:
+def _build(config: SpeechEncoderConfig) -> nn.Module:
     from edge_training.ecog_speech.speech_encoder import SpeechEncoder
 
     return SpeechEncoder(config)
 
 
-def spectrogram_front_end(config: Config) -> MelConfig:
+def spectrogram_front_end(config: SpeechEncoderConfig) -> MelConfig:
     """Audio at 16 kHz → the spectrogram that the nets take, (bins, frames)."""
     n_fft = 2 * config.bins - 1
     return replace(
@@ -63,7 +65,7 @@ def _random_start(module: Any) -> None:
     module.conv_loudness[-1].bias.data.fill_(LOUDNESS)
 
 
-def _inputs(config: Config) -> tuple[Tensor, ...]:
+def _inputs(config: SpeechEncoderConfig) -> tuple[Tensor, ...]:
     limits = f"-1 is {config.floor_db:g} dB, 1 is {config.top_db:g} dB"
     return (
         Tensor(
@@ -77,7 +79,7 @@ def _inputs(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _outputs(config: Config) -> tuple[Tensor, ...]:
+def _outputs(config: SpeechEncoderConfig) -> tuple[Tensor, ...]:
     background = Tensor("noisebg", "float32", ("batch", config.bins), "spectrum of the background", "share")
     smooth = Tensor(
         "spec_smooth",
@@ -89,7 +91,7 @@ def _outputs(config: Config) -> tuple[Tensor, ...]:
     return (*parameter_tensors(tuple(PARAMETERS), FRAMES), background, smooth)
 
 
-def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no axis has buckets
+def _cases(config: SpeechEncoderConfig, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no axis has buckets
     audio = speech_like((FRAMES + 40) * HOP, 16000)[40 * HOP :]
     spectrogram = MelFrontEnd(spectrogram_front_end(config))(audio).T[None, None, :FRAMES]
     rows = np.ascontiguousarray(spectrogram, np.float32)
@@ -99,9 +101,9 @@ def _cases(config: Config, axes: Axes) -> dict[str, Arrays]:  # noqa: ARG001  no
     }
 
 
-_NAMED = SimpleNamespace(bins="bins", floor_db=-50.0, top_db=22.5)  # of the signature
+_NAMED: Any = SimpleNamespace(bins="bins", floor_db=-50.0, top_db=22.5)  # of the signature
 
-NET = Net(
+NET: Net[SpeechEncoderConfig] = Net(
     name="speech-encoder",
     summary="spectrogram to the speech parameters that the formant synthesizer makes it from",
     signature=signature_of(_inputs(_NAMED), _outputs(_NAMED)),

@@ -67,12 +67,11 @@ def demo(
 ) -> None:
     """Do everything once on a spoken sentence: export, prove, run, write the reference pack."""
     from edge_export import demo as demonstration
+    from edge_export.assets import SENTENCE
     from edge_export.progress import Progress
 
     with Progress() as progress:
-        done = demonstration.demo(
-            out, sentence=sentence or demonstration.SENTENCE, overwrite=overwrite, progress=progress
-        )
+        done = demonstration.demo(out, sentence=sentence or SENTENCE, overwrite=overwrite, progress=progress)
     print(done.table())
     finish(done.passed, f"demo in {out}")
 

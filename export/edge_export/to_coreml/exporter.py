@@ -36,7 +36,7 @@ from torch import nn
 logging.getLogger("coremltools").setLevel(logging.ERROR)
 import coremltools as ct  # noqa: E402
 
-from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, Config, Net  # noqa: E402
+from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, ConfigT, Net  # noqa: E402
 from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
 from edge_export.half_weights import with_half_weights  # noqa: E402
 from edge_export.norm_folding import folded  # noqa: E402
@@ -55,8 +55,8 @@ Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 def write_coreml(
     module: nn.Module,
-    net: Net,
-    config: Config,
+    net: Net[ConfigT],
+    config: ConfigT,
     path: str | os.PathLike[str],
     precision: Precision,
     axes: Axes | None = None,
@@ -102,7 +102,7 @@ def write_coreml(
     return f"{TARGET}, specification {model.specificationVersion}"
 
 
-def width_note(net: Net, config: Config, axes: Axes) -> str:
+def width_note(net: Net[ConfigT], config: ConfigT, axes: Axes) -> str:
     """The length above which the package leaves the Neural Engine, in words; "" if there is none."""
     hop, axis = (1, "samples") if "samples" in axes else (net.geometry(config).hop_length, "frames")
     longest = axes[axis].lengths.high if axis in axes else None
@@ -231,7 +231,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _describe(model: Any, net: Net, config: Config, source_sha256: str) -> None:
+def _describe(model: Any, net: Net[ConfigT], config: ConfigT, source_sha256: str) -> None:
     """Names, meanings and units, as Xcode shows them."""
     metadata = model.description.metadata
     metadata.shortDescription = f"{net.name}: {net.summary}"
@@ -243,7 +243,7 @@ def _describe(model: Any, net: Net, config: Config, source_sha256: str) -> None:
     _describe_tensors(model.description.output, net.outputs(config))
 
 
-def _user_metadata(net: Net, config: Config, source_sha256: str) -> dict[str, str]:
+def _user_metadata(net: Net[ConfigT], config: ConfigT, source_sha256: str) -> dict[str, str]:
     """What an app needs to feed the net, as text: Xcode and `MLModel` show it beside the model."""
     entries: dict[str, Any] = {"net": net.name, "config": config.to_json()}
     geometry, front_end = net.geometry(config), net.front_end(config)

@@ -20,13 +20,14 @@ import io
 import os
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import onnx
 import torch
 from onnx import ModelProto, ValueInfoProto, numpy_helper
 from torch import nn
 
-from edge_export.catalog import Config, Net
+from edge_export.catalog import ConfigT, Net
 from edge_export.half_weights import with_half_weights
 from edge_export.norm_folding import folded
 from edge_export.to_onnx.constants import MOST_ELEMENTS, folded_constants, reads
@@ -43,8 +44,8 @@ VERSION = f"opset {OPSET}, IR {IR_VERSION}"
 
 def write_onnx(
     module: nn.Module,
-    net: Net,
-    config: Config,
+    net: Net[ConfigT],
+    config: ConfigT,
     path: str | os.PathLike[str],
     precision: Precision,
     *,
@@ -77,18 +78,18 @@ def write_onnx(
     return VERSION
 
 
-def flexible_axes(net: Net, config: Config) -> dict[str, Lengths]:
+def flexible_axes(net: Net[ConfigT], config: ConfigT) -> dict[str, Lengths]:
     """The named axes of the inputs: each takes any length."""
     axes = (axis for tensor in net.inputs(config) for axis in tensor.shape if isinstance(axis, str))
     return {axis: Lengths() for axis in axes}
 
 
-def build_onnx(module: nn.Module, net: Net, config: Config) -> ModelProto:
+def build_onnx(module: nn.Module, net: Net[ConfigT], config: ConfigT) -> ModelProto:
     """The float32 model of a folded module, checked, weights inside: for nets below 2 GiB."""
     return build_graph(module, net, config).whole()
 
 
-def build_graph(module: nn.Module, net: Net, config: Config) -> WeightedGraph:
+def build_graph(module: nn.Module, net: Net[ConfigT], config: ConfigT) -> WeightedGraph:
     """The float32 graph of a folded module, checked, and its weights."""
     inputs, outputs = net.inputs(config), net.outputs(config)
     case = next(iter(net.cases(config, net.coreml_axes).values()))
@@ -191,7 +192,7 @@ def _name_axes(values: Sequence[ValueInfoProto], tensors: Sequence[Tensor]) -> N
                 dimensions.add(dim_value=axis)
 
 
-def _metadata(net: Net, tensors: Sequence[Tensor]) -> dict[str, str]:
+def _metadata(net: Net[Any], tensors: Sequence[Tensor]) -> dict[str, str]:
     entries = {"name": net.name, "description": net.summary, "author": PRODUCER}
     for tensor in tensors:
         entries[f"{tensor.name}.meaning"] = tensor.meaning

@@ -44,7 +44,7 @@ class Artifacts:
         }
 
 
-def artifacts(net: Net, config: SpectralConfig, folder: Path) -> Artifacts:
+def artifacts(net: Net[Any], config: SpectralConfig, folder: Path) -> Artifacts:
     module = net.build(config).eval()
     write_onnx(module, net, config, folder / "model.onnx", "fp32")
     write_coreml(module, net, config, folder / "model.mlpackage", "fp32")

@@ -14,8 +14,8 @@ import torch
 from tests.training.mri_speech import wandering_spot
 
 from edge_export.__main__ import main
+from edge_export.assets import SENTENCE
 from edge_export.cli.app import app
-from edge_export.demo import SENTENCE
 from edge_runtime.version import VERSION
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edge_export.__main__ import main
+from edge_export.assets import SENTENCE
 from edge_export.cli.pipelines import make_command
-from edge_export.demo import SENTENCE
 from edge_runtime.pipelines.declaration import EXECUTION, Declaration, Input, Option, Role
 from edge_runtime.pipelines.registry import PIPELINES
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_export.demo import SENTENCE
+from edge_export.assets import SENTENCE
 from edge_runtime.dsp.perceptual import judge
 from edge_runtime.media.audio import read_audio
 

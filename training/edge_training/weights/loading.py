@@ -41,7 +41,7 @@ class LoadedNet:
 
 def load_net(
     source: AnyPath,
-    net: str | LoadableNet | None = None,
+    net: str | LoadableNet[Any] | None = None,
     config: AnyPath | Mapping[str, Any] | Config | None = None,
     *,
     preset: str | None = None,
@@ -72,8 +72,8 @@ def load_net(
 
 
 def open_for(
-    source: AnyPath, net: str | LoadableNet | None, weights: str | None = None
-) -> tuple[Checkpoint, LoadableNet]:
+    source: AnyPath, net: str | LoadableNet[Any] | None, weights: str | None = None
+) -> tuple[Checkpoint, LoadableNet[Any]]:
     """The checkpoint, unread, and the entry of its net."""
     name = net.name if isinstance(net, LoadableNet) else net
     checkpoint = open_checkpoint(source, name, weights)
@@ -91,7 +91,7 @@ def open_for(
     return checkpoint, loadable(name)
 
 
-def finish(entry: LoadableNet, config: Config, checkpoint: Checkpoint, said: list[str]) -> LoadedNet:
+def finish(entry: LoadableNet[Any], config: Config, checkpoint: Checkpoint, said: list[str]) -> LoadedNet:
     """The net of a settled configuration with a checkpoint's weights; CheckpointError if they do not fit."""
     module = entry.build(config)
     load_checkpoint(module, checkpoint, net=entry.name)
@@ -109,7 +109,7 @@ def load_into(module: nn.Module, source: AnyPath, net: str) -> Checkpoint:
 
 
 def config_of(
-    entry: LoadableNet,
+    entry: LoadableNet[Any],
     checkpoint: Checkpoint,
     said: list[str],
     config: AnyPath | Mapping[str, Any] | Config | None = None,
@@ -139,11 +139,11 @@ def config_of(
     return _changed(entry, default, changes)
 
 
-def _changed(entry: LoadableNet, config: Config, changes: Mapping[str, Any]) -> Config:
+def _changed(entry: LoadableNet[Any], config: Config, changes: Mapping[str, Any]) -> Config:
     return entry.config_from_json({**config.to_json(), **changes}) if changes else config
 
 
-def no_config(entry: LoadableNet, checkpoint: Checkpoint) -> ConfigError:
+def no_config(entry: LoadableNet[Any], checkpoint: Checkpoint) -> ConfigError:
     """The refusal of weights without a configuration; says which preset they look like."""
     return ConfigError(
         "configuration",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from torch import nn
 
@@ -19,25 +19,27 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.store.scaler import read_scaler
 
 if TYPE_CHECKING:
+    from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
     from edge_training.weights.reading import Checkpoint
 
-Config = Any  # a net's own frozen dataclass, with to_json()
+Config = Any  # a net's own frozen dataclass, with to_json(), of which no more is known
+ConfigT = TypeVar("ConfigT")
 
 
-class Settle(Protocol):
+class Settle(Protocol[ConfigT]):
     """Completes a configuration by what only the checkpoint, or files beside it, tell; says what and why."""
 
     def __call__(
-        self, config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None
-    ) -> Config: ...
+        self, config: ConfigT, checkpoint: Checkpoint | None, said: list[str] | None = None
+    ) -> ConfigT: ...
 
 
-def _settled(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:  # noqa: ARG001
+def _settled(config: ConfigT, checkpoint: Checkpoint | None, said: list[str] | None = None) -> ConfigT:  # noqa: ARG001
     return config
 
 
 @dataclass(frozen=True)
-class LoadableNet:
+class LoadableNet(Generic[ConfigT]):
     """What is to be known of a net to load its weights.
 
     Args:
@@ -53,20 +55,20 @@ class LoadableNet:
 
     name: str
     presets: tuple[str, ...]
-    preset: Callable[[str], Config]
-    config_from_json: Callable[[Mapping[str, Any]], Config]
-    build: Callable[[Config], nn.Module]
+    preset: Callable[[str], ConfigT]
+    config_from_json: Callable[[Mapping[str, Any]], ConfigT]
+    build: Callable[[ConfigT], nn.Module]
     config_files: tuple[str, ...] = ("config.json",)
-    settle: Settle = field(default=_settled)
+    settle: Settle[ConfigT] = field(default=_settled)
     more_entries: frozenset[str] = frozenset()
 
-    def read_entries(self, entries: Mapping[str, Any], said: list[str]) -> Config:
+    def read_entries(self, entries: Mapping[str, Any], said: list[str]) -> ConfigT:
         """Entries → configuration; those that the net does not read are left out and said.
 
         Raises:
             ConfigError: a broken rule; an entry that is clearly another's name, misspelt.
         """
-        known = {f.name for f in fields(self.preset(self.presets[0]))} | self.more_entries
+        known = {f.name for f in fields(_as_dataclass(self.preset(self.presets[0])))} | self.more_entries
         strange = [key for key in entries if key not in known]
         plain = {key: value for key, value in entries.items() if key in known}
         for key in strange:
@@ -97,6 +99,11 @@ class LoadableNet:
         return ""
 
 
+def _as_dataclass(config: Any) -> Any:
+    """Configurations are dataclasses, which no type can say."""
+    return config
+
+
 def _some(names: Sequence[str], most: int = 8) -> str:
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
@@ -105,7 +112,7 @@ def _some(names: Sequence[str], most: int = 8) -> str:
 # ---- the table --------------------------------------------------------------------------------------------
 
 
-def _hifigan() -> LoadableNet:
+def _hifigan() -> LoadableNet[Any]:
     from edge_training.vocoder.hifigan import HIFIGAN_PRESETS, TRAINING_ENTRIES, HifiGan, HifiGanConfig
     from edge_training.vocoder.wiring import settle_hifigan
 
@@ -120,7 +127,7 @@ def _hifigan() -> LoadableNet:
     )
 
 
-def _istft_vocoder() -> LoadableNet:
+def _istft_vocoder() -> LoadableNet[Any]:
     from edge_training.vocoder.istft_vocoder import (
         ISTFT_VOCODER_PRESETS,
         IstftVocoder,
@@ -136,7 +143,7 @@ def _istft_vocoder() -> LoadableNet:
     )
 
 
-def _audio_encoder() -> LoadableNet:
+def _audio_encoder() -> LoadableNet[Any]:
     from edge_training.talking_head.audio_encoder import AudioEncoder, AudioEncoderConfig
 
     return LoadableNet(
@@ -148,7 +155,7 @@ def _audio_encoder() -> LoadableNet:
     )
 
 
-def _mel_inversion() -> LoadableNet:
+def _mel_inversion() -> LoadableNet[Any]:
     from edge_training.mel_inversion.pinv_conv_skip import (
         MEL_INVERSION_PRESETS,
         MelInversionConfig,
@@ -164,13 +171,13 @@ def _mel_inversion() -> LoadableNet:
     )
 
 
-def _degli() -> LoadableNet:
+def _degli() -> LoadableNet[Any]:
     from edge_training.mel_inversion.degli import DEGLI_PRESETS, Degli, DegliConfig
 
     return LoadableNet("degli", tuple(DEGLI_PRESETS), DEGLI_PRESETS.__getitem__, DegliConfig.from_json, Degli)
 
 
-def _mri_acoustic() -> LoadableNet:
+def _mri_acoustic() -> LoadableNet[Any]:
     from edge_training.mri_speech.mri_acoustic import (
         META_ENTRIES,
         MRI_ACOUSTIC_PRESETS,
@@ -190,7 +197,9 @@ def _mri_acoustic() -> LoadableNet:
     )
 
 
-def settle_scaler(config: Config, checkpoint: Checkpoint | None, said: list[str] | None = None) -> Config:
+def settle_scaler(
+    config: MriAcousticConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
+) -> MriAcousticConfig:
     """The config with mean and deviation from the scaler.json beside the checkpoint, where it has none."""
     if config.mel_mean is not None or checkpoint is None:
         return config
@@ -203,7 +212,7 @@ def settle_scaler(config: Config, checkpoint: Checkpoint | None, said: list[str]
     return replace(config, mel_mean=tuple(mean.tolist()), mel_std=tuple(std.tolist()))
 
 
-def _ecog_decoder() -> LoadableNet:
+def _ecog_decoder() -> LoadableNet[Any]:
     from edge_training.ecog_speech.ecog_decoder import ECOG_DECODER_PRESETS, EcogDecoder, EcogDecoderConfig
 
     return LoadableNet(
@@ -215,7 +224,7 @@ def _ecog_decoder() -> LoadableNet:
     )
 
 
-def _speech_encoder() -> LoadableNet:
+def _speech_encoder() -> LoadableNet[Any]:
     from edge_training.ecog_speech.speech_encoder import (
         SPEECH_ENCODER_PRESETS,
         SpeechEncoder,
@@ -231,7 +240,7 @@ def _speech_encoder() -> LoadableNet:
     )
 
 
-def _formant_synthesizer() -> LoadableNet:
+def _formant_synthesizer() -> LoadableNet[Any]:
     from edge_training.ecog_speech.formant_synthesizer import (
         FORMANT_SYNTHESIZER_PRESETS,
         FormantSynthesizer,
@@ -247,7 +256,7 @@ def _formant_synthesizer() -> LoadableNet:
     )
 
 
-NETS: Mapping[str, Callable[[], LoadableNet]] = MappingProxyType(
+NETS: Mapping[str, Callable[[], LoadableNet[Any]]] = MappingProxyType(
     {
         "audio-encoder": _audio_encoder,
         "hifigan": _hifigan,
@@ -262,7 +271,7 @@ NETS: Mapping[str, Callable[[], LoadableNet]] = MappingProxyType(
 )
 
 
-def loadable(name: str) -> LoadableNet:
+def loadable(name: str) -> LoadableNet[Any]:
     """The entry of a net; ConfigError where there is none."""
     if name not in NETS:
         raise ConfigError("net", got=name, expected=f"one of {', '.join(NETS)}")

@@ -16,7 +16,7 @@ import pytest
 from tests import small_inversions
 from tests.small_inversions import BINS, MEL
 
-from edge_export.demo import SENTENCE
+from edge_export.assets import SENTENCE
 from edge_export.proof.reference import check_reference, write_reference
 from edge_export.run import run
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
