@@ -330,6 +330,9 @@ def read_array(
             ) from error
 
 
+_ARCHIVE = "take the array out of it: numpy.save('mel.npy', numpy.load(ARCHIVE)[NAME])"
+
+
 def _parse_header(
     path: AnyPath, file: BinaryIO, expected: str, refusal: type[EdgeError]
 ) -> tuple[tuple[Any, ...], bool, np.dtype[Any]]:
@@ -343,12 +346,12 @@ def _parse_header(
             version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
             shape, by_columns, dtype = read[version](file)
     except DAMAGED as error:
+        named = _looks_like(file)
         raise refusal(
             str(path),
-            got=_looks_like(file)
-            or f"no readable header («{shown(str(error) or type(error).__name__, 80)}»)",
+            got=named or f"no readable header («{shown(str(error) or type(error).__name__, 80)}»)",
             expected=expected,
-            cause="the file is damaged, truncated, or of another format",
+            cause=_ARCHIVE if "archive" in named else "the file is damaged, truncated, or of another format",
         ) from error
     return tuple(shape), bool(by_columns), dtype
 

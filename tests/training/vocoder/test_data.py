@@ -121,11 +121,11 @@ def test_short_mels_are_padded_with_silence(source: VocoderSource, tmp_path: Pat
 
 def test_the_mixture_of_two_mel_folders(source: VocoderSource, tmp_path: Path) -> None:
     mels = write_mels(source, tmp_path / "predicted")
-    extra = write_mels(source, tmp_path / "true", offset=100.0)
+    extra = write_mels(source, tmp_path / "true", offset=10.0)
     data = VocoderData(replace(source, mels=mels, extra_mels=extra, extra_weight=0.8))
-    share = np.mean([item["mel"].mean() > 50 for item in drawn(data, 1, 400)])
+    share = np.mean([item["mel"].mean() > 0 for item in drawn(data, 1, 400)])
     assert share == pytest.approx(0.8, abs=0.06)
-    assert data.validation_item(0)["mel"].max() < 50
+    assert data.validation_item(0)["mel"].mean() < 0
 
 
 def test_an_item_depends_on_its_draw_alone(source: VocoderSource) -> None:
@@ -188,12 +188,15 @@ def test_a_missing_mel_is_refused(source: VocoderSource, tmp_path: Path) -> None
     [
         (
             np.zeros((25, 8), np.float32),
-            r"of shape \(25, 8\), expected floats of shape \(8, frames\); transpose",
+            r"shape \(25, 8\), expected \(8, frames\).*transposed",
         ),
-        (np.zeros((9, 25), np.float32), r"of shape \(9, 25\).*another configuration"),
-        (np.zeros((8, 25), np.int16), "got int16"),
-        (np.full((8, 25), -80.0), "got values down to -80, expected natural logarithms.*decibels"),
-        (np.full((8, 25), np.nan), "got values down to nan"),
+        (np.zeros((9, 25), np.float32), r"shape \(9, 25\).*another configuration"),
+        (np.zeros((8, 25), np.int16), "got values of type int16"),
+        (
+            np.full((8, 25), -80.0),
+            "mel: got values from -80 to -80, expected natural logarithms.*decibels",
+        ),
+        (np.full((8, 25), np.nan), "x.npy: mel: got NaN"),
         (b"no array", "got no readable header"),
     ],
 )
@@ -209,7 +212,7 @@ def test_refused_mels(mel: Any, sentence: str, tmp_path: Path) -> None:
 
 def test_a_mel_of_another_hop_is_refused(source: VocoderSource, tmp_path: Path) -> None:
     mels = write_mels(source, tmp_path / "mels")
-    np.save(mels / "clip1.npy", np.zeros((8, 50), np.float32))
+    np.save(mels / "clip1.npy", np.full((8, 50), -1, np.float32))
     data = VocoderData(replace(source, mels=mels))
     with pytest.raises(
         InputError, match=r"clip1.npy: got 50 frames, expected about 25, one for each 16 samples"

@@ -33,7 +33,9 @@ from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.dsp.resampling import resample
 from edge_runtime.errors import InputError
 from edge_runtime.media.audio import read_audio
-from edge_runtime.store.reading import read_array, read_text
+from edge_runtime.pipelines.pack_files import naming
+from edge_runtime.store import mels as files
+from edge_runtime.store.reading import read_text
 from edge_training.engine.items import Item
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -237,25 +239,9 @@ def read_mel(path: str | os.PathLike[str], config: MelConfig) -> Samples:
     Raises:
         InputError: another shape, number of bands or scale (for example decibels), or values not finite.
     """
-    mel = read_array(path)
-    if mel.ndim == 3 and len(mel) == 1:
-        mel = mel[0]
-    if mel.ndim != 2 or len(mel) != config.bands or not np.issubdtype(mel.dtype, np.floating):
-        turned = mel.ndim == 2 and mel.shape[-1] == config.bands
-        raise InputError(
-            str(path),
-            got=f"{mel.dtype} of shape {mel.shape}",
-            expected=f"floats of shape ({config.bands}, frames)",
-            cause="transpose it" if turned else "the mel is of another configuration",
-        )
-    lowest = float(np.log(config.floor))
-    if not np.isfinite(mel).all() or (mel.size and mel.min() < lowest - 0.1):
-        raise InputError(
-            str(path),
-            got=f"values down to {mel.min():.4g}",
-            expected=f"natural logarithms, finite, at least {lowest:.4g}",
-            cause="mels in decibels, or standardised ones, must be converted first",
-        )
+    mel = files.read_mel(path, config.bands)
+    with naming(path):
+        files.check_logarithms(mel, config)
     return np.asarray(mel, np.float32)
 
 

@@ -63,7 +63,7 @@ from edge_runtime.pipelines.mel_inversion.layout import FrameLayout, LaidOut
 from edge_runtime.pipelines.mel_inversion.nets import NET, MagnitudeNet, PhaseNet
 from edge_runtime.pipelines.registry import get_system
 from edge_runtime.pipelines.vocoder.pipeline import CHUNK_FRAMES
-from edge_runtime.store.reading import read_array
+from edge_runtime.store.mels import is_array_file, read_mel
 
 DEFAULT_FRONT_END = "mel-inversion"
 ITERATIONS, BLOCKS = 64, 10  # of the Griffin-Lim family, of DeGLI
@@ -220,7 +220,7 @@ class MelInversion:
             InputError: the file cannot be processed; the error names it.
             ConfigError: a .npy file, and neither a bundle nor ``preset`` says which front end made it.
         """
-        if Path(path).suffix.lower() != ".npy":
+        if not is_array_file(path):
             audio = read_audio(path, self.sample_rate)
             with pack.naming(path):
                 return self._mel(audio.samples, dtype), audio
@@ -231,7 +231,7 @@ class MelInversion:
                 expected=f"the one that made it, one of {', '.join(PRESETS)}",
                 cause="a bundle of the net mel-inversion would state it too",
             )
-        mel = read_array(path)
+        mel = read_mel(path, self.front_end.bands)
         with pack.naming(path):
             return self._as_the_front_end(mel), None
 

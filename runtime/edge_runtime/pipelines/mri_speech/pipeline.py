@@ -38,7 +38,8 @@ from edge_runtime.media.video import Frame, VideoReader, differs, follow_clock, 
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.registry import get_system
-from edge_runtime.pipelines.vocoder.pipeline import HIGHEST, Vocoder
+from edge_runtime.pipelines.vocoder.pipeline import Vocoder
+from edge_runtime.store.mels import HIGHEST
 from edge_runtime.store.scaler import Statistics, read_scaler, statistics
 
 Mode = Literal["full", "window"]

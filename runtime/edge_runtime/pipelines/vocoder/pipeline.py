@@ -30,13 +30,10 @@ from edge_runtime.media.audio import Audio, read_audio
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.registry import get_system
-from edge_runtime.store.reading import read_array
+from edge_runtime.store.mels import check_logarithms, is_array_file, read_mel
 
 NETS = ("hifigan", "istft-vocoder")
 CHUNK_FRAMES = 512  # frames per run; HiFi-GAN V1 needs about 100 MB for them
-
-# natural logarithms of mel magnitudes of sound within ±1 lie between ln 1e-5 = -11.5 and about 2
-LOWEST, HIGHEST = -30.0, 12.0
 
 
 @dataclass(frozen=True)
@@ -244,8 +241,8 @@ class Vocoder:
         Raises:
             InputError: the file cannot be processed; the error names it.
         """
-        if Path(path).suffix.lower() == ".npy":
-            return read_array(path), None
+        if is_array_file(path):
+            return read_mel(path, self.n_mels), None
         audio = read_audio(path, self.sample_rate)
         with pack.naming(path):
             return self._mel(audio.samples, dtype), audio
@@ -291,20 +288,7 @@ class Vocoder:
             )
         if mel.dtype.kind != "f":
             raise InputError("mel", got=f"{mel.dtype}", expected="floats")
-        lowest, highest = float(mel.min()), float(mel.max())
-        if not (np.isfinite(lowest) and np.isfinite(highest)):
-            raise InputError("mel", got="NaN or infinity", expected="finite values")
-        config = self.net.manifest.front_end
-        logarithms = config is None or config.log == "ln"
-        # no sound within ±1 has a magnitude of 1 or more in every band; powers may
-        positive = lowest >= 0 and (config is None or config.power == 1)
-        if logarithms and (lowest < LOWEST or highest > HIGHEST or positive):
-            raise InputError(
-                "mel",
-                got=f"values from {lowest:.4g} to {highest:.4g}",
-                expected="natural logarithms of magnitudes, about -11.5 to 2",
-                cause=_guess_unit(lowest),
-            )
+        check_logarithms(mel, self.net.manifest.front_end)
         return np.asarray(mel, np.float32)
 
 
@@ -316,12 +300,6 @@ def _guess_shape(shape: tuple[int, ...], n_mels: int) -> str:
     if len(shape) == 2 and shape[1]:
         return "is it the mel of another front end or net?"
     return ""
-
-
-def _guess_unit(lowest: float) -> str:
-    if lowest >= 0:
-        return "these look like magnitudes: take the logarithm"
-    return "these look like decibels: divide dB of a magnitude by 8.686"
 
 
 def _geometry(net: BundleNet) -> tuple[int, tuple[int, int]]:

@@ -406,7 +406,7 @@ def test_mels_in_files_are_log_or_linear(tmp_path: Path) -> None:
     [
         (np.zeros((64, 9)), False, r"mel\.npy: mel: got shape \(64, 9\), expected \(80, frames\)"),
         (np.zeros((9, 80)), False, "transposed"),
-        (np.zeros((1, 80, 9)), False, "batch axis"),
+        (np.zeros((2, 80, 9)), False, r"shape \(2, 80, 9\)"),
         (np.zeros((80, 0)), False, "at least one frame"),
         (np.full((80, 9), np.nan), False, "NaN or infinite"),
         (np.full((80, 9), -60.0), False, "another logarithm .decibels for ln"),
@@ -419,7 +419,7 @@ def test_mels_in_files_are_log_or_linear(tmp_path: Path) -> None:
             "fall slightly below 0: set such values to 0 first",
         ),
         (np.full((80, 9), np.inf), True, "NaN or infinite"),
-        (np.full((1, 80, 9), -3.0), True, "batch axis"),
+        (np.full((3, 80, 9), -3.0), True, r"shape \(3, 80, 9\)"),
     ],
 )
 def test_wrong_mels_are_refused_with_a_guess(

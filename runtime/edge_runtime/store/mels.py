@@ -1,0 +1,87 @@
+"""Mels from files of other programs: one reader, one rule for axes, one for their unit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
+from numpy.typing import NDArray
+
+from edge_runtime.dsp.mel import MelConfig
+from edge_runtime.errors import EdgeError, InputError
+from edge_runtime.store.reading import open_regular, read_array
+
+ARRAYS = frozenset({".npy", ".npz", ".pt", ".pth", ".pkl", ".mat", ".h5"})
+# of natural logarithms of magnitudes: nobody floors lower than e^-30, and full scale is about 2
+LOWEST, HIGHEST = -30.0, 12.0
+BELOW_THE_FLOOR = 3.0  # of ln; nets that predict mels go a little below it
+
+
+def is_array_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file holds an array, by its name or its first bytes, rather than sound."""
+    if Path(path).suffix.lower() in ARRAYS:
+        return True
+    try:
+        with open_regular(path) as file:
+            return file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+    except EdgeError:
+        return False  # whoever reads it says why
+
+
+def read_mel(path: str | os.PathLike[str], bands: int) -> NDArray[Any]:
+    """A mel (bands, frames), of its own type, from a .npy file of (bands, frames) or (1, bands, frames).
+
+    Raises:
+        InputError: another format, which is named, or other axes, also where they are only transposed.
+    """
+    mel = read_array(path, "a mel in numpy's .npy format")
+    if mel.ndim == 3 and len(mel) == 1:
+        mel = mel[0]
+    if mel.ndim != 2 or len(mel) != bands or mel.dtype.kind != "f":
+        turned = mel.ndim == 2 and mel.shape[-1] == bands
+        cause = (
+            "it is transposed: save mel.T" if turned else "the mel is of another configuration, or several"
+        )
+        shape = f"shape {mel.shape}"
+        raise InputError(
+            f"{path}: mel",
+            got=shape if mel.dtype.kind == "f" else f"values of type {mel.dtype}, {shape}",
+            expected=f"({bands}, frames) or (1, {bands}, frames), floats",
+            cause=cause if mel.dtype.kind == "f" else "",
+        )
+    return mel
+
+
+def check_logarithms(mel: NDArray[Any], config: MelConfig | None) -> None:
+    """Refuse values that cannot be natural logarithms of a mel.
+
+    Args:
+        mel: (bands, frames).
+        config: the front end that the mel should be of; None where nobody knows. Where it has another
+            logarithm, all finite values pass.
+
+    Raises:
+        InputError: NaN or infinity, decibels or linear values.
+    """
+    if not mel.size:
+        return
+    lowest, highest = float(mel.min()), float(mel.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise InputError("mel", got="NaN or infinity", expected="finite values")
+    if config is not None and config.log != "ln":
+        return
+    floor = LOWEST if config is None else float(np.log(config.floor)) - BELOW_THE_FLOOR
+    # no sound within ±1 has a magnitude of 1 or more in every band; powers may
+    positive = lowest >= 0 and (config is None or config.power == 1)
+    if lowest < floor or highest > HIGHEST or positive:
+        linear = "these look like magnitudes: take the logarithm"
+        decibels = "these look like decibels: divide dB of a magnitude by 8.686"
+        raise InputError(
+            "mel",
+            got=f"values from {lowest:.4g} to {highest:.4g}",
+            expected="natural logarithms of magnitudes, about -11.5 to 2",
+            cause=linear if lowest >= 0 else decibels,
+        )

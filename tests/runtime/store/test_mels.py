@@ -1,0 +1,74 @@
+"""Mels of other programs: axes, formats, units."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.dsp.mel import PRESETS
+from edge_runtime.errors import InputError
+from edge_runtime.store.mels import check_logarithms, is_array_file, read_mel
+
+MEL = np.random.default_rng(0).uniform(-9, 1, (80, 30)).astype(np.float32)
+LN = PRESETS["hifigan-22k"]
+
+
+def test_a_batch_axis_is_dropped(tmp_path: Path) -> None:
+    for name, mel in (("a", MEL), ("b", MEL[None]), ("c", np.asfortranarray(MEL))):
+        np.save(tmp_path / f"{name}.npy", mel)
+        np.testing.assert_array_equal(read_mel(tmp_path / f"{name}.npy", 80), MEL)
+
+
+@pytest.mark.parametrize(
+    ("mel", "words"),
+    [
+        (MEL.T, r"shape \(30, 80\), expected \(80, frames\) or .*transposed: save mel.T"),
+        (MEL[:64], r"shape \(64, 30\).*another configuration"),
+        (np.stack([MEL, MEL]), r"shape \(2, 80, 30\)"),
+        (MEL[None, None], r"shape \(1, 1, 80, 30\)"),
+        ((MEL * 10).astype(np.int16), "values of type int16"),
+        (MEL > 0, "values of type bool"),
+    ],
+)
+def test_other_axes_and_types_are_refused(tmp_path: Path, mel: np.ndarray, words: str) -> None:
+    np.save(tmp_path / "x.npy", mel)
+    with pytest.raises(InputError, match=rf"x\.npy: mel: got .*{words}"):
+        read_mel(tmp_path / "x.npy", 80)
+
+
+def test_archives_and_pickles_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mel.npz", mel=MEL)
+    (tmp_path / "mel.pt").write_bytes((tmp_path / "mel.npz").read_bytes())
+    (tmp_path / "mel.pkl").write_bytes(b"\x80\x04N.")
+    for name, words in (("mel.npz", "a zip archive"), ("mel.pt", "a zip archive"), ("mel.pkl", "a pickle")):
+        assert is_array_file(tmp_path / name)
+        with pytest.raises(InputError, match=rf"{name}: got {words}.*expected a mel in numpy's \.npy format"):
+            read_mel(tmp_path / name, 80)
+
+
+def test_arrays_are_told_by_their_bytes_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", MEL)
+    assert is_array_file((tmp_path / "x.npy").rename(tmp_path / "mel.data"))
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    assert not is_array_file(tmp_path / "a.wav")
+    assert not is_array_file(tmp_path / "gone.wav")
+
+
+def test_units() -> None:
+    check_logarithms(MEL, LN)
+    check_logarithms(MEL, None)
+    check_logarithms(MEL - 3, LN)  # as nets predict
+    check_logarithms(MEL[:, :0], LN)
+    check_logarithms(MEL * 8.686 - 40, replace(LN, log="log10", log_gain=20))
+    check_logarithms(MEL + 9, replace(LN, power=2, epsilon=0))
+    for wrong, words in (
+        (np.exp(MEL), "magnitudes: take the logarithm"),
+        (MEL * 8.686 - 40, "decibels: divide"),
+        (MEL + 20, "values from 11"),
+        (np.where(MEL > 0.9, np.nan, MEL), "NaN or infinity"),
+    ):
+        with pytest.raises(InputError, match=words):
+            check_logarithms(wrong, LN)
