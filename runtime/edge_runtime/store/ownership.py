@@ -39,6 +39,15 @@ def plain_name(name: object, where: str) -> str:
     )
 
 
+def path_inside(folder: Path, name: str, where: str) -> Path:
+    """The path of a name that may lead into folders below ``folder``, as ``main/00001`` in a file list.
+
+    Raises:
+        InputError: it would lead out of the folder, or a part of it is no plain name.
+    """
+    return folder.joinpath(*(plain_name(part, where) for part in name.split("/")))
+
+
 def is_plain(name: str) -> bool:
     """Whether a text is a plain file name on every operating system.
 

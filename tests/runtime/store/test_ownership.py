@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import InputError
-from edge_runtime.store.ownership import holds_only, is_plain, plain_name
+from edge_runtime.store.ownership import holds_only, is_plain, path_inside, plain_name
 
 
 @given(name=st.text(max_size=12))
@@ -66,3 +66,11 @@ def test_links_are_never_ours(to_a_folder: bool, tmp_path: Path) -> None:
     target = tmp_path / "victim" if to_a_folder else tmp_path / "victim" / "x"
     os.symlink(target, tmp_path / "ours" / "link")
     assert not holds_only(tmp_path / "ours", {"link", "link/x"}.__contains__)
+
+
+def test_names_of_lists_lead_into_folders_below_alone() -> None:
+    folder = Path("data")
+    assert path_inside(folder, "main/00001", "train.txt") == folder / "main" / "00001"
+    for name in ("/abs", "../up", "a/../../b", "a//b", "a/", ""):
+        with pytest.raises(InputError, match=r"train\.txt: got the name"):
+            path_inside(folder, name, "train.txt")

@@ -30,6 +30,7 @@ from edge_runtime.dsp.windows import MEL_RATE, WINDOW_FRAMES
 from edge_runtime.errors import InputError
 from edge_runtime.media.audio import read_audio
 from edge_runtime.media.video import import_opencv
+from edge_runtime.store.ownership import path_inside
 from edge_runtime.store.reading import read_bytes, read_text
 from edge_training.engine.items import Item
 from edge_training.talking_head.syncnet_face import HEIGHT, PICTURES, WIDTH
@@ -241,6 +242,8 @@ def _listed(folder: Path, file: Path) -> list[Clip]:
     names = [words[0] for line in read_text(file, "names of clips").splitlines() if (words := line.split())]
     if not names and file.name == "train.txt":
         raise InputError(str(file), got="no names", expected="one clip a line")
+    for name in names:
+        path_inside(folder, name, str(file))
     places = [(name, _place(folder, name)) for name in names]
     missing = [name for name, place in places if place is None]
     if missing:
