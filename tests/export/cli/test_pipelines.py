@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import small_bundles
 
 from edge_export.__main__ import main
 from edge_export.assets import SENTENCE
@@ -44,9 +45,8 @@ def test_the_group_lists_the_pipelines(capsys: pytest.CaptureFixture[str]) -> No
         assert declared.summary in text, "the summary is short enough for its line"
 
 
-def test_options_reach_the_pipeline(
-    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_reach_the_pipeline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder = small_bundles.write_encoder(tmp_path / "encoder")
     given = ["run", "talking-head", str(SENTENCE), "--fps", "30", "--batch-size", "7"]
     given += ["--bundle", f"bundle={encoder}", "--out", str(tmp_path / "out")]
     assert main(given) == 0
