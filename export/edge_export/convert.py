@@ -291,7 +291,7 @@ def _config(
     if config is not None:
         entries = config if isinstance(config, Mapping) else read_config(config)
         try:
-            settings = net.loadable.read_entries({**entries, **changes}, said)
+            settings = net.loadable.read_entries(entries, said, changes=changes)
         except EdgeError as error:
             raise error if isinstance(config, Mapping) else error.within(str(config)) from error
     else:

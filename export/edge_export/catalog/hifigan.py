@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, describe_unit, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
@@ -45,12 +45,6 @@ def _settle_hifigan(
     return settle_hifigan(config, checkpoint, said)
 
 
-def _training_entries() -> frozenset[str]:
-    from edge_training.vocoder.hifigan import TRAINING_ENTRIES
-
-    return TRAINING_ENTRIES
-
-
 def _build_hifigan(config: HifiGanConfig) -> nn.Module:
     from edge_training.vocoder.hifigan import HifiGan
 
@@ -65,6 +59,14 @@ def _hifigan_in_rows(module: nn.Module) -> nn.Module:
     return in_rows(module)
 
 
+def _unit(config: HifiGanConfig) -> str:
+    if config.known_front_end is None:
+        return "as the toolkit of the checkpoint made its mels; the checkpoint does not say how"
+    if config.front_end is None:
+        return "natural logarithm of the mel magnitude, at least ln 1e-5"
+    return describe_unit(config.mel)
+
+
 def _hifigan_inputs(config: HifiGanConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
@@ -72,7 +74,7 @@ def _hifigan_inputs(config: HifiGanConfig) -> tuple[Tensor, ...]:
             dtype="float32",
             shape=("batch", config.num_mels, "frames"),
             meaning=f"log-mel spectrogram, {config.hop_length} samples a frame",
-            unit="natural logarithm of the mel magnitude, at least ln 1e-5",
+            unit=_unit(config),
         ),
     )
 
@@ -116,13 +118,13 @@ NET: Net[HifiGanConfig] = Net(
     build=_build_hifigan,
     inputs=_hifigan_inputs,
     outputs=_hifigan_outputs,
-    front_end=lambda config: config.mel,
+    front_end=lambda config: config.known_front_end,
     geometry=lambda config: Geometry(config.hop_length, config.receptive_field, config.context_frames),
     tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 80.0), "fp16": Tolerance(2e-2, 40.0)}),
     cases=_hifigan_cases,
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Buckets((32, 64, 128, 256, 512))}),
     random_rms=0.15,
+    shortest=lambda config: config.shortest,
     settle=_settle_hifigan,
-    more_entries=_training_entries,
     onnx_form=_hifigan_in_rows,
 )

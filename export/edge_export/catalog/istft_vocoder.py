@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, describe_unit, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
 from edge_runtime.media.audio import read_audio
@@ -29,7 +29,6 @@ SPOKEN_FROM, SPOKEN_SECONDS = 0.2, 2.0  # of the sentence
 # the rest costs 55 dB, with anything else in float32 but the prior 26 dB (docs/which-vocoder.md). Where the
 # pseudo-inverse is near 0 its logarithm magnifies the rounding.
 FLOAT32_PARTS = ("prior",)
-_SCALES = {"none": "", "ln": "natural logarithm", "log10": "common logarithm"}
 
 
 def _preset(name: str) -> IstftVocoderConfig:
@@ -54,17 +53,6 @@ def _build(config: IstftVocoderConfig) -> nn.Module:
     return IstftVocoder(config)
 
 
-def _unit(mel: MelConfig) -> str:
-    words = f"{_SCALES[mel.log]} of the mel {'power' if mel.power == 2 else 'magnitude'}, floor {mel.floor:g}"
-    if (mel.log_gain, mel.reference) != (1.0, 0.0):
-        words += f", times {mel.log_gain:g}, less {mel.reference:g}"
-    if mel.scale_from is not None:
-        words += (
-            f", {mel.scale_from[0]:g} … {mel.scale_from[1]:g} onto {mel.scale_to[0]:g} … {mel.scale_to[1]:g}"
-        )
-    return words
-
-
 def _inputs(config: IstftVocoderConfig) -> tuple[Tensor, ...]:
     return (
         Tensor(
@@ -72,7 +60,7 @@ def _inputs(config: IstftVocoderConfig) -> tuple[Tensor, ...]:
             dtype="float32",
             shape=("batch", config.mel.bands, "frames"),
             meaning=f"log-mel spectrogram, {config.hop_length} samples a frame",
-            unit=_unit(config.mel),
+            unit=describe_unit(config.mel),
         ),
     )
 

@@ -67,12 +67,6 @@ def _settle(
     return settle_scaler(config, checkpoint, said)
 
 
-def _meta_entries() -> frozenset[str]:
-    from edge_training.mri_speech.mri_acoustic import META_ENTRIES
-
-    return META_ENTRIES
-
-
 def _build(config: MriAcousticConfig) -> nn.Module:
     from edge_training.mri_speech.mri_acoustic import MriAcoustic
 
@@ -129,5 +123,4 @@ NET: Net[MriAcousticConfig] = Net(
     random_start=_random_start,
     config_files=("config.json", "meta.json"),
     settle=_settle,
-    more_entries=_meta_entries,
 )

@@ -66,11 +66,11 @@ class Net(Generic[ConfigT]):
         random_start: changes an initial module, before its random weights are scaled, where training leaves
             something that no initial state has and that precision depends upon.
         unit: config → factor from the tolerance's largest error to the outputs' unit.
+        shortest: config → fewest frames that the net takes.
         has_weights: False where the config alone makes the net, and no checkpoint is asked for.
         config_files: names of the config file beside a checkpoint; the first one that exists is used.
         settle: (config, checkpoint, said) → config with what only the checkpoint's keys, or files beside it,
             tell; what was taken and why is added to `said`.
-        more_entries: what a config file may hold beside the fields of the config.
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
         float32_parts: names of the module's children that stay float32 in float16 artifacts: what was
             measured to need it.
@@ -96,19 +96,21 @@ class Net(Generic[ConfigT]):
     random_range: Callable[[ConfigT], tuple[float, float]] | None = None
     random_start: Callable[[nn.Module], object] = field(default=_same)
     unit: Callable[[ConfigT], float] = field(default=lambda _: 1.0)
+    shortest: Callable[[ConfigT], int] = field(default=lambda _: 1)
     has_weights: bool = True
     config_files: tuple[str, ...] = ("config.json",)
     settle: Settle[ConfigT] = field(default=_settled)
-    more_entries: Callable[[], frozenset[str]] = field(default=frozenset)
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
     float32_parts: tuple[str, ...] = ()
     half: Literal["arithmetic", "weights"] = "arithmetic"
 
     @property
     def loadable(self) -> LoadableNet[ConfigT]:
-        """What the loader of weights needs of it."""
-        from edge_training.weights.nets import LoadableNet
+        """What the loader of weights knows of it; where that is nothing, these fields."""
+        from edge_training.weights.nets import NETS, LoadableNet, loadable
 
+        if self.name in NETS:
+            return loadable(self.name)
         return LoadableNet(
             self.name,
             self.presets,
@@ -117,7 +119,6 @@ class Net(Generic[ConfigT]):
             self.build,
             self.config_files,
             self.settle,
-            self.more_entries(),
         )
 
     def range_of_random(self, config: ConfigT) -> tuple[float, float]:
@@ -135,6 +136,21 @@ def sizes_of(axis: Axis, first: int, second: int) -> tuple[int, ...]:
     if isinstance(axis, Buckets):
         return axis.sizes[:2]
     return tuple(sorted({max(axis.low, first), max(axis.low, second)}))
+
+
+_SCALES = {"none": "", "ln": "natural logarithm", "log10": "common logarithm"}
+
+
+def describe_unit(mel: MelConfig) -> str:
+    """What 1 of a mel means, for the unit of an input."""
+    words = f"{_SCALES[mel.log]} of the mel {'power' if mel.power == 2 else 'magnitude'}, floor {mel.floor:g}"
+    if (mel.log_gain, mel.reference) != (1.0, 0.0):
+        words += f", times {mel.log_gain:g}, less {mel.reference:g}"
+    if mel.scale_from is not None:
+        words += (
+            f", {mel.scale_from[0]:g} … {mel.scale_from[1]:g} onto {mel.scale_to[0]:g} … {mel.scale_to[1]:g}"
+        )
+    return words
 
 
 def unknown(what: str, got: str, known: Mapping[str, object] | tuple[str, ...]) -> ConfigError:

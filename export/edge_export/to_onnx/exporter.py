@@ -79,9 +79,9 @@ def write_onnx(
 
 
 def flexible_axes(net: Net[ConfigT], config: ConfigT) -> dict[str, Lengths]:
-    """The named axes of the inputs: each takes any length."""
+    """The named axes of the inputs: each takes any length, of frames as few as the net needs."""
     axes = (axis for tensor in net.inputs(config) for axis in tensor.shape if isinstance(axis, str))
-    return {axis: Lengths() for axis in axes}
+    return {axis: Lengths(net.shortest(config) if axis == "frames" else 1) for axis in axes}
 
 
 def build_onnx(module: nn.Module, net: Net[ConfigT], config: ConfigT) -> ModelProto:

@@ -174,6 +174,17 @@ class MelConfig:
         return self.stft.bins if self.n_mels is None else self.n_mels
 
     @property
+    def lowest(self) -> float:
+        """What a band that stands at the logarithm's floor becomes; for configurations with a logarithm."""
+        logarithm = np.log if self.log == "ln" else np.log10
+        value = float(self.log_gain * logarithm(self.floor) - self.reference)
+        if self.scale_from is None:
+            return value
+        (low, high), (bottom, top) = self.scale_from, self.scale_to
+        value = bottom + (value - low) * (top - bottom) / (high - low)
+        return min(max(value, bottom), top) if self.clip else value
+
+    @property
     def min_samples(self) -> int:
         """Fewest samples that give one frame."""
         return self.stft.min_samples

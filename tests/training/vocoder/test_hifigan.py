@@ -313,6 +313,51 @@ def test_missing_entries_are_named(name: str) -> None:
         HifiGanConfig.from_json(entries)
 
 
+FOREIGN: dict[str, Any] = {
+    "padding_mode": "reflect", "input_mean": [0.5] * 80, "input_scale": [2] * 80,
+    "front_end": replace(PRESETS["hifigan-22k"], log="log10", floor=1e-10).to_json(),
+}  # fmt: skip
+
+
+def test_what_other_toolkits_need_goes_through_json() -> None:
+    config = HifiGanConfig.from_json(STOCK_JSON | FOREIGN)
+    assert config.known_front_end == config.mel == replace(PRESETS["hifigan-22k"], log="log10", floor=1e-10)
+    assert HifiGanConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert replace(config, front_end_known=False).known_front_end is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"input_scale": None}, "got one of input_mean and input_scale, expected both"),
+        ({"input_mean": [0.5]}, "input_mean: got 1 values, expected 80 finite numbers"),
+        ({"input_scale": [0] * 80}, "input_scale: .*scales not zero"),
+        ({"input_mean": "x"}, "input_mean: got 'x'"),
+        ({"padding_mode": "circular"}, "padding_mode: got 'circular'"),
+        ({"wiring": "causal-tail"}, "'reflect' with wiring causal-tail"),
+        ({"front_end": PRESETS["hifigan-11k"].to_json()}, "front_end: got 11413 Hz.*expected 22050 Hz"),
+        ({"front_end": "stock"}, "front_end: got 'stock'"),
+        ({"front_end_known": 1}, "front_end_known: got 1, expected true or false"),
+    ],
+)
+def test_rules_of_what_other_toolkits_need(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        HifiGanConfig.from_json(STOCK_JSON | FOREIGN | changes)
+
+
+def test_the_shortest_mel_that_can_be_reflected() -> None:
+    config = HifiGanConfig.from_json(
+        STOCK_JSON | FOREIGN | {"upsample_initial_channel": 16, "upsample_rates": [4, 4, 4, 4],
+                                "upsample_kernel_sizes": [8, 8, 8, 8]}
+    )  # fmt: skip
+    assert config.shortest == 7  # 25 samples on each side of 28
+    net = HifiGan(config)
+    assert net(torch.zeros(1, 80, config.shortest)).shape[-1] == 256 * config.shortest
+    with pytest.raises(RuntimeError, match="less than the corresponding input"):
+        net(torch.zeros(1, 80, config.shortest - 1))
+    assert replace(config, padding_mode="zeros").shortest == 1
+
+
 def test_the_odd_kernel_rule_is_about_length() -> None:
     """What the refusal says: stock padding with k − u odd emits one sample more in each such stage."""
     up = nn.ConvTranspose1d(1, 1, 15, 8, (15 - 8) // 2)

@@ -15,8 +15,8 @@ from edge_training.weights.reading import Checkpoint
 @pytest.mark.parametrize("name", NETS)
 def test_the_catalogue_agrees(name: str) -> None:
     ours, theirs = loadable(name), CATALOG[name]
-    assert (ours.name, ours.config_files) == (theirs.name, theirs.config_files)
-    assert ours.more_entries == theirs.more_entries()
+    assert ours.name == theirs.name
+    assert set(theirs.config_files) <= set(ours.config_files)
     assert set(theirs.presets) <= set(ours.presets)
     for preset in theirs.presets:
         config = ours.preset(preset)

@@ -29,6 +29,7 @@ from math import prod
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
@@ -39,6 +40,7 @@ from edge_training.engine.config import JsonConfig
 
 Wiring = Literal["stock", "causal-tail"]
 OddKernels = Literal["refuse", "output-padding"]
+PaddingMode = Literal["zeros", "reflect"]
 
 END_KERNEL = 7  # of conv_pre and conv_post
 SLOPE = 0.1
@@ -101,6 +103,12 @@ class HifiGanConfig(JsonConfig):
     wiring: Wiring | None = None  # None: as the checkpoint's keys say, stock where they do not say
     odd_kernels: OddKernels = "refuse"
     fmax_above_nyquist: bool = False  # accept an fmax whose upper bands are empty, as rtMRI checkpoints have
+    # of checkpoints from other toolkits, see `edge_training.vocoder.dialects`
+    padding_mode: PaddingMode = "zeros"  # around the input of every convolution of stride 1
+    input_mean: tuple[float, ...] | None = None  # of each band of the mel: the net sees (mel - mean) / scale
+    input_scale: tuple[float, ...] | None = None
+    front_end: MelConfig | None = None  # None: HiFi-GAN's own
+    front_end_known: bool = True  # False: nobody says how the mels of its training were made
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -109,6 +117,7 @@ class HifiGanConfig(JsonConfig):
         _check_blocks(self)
         _check_weights(self)
         _check_mel(self)
+        _check_input(self)
         _ = self.mel  # checks the framing
 
     @property
@@ -118,7 +127,10 @@ class HifiGanConfig(JsonConfig):
 
     @property
     def mel(self) -> MelConfig:
-        """The front end: explicit reflect padding, magnitude, Slaney filters, natural log floored at 1e-5."""
+        """The front end, unless it is another toolkit's: explicit reflect padding, magnitude, Slaney filters,
+        natural logarithm floored at 1e-5."""
+        if isinstance(self.front_end, MelConfig):
+            return self.front_end
         return replace(
             PRESETS["hifigan-22k"],
             sample_rate=self.sampling_rate,
@@ -132,6 +144,11 @@ class HifiGanConfig(JsonConfig):
         )
 
     @property
+    def known_front_end(self) -> MelConfig | None:
+        """The front end; None where nobody says how the mels of the net's training were made."""
+        return self.mel if self.front_end_known else None
+
+    @property
     def context(self) -> tuple[int, int]:
         """Mel frames before and after a frame that its samples depend on, computed from the layers."""
         return _context(self)
@@ -140,6 +157,15 @@ class HifiGanConfig(JsonConfig):
     def context_frames(self) -> int:
         """Frames to add on each side of a chunk, and to drop again, for the samples of one whole pass."""
         return max(self.context)
+
+    @property
+    def shortest(self) -> int:
+        """Fewest mel frames that the net takes: what it reflects must be shorter than the signal there."""
+        if self.padding_mode == "zeros":
+            return 1
+        end, block = END_KERNEL // 2, _widest_reflection(self)
+        lengths = [prod(self.upsample_rates[: stage + 1]) for stage in range(len(self.upsample_rates))]
+        return max(end + 1, *(-(-(block + 1) // length) for length in lengths))
 
     @property
     def receptive_field(self) -> int:
@@ -231,6 +257,12 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "wiring": (lambda value: value in (None, "stock", "causal-tail"), "'stock' or 'causal-tail'"),
     "odd_kernels": (lambda value: value in ("refuse", "output-padding"), "'refuse' or 'output-padding'"),
     "fmax_above_nyquist": (lambda value: isinstance(value, bool), "true or false"),
+    "padding_mode": (lambda value: value in ("zeros", "reflect"), "'zeros' or 'reflect'"),
+    "front_end": (
+        lambda value: value is None or isinstance(value, MelConfig),
+        "the entries of a mel front end, or null for HiFi-GAN's own",
+    ),
+    "front_end_known": (lambda value: isinstance(value, bool), "true or false"),
 }
 
 
@@ -381,6 +413,36 @@ def _check_mel(config: HifiGanConfig) -> None:
         )
 
 
+def _check_input(config: HifiGanConfig) -> None:
+    """Statistics of all bands or none; a front end of the same frames and bands; reflection on both sides."""
+    for name in ("input_mean", "input_scale"):
+        values = getattr(config, name)
+        if values is None:
+            continue
+        numbers = isinstance(values, tuple) and all(
+            isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < float("inf") for v in values
+        )
+        if not numbers or len(values) != config.num_mels or (name == "input_scale" and 0 in values):
+            raise ConfigError(
+                name,
+                got=f"{len(values)} values" if isinstance(values, tuple) else repr(values),
+                expected=f"{config.num_mels} finite numbers, one for each band, scales not zero",
+            )
+    if (config.input_mean is None) != (config.input_scale is None):
+        raise ConfigError("input_mean", got="one of input_mean and input_scale", expected="both or neither")
+    if config.padding_mode == "reflect" and config.wiring == "causal-tail":
+        raise ConfigError("padding_mode", got="'reflect' with wiring causal-tail", expected="'zeros'")
+    front_end = config.front_end
+    if isinstance(front_end, MelConfig):
+        got = (front_end.sample_rate, front_end.hop_length, front_end.n_mels)
+        if got != (config.sampling_rate, config.hop_size, config.num_mels):
+            raise ConfigError(
+                "front_end",
+                got="{} Hz, hop {}, {} bands".format(*got),
+                expected=f"{config.sampling_rate} Hz, hop {config.hop_size}, {config.num_mels} bands",
+            )
+
+
 def _times(numbers: tuple[int, ...]) -> str:
     return " × ".join(map(str, numbers))
 
@@ -421,6 +483,15 @@ def _block_reach(config: HifiGanConfig) -> Padding:
     return Padding(max(reach.left for reach in reaches), max(reach.right for reach in reaches))
 
 
+def _widest_reflection(config: HifiGanConfig) -> int:
+    """Samples that a convolution of the residual blocks reflects at one end."""
+    return max(
+        (kernel - 1) * dilation // 2
+        for kernel, row in zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True)
+        for dilation in row
+    )
+
+
 def _context(config: HifiGanConfig) -> tuple[int, int]:
     """Follows the samples of frame 0 back through the layers to the frames that they depend on."""
     end, block = _padding(config, END_KERNEL, 1, end=True), _block_reach(config)
@@ -448,11 +519,30 @@ class AsymmetricConv1d(nn.Conv1d):
         return super().forward(F.pad(x, self.pad))
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, dilation: int, pad: Padding) -> nn.Conv1d:
+def _convolution(
+    inputs: int, outputs: int, kernel: int, dilation: int, pad: Padding, mode: PaddingMode
+) -> nn.Conv1d:
     """A convolution that keeps the length, before weight norm; a plain Conv1d where its padding is even."""
     if pad.left == pad.right:
-        return nn.Conv1d(inputs, outputs, kernel, dilation=dilation, padding=pad.left)
+        return nn.Conv1d(inputs, outputs, kernel, dilation=dilation, padding=pad.left, padding_mode=mode)
     return AsymmetricConv1d(inputs, outputs, kernel, dilation, pad)
+
+
+class Standardise(nn.Module):
+    """(mel - mean) / scale for each band, where the configuration has them; (B, num_mels, T), same shape."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, config: HifiGanConfig) -> None:
+        super().__init__()
+        self.given = config.input_mean is not None
+        for name, values in (("mean", config.input_mean), ("scale", config.input_scale)):
+            column = None if values is None else torch.tensor(values)[:, None]
+            self.register_buffer(name, column, persistent=False)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        return (mel - self.mean) / self.scale if self.given else mel
 
 
 class ResBlock1(nn.Module):
@@ -463,7 +553,7 @@ class ResBlock1(nn.Module):
 
         def convolution(dilation: int) -> nn.Conv1d:
             pad = _padding(config, kernel, dilation, end=False)
-            return _convolution(channels, channels, kernel, dilation, pad)
+            return _convolution(channels, channels, kernel, dilation, pad, config.padding_mode)
 
         self.convs1 = nn.ModuleList(convolution(dilation) for dilation in dilations)
         self.convs2 = nn.ModuleList(convolution(1) for _ in dilations)
@@ -481,7 +571,9 @@ class ResBlock2(nn.Module):
     def __init__(self, config: HifiGanConfig, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            _convolution(channels, channels, kernel, d, _padding(config, kernel, d, end=False))
+            _convolution(
+                channels, channels, kernel, d, _padding(config, kernel, d, end=False), config.padding_mode
+            )
             for d in dilations
         )
 
@@ -513,7 +605,7 @@ class HifiGan(nn.Module):
         pad = _padding(config, END_KERNEL, 1, end=True)
         block = ResBlock1 if config.resblock == 1 else ResBlock2
         self.blocks = len(config.resblock_kernel_sizes)
-        self.conv_pre = _convolution(config.num_mels, channels, END_KERNEL, 1, pad)
+        self.conv_pre = _convolution(config.num_mels, channels, END_KERNEL, 1, pad, config.padding_mode)
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
         for rate, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True):
@@ -524,14 +616,15 @@ class HifiGan(nn.Module):
                 config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True
             ):
                 self.resblocks.append(block(config, channels, size, dilations))
-        self.conv_post = _convolution(channels, 1, END_KERNEL, 1, pad)
+        self.conv_post = _convolution(channels, 1, END_KERNEL, 1, pad, config.padding_mode)
+        self.standardise = Standardise(config)
         if weight_norm:
             for layer in self._normed_layers():
                 parametrizations.weight_norm(layer)
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, num_mels, T) → (B, 1, T · hop_length)."""
-        x: Tensor = self.conv_pre(mel)
+        x: Tensor = self.conv_pre(self.standardise(mel))
         for stage, up in enumerate(self.ups):
             x = self._mean_of_blocks(stage, up(F.leaky_relu(x, SLOPE)))
         x = self.conv_post(F.leaky_relu(x, LAST_SLOPE))

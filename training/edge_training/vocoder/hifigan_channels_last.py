@@ -17,6 +17,7 @@ from edge_training.vocoder.hifigan import LAST_SLOPE, SLOPE, AsymmetricConv1d, H
 
 def forward_channels_last(generator: HifiGan, mel: Tensor) -> Tensor:
     """mel (B, num_mels, T) → samples (B, 1, T · hop_length), by the generator's own weights."""
+    mel = generator.standardise(mel)
     x = _convolve(generator.conv_pre, mel.unsqueeze(2).contiguous(memory_format=torch.channels_last))
     for stage, up in enumerate(generator.ups):
         x = _convolve(up, F.leaky_relu(x, SLOPE))
@@ -47,6 +48,8 @@ def _convolve(layer: nn.Module, x: Tensor) -> Tensor:
     padding, stride = (0, int(layer.padding[0])), (1, layer.stride[0])
     if isinstance(layer, nn.ConvTranspose1d):
         return F.conv_transpose2d(x, weight, layer.bias, stride, padding, (0, layer.output_padding[0]))
+    if layer.padding_mode != "zeros":
+        x, padding = F.pad(x, (padding[1], padding[1], 0, 0), mode=layer.padding_mode), (0, 0)
     if isinstance(layer, AsymmetricConv1d):
         x = F.pad(x, layer.pad)
     return F.conv2d(x, weight, layer.bias, stride, padding, (1, layer.dilation[0]))

@@ -24,9 +24,10 @@ from edge_training.vocoder.discriminators import (
     load_stock_state,
     stock_state,
 )
-from edge_training.vocoder.hifigan import HifiGan
+from edge_training.vocoder.hifigan import HifiGan, HifiGanConfig
 from edge_training.vocoder.wiring import hifigan_wiring
-from edge_training.weights.reading import load_checkpoint, read_checkpoint, read_saved
+from edge_training.weights.dialects import Source, translate
+from edge_training.weights.reading import Checkpoint, load_checkpoint, read_checkpoint, read_saved
 from edge_training.weights.weight_norm import origin_state_dict
 
 
@@ -66,6 +67,7 @@ def read_pair(path: Path, nets: PairNets) -> OriginPair:
     """
     checkpoint = read_checkpoint(path)
     config = nets.generator.config
+    _check_dialect(path, checkpoint, config)
     told = hifigan_wiring(config, checkpoint)
     _check_wiring(path, told.wiring if told.by_sign else None, config.wiring)
     load_checkpoint(nets.generator, checkpoint, net="hifigan")
@@ -110,6 +112,18 @@ def writers(
         )
 
     return {f"g_{step:08d}": save_generator, f"do_{step:08d}": save_rest}
+
+
+def _check_dialect(path: Path, checkpoint: Checkpoint, config: HifiGanConfig) -> None:
+    """Weights of another toolkit compute as there only where the configuration says so."""
+    entries, _ = translate(config.to_json(), checkpoint.dialect, Source(path.parent, checkpoint.extras), [])
+    asked = {name: value for name, value in entries.items() if value != config.to_json()[name]}
+    if asked:
+        raise ConfigError(
+            str(path),
+            got=f"weights of {checkpoint.dialect}",
+            expected=f"a configuration with {', '.join(f'{name} {v!s:.40}' for name, v in asked.items())}",
+        )
 
 
 def _check_wiring(path: Path, told: str | None, configured: str | None) -> None:

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 _SYSTEM = HIFIGAN_PRESETS["rtmri-origin"]
 
 
+_USUAL = (None, "zeros", "refuse")
+_UNLIKE = {
+    "padding_mode": "convolutions reflect at their ends (padding_mode reflect)",
+    "odd_kernels": "output padding where kernel - rate is odd (odd_kernels output-padding)",
+    "input_mean": "the net itself subtracts a mean from each band of its mel and divides by a scale",
+}
+
+
 class Told(NamedTuple):
     """What a checkpoint tells of its wiring."""
 
@@ -56,8 +64,10 @@ def hifigan_wiring(config: HifiGanConfig, checkpoint: Checkpoint) -> Told:
 def settle_hifigan(
     config: HifiGanConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
 ) -> HifiGanConfig:
-    """The config with its wiring settled; says what its front end leaves empty, too."""
+    """The config with its wiring settled; says what else of it is unlike HiFi-GAN's own, too."""
     nyquist = config.sampling_rate / 2
+    if said is not None:
+        said += [words for name, words in _UNLIKE.items() if getattr(config, name) not in _USUAL]
     if said is not None and config.fmax is not None and config.fmax > nyquist:
         said.append(
             f"fmax {config.fmax:g} Hz taken, above half the sampling rate ({nyquist:g} Hz): the highest mel "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from edge_runtime.store.reading import read_object, read_text
 
 YAML = (".yml", ".yaml")
 DEEPEST, MOST_NODES = 64, 100_000
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def find_config(checkpoint: str | os.PathLike[str], names: Sequence[str] = ("config.json",)) -> Path | None:
@@ -65,6 +67,8 @@ def _plain(node: Any, loader: Any, depth: int, left: list[int]) -> Any:
         raise ConfigError("YAML", got="too many or too deep values", expected="a configuration")
     if node is None:
         return None
+    if node.id == "scalar" and node.style is None and _EXPONENT.fullmatch(node.value):
+        return float(node.value)  # a number to everybody but YAML 1.1, which wants a point in it
     if node.id == "scalar":
         if node.tag.startswith("tag:yaml.org,2002:") and "python" not in node.tag:
             return loader.construct_object(node)

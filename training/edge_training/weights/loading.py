@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from edge_runtime.errors import CheckpointError, ConfigError, EdgeError
-from edge_training.weights.configs import find_config, read_config
+from edge_training.weights.configs import find_config, parse_yaml, read_config
 from edge_training.weights.nets import NETS, Config, LoadableNet, loadable
 from edge_training.weights.reading import Checkpoint, load_checkpoint, open_checkpoint
 from edge_training.weights.recognition import recognise, resemblance
@@ -121,33 +121,46 @@ def config_of(
     """The configuration from wherever it is said, less what only the checkpoint tells; see `load_net`."""
     changes = changes or {}
     if preset is not None:
-        return _changed(entry, entry.preset(preset), changes)
+        return _changed(entry, entry.preset(preset), checkpoint, changes, said)
     if isinstance(config, Mapping):
-        return entry.read_entries({**config, **changes}, said)
+        return entry.read_entries(config, said, checkpoint=checkpoint, changes=changes)
     if config is not None and not isinstance(config, str | os.PathLike):
-        return _changed(entry, config, changes)
+        return _changed(entry, config, checkpoint, changes, said)
+    if config is None and checkpoint.config:
+        name, text = next(iter(checkpoint.config.items()))
+        said.append(f"configuration {name} of the archive taken")
+        return entry.read_entries(parse_yaml(text, name), said, checkpoint=checkpoint, changes=changes)
     file = Path(config) if config is not None else find_config(checkpoint.path, entry.config_files)
     if file is not None and (config is not None or len(entry.presets) > 1):
         try:
-            return entry.read_entries({**read_config(file), **changes}, said)
+            return entry.read_entries(read_config(file), said, checkpoint=checkpoint, changes=changes)
         except EdgeError as error:
             raise error if error.what.startswith(str(file)) else error.within(str(file)) from error
     if default is None and len(entry.presets) == 1:
         default = entry.preset(entry.presets[0])
     if default is None:
         raise no_config(entry, checkpoint)
-    return _changed(entry, default, changes)
+    return _changed(entry, default, checkpoint, changes, said)
 
 
-def _changed(entry: LoadableNet[Any], config: Config, changes: Mapping[str, Any]) -> Config:
-    return entry.config_from_json({**config.to_json(), **changes}) if changes else config
+def _changed(
+    entry: LoadableNet[Any],
+    config: Config,
+    checkpoint: Checkpoint,
+    changes: Mapping[str, Any],
+    said: list[str],
+) -> Config:
+    if not changes and not checkpoint.dialect:
+        return config
+    return entry.read_entries(config.to_json(), said, checkpoint=checkpoint, changes=changes)
 
 
 def no_config(entry: LoadableNet[Any], checkpoint: Checkpoint) -> ConfigError:
     """The refusal of weights without a configuration; says which preset they look like."""
+    names = [name for name in entry.config_files if name.endswith(".json")]
     return ConfigError(
         "configuration",
-        got=f"no {' or '.join(entry.config_files)} beside {checkpoint.path}",
+        got=f"no {' or '.join(names)} beside {checkpoint.path}",
         expected=f"--config FILE, or --preset with one of {', '.join(entry.presets)}",
         cause=resemblance(checkpoint.stored, entry.name),
     )

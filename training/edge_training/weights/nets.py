@@ -17,6 +17,7 @@ from torch import nn
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.store.scaler import read_scaler
+from edge_training.weights.dialects import CONFIG_FILES, Source, translate
 
 if TYPE_CHECKING:
     from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
@@ -38,6 +39,13 @@ def _settled(config: ConfigT, checkpoint: Checkpoint | None, said: list[str] | N
     return config
 
 
+Translate = Callable[[Mapping[str, Any], "Checkpoint | None", list[str]], Mapping[str, Any]]
+
+
+def _own_entries(entries: Mapping[str, Any], _: Checkpoint | None, __: list[str]) -> Mapping[str, Any]:
+    return entries
+
+
 @dataclass(frozen=True)
 class LoadableNet(Generic[ConfigT]):
     """What is to be known of a net to load its weights.
@@ -51,6 +59,7 @@ class LoadableNet(Generic[ConfigT]):
         config_files: names of the file beside a checkpoint that holds its configuration.
         settle: see `Settle`.
         more_entries: what a configuration may hold beside the fields of its class.
+        translate: entries of other toolkits' configurations, or for their weights → the net's own.
     """
 
     name: str
@@ -61,13 +70,28 @@ class LoadableNet(Generic[ConfigT]):
     config_files: tuple[str, ...] = ("config.json",)
     settle: Settle[ConfigT] = field(default=_settled)
     more_entries: frozenset[str] = frozenset()
+    translate: Translate = field(default=_own_entries)
 
-    def read_entries(self, entries: Mapping[str, Any], said: list[str]) -> ConfigT:
+    def read_entries(
+        self,
+        entries: Mapping[str, Any],
+        said: list[str],
+        *,
+        checkpoint: Checkpoint | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> ConfigT:
         """Entries → configuration; those that the net does not read are left out and said.
+
+        Args:
+            entries: of a file, in whatever toolkit's form.
+            said: takes what was inferred.
+            checkpoint: the weights that it is for.
+            changes: entries of the net's own form that override.
 
         Raises:
             ConfigError: a broken rule; an entry that is clearly another's name, misspelt.
         """
+        entries = {**self.translate(entries, checkpoint, said), **(changes or {})}
         known = {f.name for f in fields(_as_dataclass(self.preset(self.presets[0])))} | self.more_entries
         strange = [key for key in entries if key not in known]
         plain = {key: value for key, value in entries.items() if key in known}
@@ -122,9 +146,20 @@ def _hifigan() -> LoadableNet[Any]:
         HIFIGAN_PRESETS.__getitem__,
         HifiGanConfig.from_json,
         HifiGan,
+        config_files=("config.json", *CONFIG_FILES),
         settle=settle_hifigan,
         more_entries=TRAINING_ENTRIES,
+        translate=_translate_hifigan,
     )
+
+
+def _translate_hifigan(
+    entries: Mapping[str, Any], checkpoint: Checkpoint | None, said: list[str]
+) -> Mapping[str, Any]:
+    source = Source()
+    if checkpoint is not None:
+        source = Source(Path(checkpoint.path).parent, checkpoint.extras)
+    return translate(entries, checkpoint.dialect if checkpoint is not None else "", source, said)[0]
 
 
 def _istft_vocoder() -> LoadableNet[Any]:

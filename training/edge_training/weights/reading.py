@@ -27,6 +27,7 @@ from edge_runtime.store.targets import sha256_file
 from edge_training.weights.configs import find_config as find_config
 from edge_training.weights.configs import read_config as read_config
 from edge_training.weights.containers import FREE, Opened, open_weights, refusal
+from edge_training.weights.dialects import rename
 from edge_training.weights.pickles import PickleError, Stored
 from edge_training.weights.recognition import resemblance
 from edge_training.weights.selection import select, several
@@ -56,6 +57,8 @@ class Checkpoint:
         normed: layers whose weights were stored with weight norm.
         said: what was inferred and why, a sentence each.
         config: texts of configurations that lie in an archive, by name.
+        dialect: the toolkit whose names the layers had, "" for the net's own.
+        extras: tensors beside the weights that the dialect knows: statistics of the net's input.
     """
 
     stored: Mapping[str, Stored]
@@ -66,6 +69,8 @@ class Checkpoint:
     path: str = ""
     said: tuple[str, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
+    dialect: str = ""
+    extras: Mapping[str, Stored] = field(default_factory=dict)
 
     @cached_property
     def state(self) -> State:
@@ -106,7 +111,10 @@ def open_checkpoint(
         selection = select(opened.saved, net, weights)
         notes = [opened.container, *selection.notes]
         dtypes = _checked(selection.stored, opened.size)
-        folded, normed = fold_stored(selection.stored, notes)
+        named, extras, dialect = rename(selection.stored)
+        if dialect:
+            notes.append(f"dialect {dialect}")
+        folded, normed = fold_stored(named, notes)
         notes.append(" and ".join(dtypes))
         return Checkpoint(
             folded,
@@ -117,6 +125,8 @@ def open_checkpoint(
             str(path),
             tuple(selection.said),
             opened.config,
+            dialect,
+            extras,
         )
 
 

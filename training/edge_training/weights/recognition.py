@@ -29,36 +29,38 @@ class Shaped(Protocol):
     def ndim(self) -> int: ...
 
 
-# net → expressions that must each match the beginning of some key; the first row that holds is the answer
-_PATTERNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "hifigan-discriminators": (r"((mpd|msd)\.)?discriminators\.\d+\.(convs\.\d+|conv_post)\.",),
-        "wav2lip-generator": (r"face_decoder_blocks\.",),
-        "wav2lip-syncnet": (r"(audio_encoder\.)?13\.conv_block\.0\.",),
-        "audio-encoder": (r"(audio_encoder\.)?0\.conv_block\.0\.", r"(audio_encoder\.)?12\.conv_block\.0\."),
-        # HiFi-GAN's relatives before itself: they have its layers, and more
-        "nsf-hifigan": (r"(dec\.)?(m_source|noise_convs)\.", r"(dec\.)?conv_pre\."),
-        "vits": (
-            r"(dec|decoder|waveform_decoder)\.conv_pre\.",
+# (net, expressions that must each match the beginning of some key); the first row that holds is the answer
+_PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("hifigan-discriminators", (r"((mpd|msd)\.)?discriminators\.\d+\.(convs\.\d+|conv_post)\.",)),
+    ("wav2lip-generator", (r"face_decoder_blocks\.",)),
+    ("wav2lip-syncnet", (r"(audio_encoder\.)?13\.conv_block\.0\.",)),
+    ("audio-encoder", (r"(audio_encoder\.)?0\.conv_block\.0\.", r"(audio_encoder\.)?12\.conv_block\.0\.")),
+    # HiFi-GAN's relatives before itself: they have its layers, and more
+    ("nsf-hifigan", (r"(dec\.)?(m_source|noise_convs)\.", r"(dec\.)?conv_pre\.")),
+    (
+        "vits",
+        (
+            r"(dec|decoder|waveform_decoder)\.(conv_pre|input_conv)\.",
             r"(enc_p|text_encoder|flow|posterior_encoder)\.",
         ),
-        "bigvgan": (r"resblocks\.\d+\.activations\.\d+\.",),
-        "univnet": (r"res_stack\.0\.", r"conv_pre\."),
-        "hifigan": (r"conv_pre\.", r"ups\.0\.", r"resblocks\.0\."),
-        "istft-vocoder": (r"embed\.", r"blocks\.0\.dw\.", r"head\."),
-        "melgan": (r"(generator\.)?(melgan|mel2wav)\.\d+\.",),
-        "parallel-wavegan": (r"first_conv\.", r"conv_layers\.0\.conv1x1_aux\."),
-        "waveglow": (r"WN\.0\.", r"upsample\."),
-        "mri-acoustic": (r"cnn\.backbone\.", r"rnn\.lstm\."),
-        "degli": (r"degliblock\.",),
-        # the origin's convolutional nets; our U-nets; our light net
-        "mel-inversion": (r"(convblocks\.\d+\.conv|unet\.down\.\d+\.\d+\.conv|blocks\.\d+\.spread)\.",),
-        "ecog-decoder": (r"(from_ecog|swin_transformer|base_model)\.", r"prediction_head"),
-        "speech-encoder": (r"conv_fundementals", r"conv_loudness"),  # the origin's spelling
-        "formant-synthesizer": (r"bgnoise_mapping",),
-    }
+    ),
+    ("bigvgan", (r"resblocks\.\d+\.activations\.\d+\.",)),
+    ("univnet", (r"res_stack\.0\.", r"conv_pre\.")),
+    ("hifigan", (r"conv_pre\.", r"(ups|upsampler)\.0\.", r"resblocks\.0\.")),
+    ("hifigan", (r"input_conv\.", r"upsamples\.0\.", r"blocks\.0\.convs1\.", r"output_conv\.")),
+    ("istft-vocoder", (r"embed\.", r"blocks\.0\.dw\.", r"head\.")),
+    ("melgan", (r"(generator\.)?(melgan|mel2wav)\.\d+\.",)),
+    ("parallel-wavegan", (r"first_conv\.", r"conv_layers\.0\.conv1x1_aux\.")),
+    ("waveglow", (r"WN\.0\.", r"upsample\.")),
+    ("mri-acoustic", (r"cnn\.backbone\.", r"rnn\.lstm\.")),
+    ("degli", (r"degliblock\.",)),
+    # the origin's convolutional nets; our U-nets; our light net
+    ("mel-inversion", (r"(convblocks\.\d+\.conv|unet\.down\.\d+\.\d+\.conv|blocks\.\d+\.spread)\.",)),
+    ("ecog-decoder", (r"(from_ecog|swin_transformer|base_model)\.", r"prediction_head")),
+    ("speech-encoder", (r"conv_fundementals", r"conv_loudness")),  # the origin's spelling
+    ("formant-synthesizer", (r"bgnoise_mapping",)),
 )
-_COMPILED = {net: tuple(map(re.compile, patterns)) for net, patterns in _PATTERNS.items()}
+_COMPILED = tuple((net, tuple(map(re.compile, patterns))) for net, patterns in _PATTERNS)
 
 # what lies beside a net of ours, or around it: never what is sought
 AUXILIARY = frozenset({"hifigan-discriminators", "wav2lip-generator", "wav2lip-syncnet"})
@@ -89,7 +91,7 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
 
 def recognise(state: Collection[str]) -> str | None:
     """Name of the net that a state dict (or its keys alone) looks like, None for one never seen."""
-    for net, patterns in _COMPILED.items():
+    for net, patterns in _COMPILED:
         if all(any(map(pattern.match, state)) for pattern in patterns):
             return net
     return None

@@ -102,6 +102,7 @@ class HifiGanInRows(nn.Module):
     def __init__(self, net: HifiGan) -> None:
         super().__init__()
         config = net.config
+        self.standardise = net.standardise
         phases = [1, *_phases(config)]
         self.conv_pre = Convolution(net.conv_pre, 1)
         self.stages = nn.ModuleList(
@@ -114,7 +115,7 @@ class HifiGanInRows(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, num_mels, T) → (B, 1, T · hop_length)."""
-        x: Signal = self.conv_pre((mel.unsqueeze(2),))
+        x: Signal = self.conv_pre((self.standardise(mel).unsqueeze(2),))
         for stage in self.stages[: self.first]:
             x = stage(x)
         rows = Rows(x[0].shape[-1], self.overlap)
@@ -155,7 +156,10 @@ class Rows:
 
 
 def in_rows(net: HifiGan) -> nn.Module:
-    """The same net in this form."""
+    """The same net in this form; one that reflects at the ends stays as it is, for phases and rows have other
+    neighbours there."""
+    if net.config.padding_mode != "zeros":
+        return net
     return HifiGanInRows(net).eval().requires_grad_(requires_grad=False)
 
 
@@ -192,5 +196,6 @@ def _context(config: HifiGanConfig, first: int) -> int:
         win_size=hop,
         n_fft=hop,
         segment_size=None,
+        front_end=None,
     )
     return rest.context_frames  # counts a conv_pre too: more than needed, never less

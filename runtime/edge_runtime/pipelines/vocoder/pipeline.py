@@ -139,7 +139,7 @@ class Vocoder:
         self.n_mels = _n_mels(self.net)
         admitted = self.net.lengths(2)
         longest = min(chunk_frames, admitted.high or chunk_frames)
-        self.sizes: Sequence[int] = admitted.only or range(1, longest + 1)
+        self.sizes: Sequence[int] = admitted.only or range(admitted.low, longest + 1)
         if not admitted.only and longest <= sum(self.context):
             raise ConfigError(
                 "chunk_frames",
@@ -275,7 +275,7 @@ class Vocoder:
     @property
     def _silence(self) -> float:
         config = self.net.manifest.front_end
-        return float(np.log(config.floor)) if config is not None and config.log == "ln" else 0.0
+        return 0.0 if config is None or config.log == "none" else config.lowest
 
     def check(self, mel: NDArray[Any]) -> NDArray[np.float32]:
         """The mel (n_mels, frames) as float32; InputError where it cannot be one of this net."""

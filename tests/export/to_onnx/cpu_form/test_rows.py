@@ -49,6 +49,20 @@ def test_a_net_of_one_stage_goes_too() -> None:
     torch.testing.assert_close(in_rows(net)(mel), net(mel), rtol=0, atol=2e-6)
 
 
+def test_statistics_of_the_mel_stay_in_front() -> None:
+    bands = tuple(0.1 * band for band in range(20))
+    config = replace(small_nets.CONFIG, input_mean=bands, input_scale=(2.0,) * 20)
+    net = small_nets.small_hifigan(config)
+    mel = torch.randn(1, 20, 33)
+    torch.testing.assert_close(in_rows(net)(mel), net(mel), rtol=0, atol=2e-6)
+    assert float((net(mel) - small_nets.small_hifigan()(mel)).abs().max()) > 1e-3
+
+
+def test_a_net_that_reflects_stays_as_it_is() -> None:
+    net = small_nets.small_hifigan(replace(small_nets.CONFIG, padding_mode="reflect"))
+    assert in_rows(net) is net
+
+
 def test_the_overlap_is_needed() -> None:
     """Broken on purpose: without overlap the seams are wrong, so the equality above means something."""
     net = small_nets.small_hifigan()
