@@ -20,6 +20,7 @@ def phantom(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     system: Annotated[list[str] | None, typer.Option(help="mri, sync, ecog, wavs; all if not given.")] = None,
     speakers: Annotated[int | None, typer.Option(help="Speakers, taking turns.")] = None,
+    density: Annotated[str, typer.Option(help="Electrodes of ecog: LD, 8 x 8; HB, 128 on 15 x 15.")] = "LD",
     overwrite: Overwrite = False,
 ) -> None:
     """Write paired data of a synthetic speaker, in each system's own layout."""
@@ -29,9 +30,35 @@ def phantom(
     systems = system or SYSTEMS
     with Progress(steps=utterances * len(systems)) as progress:
         folder = write_corpus(
-            out, utterances, seed, systems=systems, speakers=speakers, overwrite=overwrite, progress=progress
+            out,
+            utterances,
+            seed,
+            systems=systems,
+            speakers=speakers,
+            density=density,
+            overwrite=overwrite,
+            progress=progress,
         )
     print(f"{folder}: {utterances} utterances each of {', '.join(systems)}")
+
+
+@data_app.command()
+def ecog(
+    source: Annotated[Path, typer.Argument(help="Raw recording: .npz, .h5, .edf or .vhdr.")],
+    out: Annotated[Path, typer.Option("--out", help="The subject's file, .h5.")],
+    bins: Annotated[int, typer.Option(help="Of the spectrogram: 256, or 512 (customary for men).")] = 256,
+    male: Annotated[bool, typer.Option("--male", help="The speaker is a man.")] = False,
+    bad: Annotated[str, typer.Option(help="Electrodes to silence, counted from 0, as 3,17.")] = "",
+    quarter_turns: Annotated[int, typer.Option(help="Counter-clockwise turns of a hybrid grid.")] = 0,
+) -> None:
+    """Prepare a raw ECoG recording with audio for training."""
+    from edge_runtime.pipelines.ecog_speech.pipeline import parse_bad
+    from edge_training.ecog_speech.preparation import EcogPreparation, prepare_ecog
+
+    preparation = EcogPreparation(bins=bins, female=not male, bad=parse_bad(bad), quarter_turns=quarter_turns)
+    made = prepare_ecog(source, out, preparation)
+    labels = "" if made.pitch is not None else ", no pitch and formants: pip install praat-parselmouth"
+    print(f"{out}: {len(made.starts)} trials, {made.frames} frames, {made.ecog.shape[1]} electrodes{labels}")
 
 
 @data_app.command()

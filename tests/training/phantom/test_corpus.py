@@ -13,6 +13,7 @@ import pytest
 
 from edge_runtime.errors import BackendError, ConfigError, TargetError
 from edge_runtime.media.audio import read_audio
+from edge_runtime.pipelines.ecog_speech.recordings import read_recording
 from edge_runtime.store.targets import sha256_tree
 from edge_training.phantom import SYSTEMS, Speaker, speak, write_corpus
 from edge_training.phantom.corpus import _is_corpus
@@ -212,3 +213,12 @@ def test_without_opencv_the_mri_videos_are_arrays(tmp_path: Path, monkeypatch: p
     out = write_corpus(tmp_path / "c", 1, SEED, systems=["mri"])
     video = np.load(out / "mri/normalized_videos/000.npy")
     np.testing.assert_array_equal(video, speak(Speaker.sample(SEED), SEED, 0).midsagittal(frames=len(video)))
+
+
+def test_ecog_files_are_read_and_hybrid_grids_arranged(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "hb", 4, 5, systems=["ecog"], speakers=2, density="HB")
+    men, women = (read_recording(tmp_path / "hb" / "ecog" / f"P0{index}.h5") for index in range(2))
+    assert men.ecog.shape[1] == women.ecog.shape[1] == 225
+    assert (men.bins, men.female, women.bins, women.female) == (512, False, 256, True)
+    assert {men.phones[frame] for frame in range(men.starts[0], men.ends[0])} - {"sil"}
+    assert men.tasks == ("VisRead", "VisRead")

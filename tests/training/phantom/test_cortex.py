@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_training.phantom import Speaker, Utterance, speak
-from edge_training.phantom.cortex import CLIP, ECOG_RATE
+from edge_training.phantom.cortex import CLIP, ECOG_RATE, MOTOR, electrode_weights
 from edge_training.phantom.movement import RATE, sample
 
 
@@ -29,6 +29,16 @@ def _spoken() -> tuple[list[Utterance], NDArray[np.float64]]:
     voice = Speaker.sample(9)
     said = [speak(voice, 9, index) for index in range(10)]
     return said, np.concatenate([u.ecog() for u in said]).astype(float)
+
+
+def test_hybrid_grids_have_electrodes_between_the_coarse_ones() -> None:
+    utterance = speak(Speaker.sample(9), 9, 0)
+    assert utterance.ecog(density="HB").shape == (utterance.ecog().shape[0], 128)
+    coarse, hybrid = (electrode_weights(Speaker.sample(9), density) for density in ("LD", "HB"))
+    for name, weights in coarse.items():
+        assert np.allclose(hybrid[name][:64], weights), name
+        assert (weights > 0).all()
+    assert set(coarse) == {*MOTOR, "envelope", "onsets"}
 
 
 def test_articulators_can_be_decoded_and_strangers_cannot() -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.pipelines.ecog_speech.grids import check_density
 from edge_runtime.store.ownership import holds_only
 from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import replace_directory
@@ -45,6 +46,7 @@ def write_corpus(
     *,
     systems: Sequence[str] = SYSTEMS,
     speakers: int | None = None,
+    density: str = "LD",
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Path:
@@ -53,6 +55,7 @@ def write_corpus(
     Args:
         systems: of `SYSTEMS`.
         speakers: how many; they take turns. Default: 8 for sync, 1 elsewhere.
+        density: of the electrodes: "LD", 8 × 8; "HB", the 128 of a hybrid grid.
         overwrite: replace an older corpus at ``out`` (nothing else is ever replaced).
         progress: called with a line of text before each utterance.
 
@@ -62,6 +65,7 @@ def write_corpus(
         TargetError: ``out`` exists or cannot be written.
     """
     chosen = _checked(systems, utterances, speakers)
+    grid = check_density(density)
     generator(seed, "speaker", 0, "voice")  # raises for a bad seed before anything is written
     for system in chosen:
         layouts.check_libraries(system)
@@ -71,7 +75,8 @@ def write_corpus(
         for system in chosen:
             voices = [Speaker.sample(seed, index) for index in range(min(counts[system], utterances))]
             if system == "ecog":
-                layouts.write_ecog(folder / system, voices, _trials(voices, utterances, seed, say))
+                trials = _trials(voices, utterances, seed, say)
+                layouts.write_ecog(folder / system, voices, trials, grid)
             else:
                 spoken = (
                     _phrase(voices, seed, index, utterances, system, say) for index in range(utterances)

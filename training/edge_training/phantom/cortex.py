@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from edge_runtime.pipelines.ecog_speech.grids import HB_SIDE, Density, hybrid_places
 from edge_training.phantom.movement import RATE, Movement, sample
 from edge_training.phantom.speaker import Speaker
 
@@ -50,19 +51,21 @@ def record(
     loudness: NDArray[np.float64],
     frames: int,
     rng: np.random.Generator,
+    density: Density = "LD",
 ) -> NDArray[np.float32]:
-    """Activity in the middle of each frame, (frames, 64), electrodes row by row.
+    """Activity in the middle of each frame, (frames, 64) row by row; (frames, 128) of a hybrid grid.
 
     Args:
         loudness: envelope of the sound at `movement.RATE`, 1 for a normal vowel.
+        density: "LD", 8 × 8; or "HB", 64 more electrodes between those of the same grid.
     """
-    chart = _chart(speaker)
+    chart = _chart(speaker, density)
     tracks = _sources(movement, loudness)
     times = (np.arange(frames) + 0.5) / ECOG_RATE
     patches = np.empty((frames, len(chart.sources)))
     for patch, (source, shift) in enumerate(zip(chart.sources, chart.shifts, strict=True)):
         patches[:, patch] = sample(tracks[:, source], RATE, times + shift)
-    activity = patches @ chart.weights + _noise(frames, rng)
+    activity = patches @ chart.weights + _noise(frames, rng, chart.weights.shape[1])
     return np.minimum(activity, CLIP).astype(np.float32)
 
 
@@ -74,8 +77,17 @@ def _sources(movement: Movement, loudness: NDArray[np.float64]) -> NDArray[np.fl
     return np.stack([*motor, envelope - 0.7, onsets], axis=1)
 
 
+def electrode_weights(speaker: Speaker, density: Density = "LD") -> dict[str, NDArray[np.float64]]:
+    """What electrodes see of each source: name → (electrodes,), the sum of its patches' |weights|."""
+    chart = _chart(speaker, density)
+    names = [*MOTOR, "envelope", "onsets"]
+    return {
+        name: np.abs(chart.weights[chart.sources == index]).sum(axis=0) for index, name in enumerate(names)
+    }
+
+
 @lru_cache(maxsize=32)
-def _chart(speaker: Speaker) -> _Map:
+def _chart(speaker: Speaker, density: Density = "LD") -> _Map:
     rng = speaker.generator("cortex")
     hearing = [len(MOTOR), len(MOTOR) + 1]
     sources = np.array([*range(len(MOTOR)), *hearing, *hearing] * PATCHES)
@@ -86,16 +98,25 @@ def _chart(speaker: Speaker) -> _Map:
     column = rng.uniform(-0.5, 7.5, len(sources))
     width = rng.uniform(0.8, 1.6, len(sources))
     gain = rng.uniform(0.5, 1.0, len(sources)) * np.where(rng.random(len(sources)) < 0.3, -1.0, 1.0)
-    rows, columns = np.divmod(np.arange(ELECTRODES), GRID_SIDE)
+    rows, columns = _places(density)
     distance = np.hypot(rows - row[:, None], columns - column[:, None])
     weights = GAIN * gain[:, None] * np.exp(-0.5 * (distance / width[:, None]) ** 2)
     return _Map(sources, np.where(heard, -delay, lead), weights)
 
 
-def _noise(frames: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    shape = (frames + 50, ELECTRODES + 1)  # the slow noise settles first; the last one is shared
+def _places(density: Density) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Row and column of each electrode, in steps of the coarse grid."""
+    if density == "LD":
+        rows, columns = np.divmod(np.arange(ELECTRODES), GRID_SIDE)
+        return rows.astype(float), columns.astype(float)
+    rows, columns = np.divmod(hybrid_places(), HB_SIDE)
+    return rows / 2, columns / 2
+
+
+def _noise(frames: int, rng: np.random.Generator, electrodes: int) -> NDArray[np.float64]:
+    shape = (frames + 50, electrodes + 1)  # the slow noise settles first; the last one is shared
     drive = rng.standard_normal(shape) * np.sqrt(1.0 - SLOW_POLE**2)
     slow = lfilter([1.0], [1.0, -SLOW_POLE], drive, axis=0)[50:]
-    white = rng.standard_normal((frames, ELECTRODES))
+    white = rng.standard_normal((frames, electrodes))
     noise: NDArray[np.float64] = NOISE_SLOW * slow[:, :-1] + NOISE_SHARED * slow[:, -1:] + NOISE_WHITE * white
     return noise

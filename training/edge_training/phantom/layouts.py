@@ -2,12 +2,13 @@
 
 ECoG, one HDF5 file a speaker, all at 125 Hz, N frames, trials one after another:
 
-    ecog_alldataset (N, 64)             wave_re_alldataset (N · 128, 1) at 16 kHz
+    ecog_alldataset (N, 64 or 128)      wave_re_alldataset (N · 128, 1) at 16 kHz
     wave_re_spec_alldataset (N, F)      dB on [−1, 1]; F is 256 for women and 512 for men
     wave_re_spec_amp_alldataset (N, F)  linear power
     start_ind_re_valid_alldataset, end_ind_re_valid_alldataset (trials,)    label_alldataset (trials,) bytes
     noisesample_re_alldataset (F,)      formant_re_alldataset (N, 6) Hz
     pitch_re_alldataset (N,) Hz         intensity_re_alldataset (N,) dB
+    task_alldataset (trials,) bytes     phone_re_alldataset (N,) bytes; the attribute gender
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import BackendError
 from edge_runtime.media.audio import write_wav
 from edge_runtime.media.video import write_video
+from edge_runtime.pipelines.ecog_speech.grids import Density
 from edge_training.phantom.cortex import ECOG_RATE
 from edge_training.phantom.lexicon import WORDS
 from edge_training.phantom.speaker import Speaker
@@ -182,7 +184,12 @@ def balanced_words(count: int, rng: np.random.Generator) -> list[str]:
     return [WORDS[i] for i in order[:count]]
 
 
-def write_ecog(folder: Path, speakers: Iterable[Speaker], trials: Mapping[str, list[Utterance]]) -> None:
+def write_ecog(
+    folder: Path,
+    speakers: Iterable[Speaker],
+    trials: Mapping[str, list[Utterance]],
+    density: Density = "LD",
+) -> None:
     """P00.h5 a speaker, AllSubjectInfo.json and train_param_production.json."""
     h5py = _load("h5py", "writing HDF5", "h5py", "pip install h5py")
     folder.mkdir()
@@ -191,10 +198,11 @@ def write_ecog(folder: Path, speakers: Iterable[Speaker], trials: Mapping[str, l
         subject = f"P{speaker.index:02d}"
         said = trials[speaker.name]
         with h5py.File(folder / f"{subject}.h5", "w") as file:
-            for name, array in _subject_arrays(speaker, said):
+            for name, array in _subject_arrays(speaker, said, density):
                 file.create_dataset(name, data=array)
-        gender = "Female" if speaker.female else "Male"
-        subjects[subject] = {"Density": "LD", "Task": ["VisRead"], "Gender": gender, "Brain": "left"}
+            gender = "Female" if speaker.female else "Male"
+            file.attrs["gender"] = gender
+        subjects[subject] = {"Density": density, "Task": ["VisRead"], "Gender": gender, "Brain": "left"}
         parameters[subject] = {
             "Task": ["VisRead"],
             "TestNum": [_validation(len(said))],
@@ -210,17 +218,21 @@ def write_ecog(folder: Path, speakers: Iterable[Speaker], trials: Mapping[str, l
     write_json(folder / "train_param_production.json", shared | ahead | {"Subj": parameters})
 
 
-def _subject_arrays(speaker: Speaker, trials: list[Utterance]) -> Iterable[tuple[str, NDArray[Any]]]:
+def _subject_arrays(
+    speaker: Speaker, trials: list[Utterance], density: Density
+) -> Iterable[tuple[str, NDArray[Any]]]:
     """Datasets of one file, one after another: the large ones need not be in memory together."""
     tail = np.zeros(TAIL_FRAMES * ECOG_HOP, np.float32)
     wave = np.concatenate([*(trial.audio(ECOG_AUDIO_RATE) for trial in trials), tail])
     frames = len(wave) // ECOG_HOP
     yield "wave_re_alldataset", wave[:, None]
-    yield "ecog_alldataset", _concatenated_ecog(trials)
+    yield "ecog_alldataset", _concatenated_ecog(trials, density)
     starts, ends = _responses(trials)
     yield "start_ind_re_valid_alldataset", starts
     yield "end_ind_re_valid_alldataset", ends
     yield "label_alldataset", np.array([trial.text.encode() for trial in trials])
+    yield "task_alldataset", np.array([b"VisRead"] * len(trials))
+    yield "phone_re_alldataset", _phones(trials, frames)
 
     preset = PRESETS["ecog-256" if speaker.female else "ecog-512"]
     linear = replace(preset, n_mels=None, log="none", scale_from=None)
@@ -240,13 +252,25 @@ def _subject_arrays(speaker: Speaker, trials: list[Utterance]) -> Iterable[tuple
     yield "intensity_re_alldataset", (10.0 * np.log10(np.maximum(power, 4e-10) / 4e-10)).astype(np.float32)
 
 
-def _concatenated_ecog(trials: list[Utterance]) -> NDArray[np.float32]:
+def _concatenated_ecog(trials: list[Utterance], density: Density) -> NDArray[np.float32]:
     """Trials and the silent tail, z-scored over everything, at most 5."""
-    recorded = [trial.ecog() for trial in trials]
+    recorded = [trial.ecog(density=density) for trial in trials]
     rest = recorded[-1][-1:]
     activity = np.concatenate([*recorded, np.repeat(rest, TAIL_FRAMES, axis=0)])
     scored: NDArray[np.float32] = np.minimum((activity - activity.mean()) / activity.std(), 5.0)
     return scored
+
+
+def _phones(trials: list[Utterance], frames: int) -> NDArray[np.bytes_]:
+    """(frames,) the phone in the middle of each frame; "sil" where none is."""
+    labels = np.full(frames, b"sil", "S8")
+    first = 0
+    for trial in trials:
+        for phone in trial.score.phones:
+            span = slice(first + round(phone.start * ECOG_RATE), first + round(phone.end * ECOG_RATE))
+            labels[span] = phone.label.encode()
+        first += round(trial.duration * ECOG_RATE)
+    return labels
 
 
 def _responses(trials: list[Utterance]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

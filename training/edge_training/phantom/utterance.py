@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.pipelines.ecog_speech.grids import Density
 from edge_training.phantom import cortex, face, midsagittal, voice
 from edge_training.phantom.movement import RATE, Movement, move, sample
 from edge_training.phantom.score import Interval, Score, compose, random_words, sustain
@@ -92,11 +93,12 @@ class Utterance:
         frames = self._frames(rate) if frames is None else frames
         return face.film(self.speaker, self.movement, rate, frames, self._generator("face"))
 
-    def ecog(self, frames: int | None = None) -> NDArray[np.float32]:
-        """ECoG at 125 Hz, (frames, 64): an 8×8 grid row by row, about unit variance."""
+    def ecog(self, frames: int | None = None, density: Density = "LD") -> NDArray[np.float32]:
+        """ECoG at 125 Hz, (frames, 64): an 8×8 grid row by row, about unit variance; "HB": (frames, 128)."""
         frames = self._frames(cortex.ECOG_RATE) if frames is None else frames
         loudness = voice.loudness(self.sources)
-        return cortex.record(self.speaker, self.movement, loudness, frames, self._generator("cortex"))
+        rng = self._generator("cortex")
+        return cortex.record(self.speaker, self.movement, loudness, frames, rng, density)
 
     @cached_property
     def tracks(self) -> Tracks:
