@@ -18,6 +18,7 @@ MODULES = (
     "edge_runtime.dsp.spectral",
     "edge_runtime.dsp.windows",
     "edge_runtime.store.dataclass_json",
+    "edge_runtime.store.reading",
     "edge_runtime.store.ownership",
     "edge_runtime.media.video",
     "edge_runtime.media.masks",

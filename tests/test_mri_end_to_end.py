@@ -147,7 +147,7 @@ def no_sound(root: Path) -> None:
         (no_frames, "no frame"),
         (no_square, "40x32 pixels"),
         (longer, "within 1 s of the 1.84 s of c0.wav"),
-        (no_sound, "none of them of one name"),
+        (no_sound, "without a common name"),
     ],
 )
 def test_clips_that_cannot_be_prepared(

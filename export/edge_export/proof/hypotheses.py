@@ -48,7 +48,7 @@ def explain(truth: Array, judged: Array, tolerance: float) -> str:
 
 
 def explain_bytes(truth: Array, path: Path, tolerance: float) -> str:
-    """The same for a file that is not a .npy array: bare values of some type."""
+    """As `explain`, for the file of ``truth (…,)`` that is not .npy: bare values of some type."""
     try:
         content = read_bytes(path, largest=16 * truth.size + 4096)
     except EdgeError:
@@ -66,7 +66,7 @@ def explain_bytes(truth: Array, path: Path, tolerance: float) -> str:
 
 
 def find_elsewhere(truth: Array, folder: Path, name: str, tolerance: float) -> str:
-    """Where a missing array is: under another suffix, or in an .npz beside it; "" if nowhere."""
+    """Where a missing array (…,) is: under another suffix, or in an .npz beside it; "" if nowhere."""
     stem = folder / name.removesuffix(".npy")
     for suffix in SUFFIXES:
         path = stem.with_name(stem.name + suffix)

@@ -1,7 +1,7 @@
-"""Opens an artifact of a bundle on a backend, so that arrays have the manifest's types whatever the target.
+"""Opens an artifact of a bundle on a backend, so that arrays have the manifest's types for every target.
 
-ONNX files take and give the types that the manifest states. Core ML packages know float32 and int32 alone at
-their interfaces (`bundle.DTYPES`): what is float16, int64 or bool is converted on the way in and back.
+ONNX files have the types that the manifest states. Core ML packages have only float32 and int32 at their
+interfaces (`bundle.DTYPES`): float16, int64 and bool are converted on the way in and back.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class TypedSession:
 
     @property
     def detail(self) -> str:
-        """What the backend says of itself."""
+        """The backend's own description: library, device, threads."""
         return self.inner.detail
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays by name in the manifest's types, in and out.
+        """Arrays (batch, …) by name in and out, in the manifest's types.
 
         Raises:
-            InputError: whole numbers beyond int32, which is all that the target takes.
+            InputError: whole numbers beyond int32, the target's only integer type.
             BackendError: as the backend raises it.
         """
         given = {name: _narrowed(name, np.asarray(array)) for name, array in inputs.items()}
@@ -65,7 +65,7 @@ def open_artifact(
 
 
 def _narrowed(name: str, array: Array) -> np.ndarray[Any, np.dtype[Any]]:
-    """In the type that a Core ML package takes."""
+    """The array in the type that a Core ML package takes."""
     stored = DTYPES.get(str(array.dtype), str(array.dtype))
     if array.dtype == np.int64 and array.size:
         limits = np.iinfo(np.int32)

@@ -187,7 +187,7 @@ class Projection:
             yield rows, spectrum
 
     def start(self, phase: Array | None, keep: Array | None = None) -> Array:
-        """The padded signal of the magnitude with that phase; ``keep`` takes their spectrum."""
+        """The padded signal ``(rows, hop)`` of the magnitude with a phase; ``keep`` takes their spectrum."""
         signal = self.silence()
         for rows, spectrum in self.initial(phase):
             if keep is not None:
@@ -196,15 +196,15 @@ class Projection:
         return self.settle(signal)
 
     def spectrum(self) -> Array:
-        """Room for a whole spectrum ``(frames, bins)``."""
+        """An uninitialised array for a whole spectrum ``(frames, bins)``."""
         return np.empty(self.magnitude.shape, self.stft.complex_dtype)
 
     def silence(self) -> Array:
-        """A padded signal of zeros."""
+        """A padded signal of zeros, ``(rows, hop)``."""
         return self.stft.padded_rows(len(self.magnitude))
 
     def __call__(self, signal: Array, out: Array) -> Array:
-        """iSTFT(P_A(STFT(signal))), written into ``out``."""
+        """iSTFT(P_A(STFT(signal))), written into ``out``; both padded, ``(rows, hop)``."""
         out.fill(0)
         for rows, spectrum in self.spectra(signal):
             self.impose(spectrum, rows)
@@ -212,21 +212,21 @@ class Projection:
         return self.settle(out)
 
     def spectra(self, signal: Array) -> Iterator[tuple[slice, Array]]:
-        """Spectrum of a padded signal, block by block; the next block overwrites it."""
+        """Spectrum ``(frames, bins)`` of a padded signal, block by block; the next block overwrites it."""
         for rows in self._blocks():
             buffer = self._spectrum[: rows.stop - rows.start]
             yield rows, self.stft.transform_padded(signal, rows.start, self._workspace, buffer)
 
     def impose(self, spectrum: Array, rows: slice) -> None:
-        """P_A of a block, in place; a bin of no magnitude has no phase, and stays zero."""
+        """P_A of a block ``(frames, bins)``, in place; where a bin is 0 it has no phase and stays 0."""
         _impose(self.magnitude[rows], spectrum, self._modulus[: len(spectrum)])
 
     def add(self, spectrum: Array, rows: slice, out: Array) -> None:
-        """Overlap-add of a block; `settle` follows the last one."""
+        """Overlap-add of a block ``(frames, bins)`` to ``out (rows, hop)``; `settle` follows the last."""
         self.stft.add_block(spectrum, rows.start, self._workspace, out)
 
     def settle(self, signal: Array) -> Array:
-        """Divides by the sum of squared windows and makes the padding anew, in place."""
+        """Divides ``(rows, hop)`` by the sum of squared windows and renews the mirrored padding, in place."""
         signal *= self._weight
         flat, inside = signal.reshape(-1), self._inside
         before, after = self._mirrored
@@ -238,14 +238,14 @@ class Projection:
         return signal
 
     def crop(self, signal: Array) -> Array:
-        """The samples wanted of a padded signal, at the magnitude's own level."""
+        """The wanted samples ``(length,)`` of a padded signal ``(rows, hop)``, at the magnitude's level."""
         result = np.zeros(self._length, signal.dtype)
         inside = signal.reshape(-1)[self._inside][: self._length]
         np.multiply(inside, signal.dtype.type(self._scale), out=result[: inside.size])
         return result
 
     def crop_rows(self, signal: Array, first: int, stop: int, out: Array) -> None:
-        """Write the samples of some rows, counted in the whole magnitude, into the whole signal."""
+        """Write the samples of some rows, counted in the whole magnitude, into ``out (length,)``."""
         hop = self.stft.config.hop_length
         begin = max(first * hop - self.part.first * hop, self._inside.start)
         end = min(stop * hop - self.part.first * hop, signal.size, self._inside.stop)
@@ -268,7 +268,8 @@ class Method(Protocol):
 
     def step(self) -> None: ...
 
-    def result(self) -> Array: ...
+    def result(self) -> Array:
+        """The resulting padded signal, ``(rows, hop)``."""
 
 
 class _Fgla:
@@ -351,6 +352,7 @@ def method_of(
     momentum: float,
     order: Order,
 ) -> Method:
+    """The method that begins with a padded signal ``(rows, hop)``, and its spectrum for `admm`."""
     if spectrum is not None:
         return _Admm(projection, signal, spectrum)
     if algorithm == "agla":
@@ -620,6 +622,7 @@ def _is_whole(value: object) -> bool:
 
 
 def check_magnitude(magnitude: Array, config: StftConfig) -> Array:
+    """The magnitude ``(bins, frames)`` as a float array; InputError for another shape, type or range."""
     values = np.asarray(magnitude)
     if values.ndim != 2 or values.shape[0] != config.bins or not values.shape[1]:
         raise InputError(

@@ -1,8 +1,8 @@
-"""Griffin-Lim's family on recordings of any length, in memory that does not grow with them.
+"""The Griffin-Lim family on recordings of any length, in constant memory.
 
-An iteration lets a sample depend on frames that lie at most ``⌈n_fft / hop⌉ − 1`` away. So after N of them
-N + 1 times as many neighbours decide what a frame gives, and a chunk that is computed with these beside it
-is, to the last bit, that part of the whole. The chunks begin on whole blocks of the transform.
+In one iteration a sample depends on frames that are at most ``⌈n_fft / hop⌉ − 1`` away. So after N iterations
+a frame's result depends on N + 1 times as many neighbours, and a chunk that is computed together with these
+is, to the last bit, that part of the whole result. The chunks begin on whole blocks of the transform.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from edge_runtime.dsp.griffin_lim import (
 )
 from edge_runtime.dsp.spectral import BLOCK_FRAMES, Array, Padding, StftConfig
 
-CHUNK_FRAMES = 4096  # of one chunk, its neighbours not counted; four times as many as those if they are more
-SEARCHED = 1024  # frames at a time, for the largest value
+CHUNK_FRAMES = 4096  # of one chunk without its neighbours; at least four times as many as those
+SEARCHED = 1024  # frames read at a time when the largest value is searched
 
 
 class Columns(Protocol):
-    """An array (bins, frames), or a file of one, that is read frames by frames."""
+    """An array (bins, frames), or a file of one, from which some frames are read at a time."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -39,7 +39,7 @@ class Columns(Protocol):
 
 
 class Chunk(NamedTuple):
-    """Frames that are computed, and of them those that are kept."""
+    """Frames that are computed, and those of them that are kept."""
 
     start: int
     first: int
@@ -60,7 +60,12 @@ def long_griffin_lim(
     padding: Padding = "center-zero",
     chunk_frames: int = CHUNK_FRAMES,
 ) -> Array:
-    """As `griffin_lim` from zero phase, sample by sample, of a magnitude that need not be in memory.
+    """The samples ``(samples,)`` of `griffin_lim` from zero phase, for magnitudes that are not in memory.
+
+    Args:
+        magnitude: ``(bins, frames)``, an array or a file.
+        chunk_frames: frames computed at a time, without their neighbours.
+        n_fft, hop_length, win_length, n_iter, momentum, algorithm, length, padding: as in `griffin_lim`.
 
     Raises:
         ConfigError, InputError: as `griffin_lim`.
@@ -94,7 +99,7 @@ def long_griffin_lim(
 
 
 def chunks(frames: int, config: StftConfig, n_iter: int, chunk_frames: int = CHUNK_FRAMES) -> Iterator[Chunk]:
-    """Every frame once, in whole blocks, each chunk with the neighbours that decide what it gives."""
+    """Chunks of whole blocks that together give every frame once, each with the neighbours it depends on."""
     reach = -(-config.n_fft // config.hop_length) - 1
     # the samples mirrored at an end are seen from twice as far
     context = _blocks((n_iter + 1) * reach + 2 * reach + 2)

@@ -61,7 +61,7 @@ def linear_mel(mel: Array, config: MelConfig) -> Array:
 
 
 def check_mel(mel: Array, config: MelConfig) -> Array:
-    """The mel as float32 or float64, refused as `linear_mel` refuses it, but without room for the result."""
+    """The mel ``(n_mels, frames)`` in float32 or float64; raises as `linear_mel`, but allocates no result."""
     values = _check_mel(mel, config)
     extremes = np.array([values.min(), values.max()], values.dtype)
     linear_mel(np.broadcast_to(extremes, (config.bands, 2)), config)

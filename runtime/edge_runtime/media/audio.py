@@ -1,16 +1,16 @@
 """Audio files in and out: float32 in [−1, 1], one channel.
 
 WAV (PCM 8/16/24/32, float 32/64, A-law, µ-law, also as WAVE_FORMAT_EXTENSIBLE) is read here
-(`edge_runtime.media.wav`): Python's ``wave`` knows no floats. Every other format and encoding (FLAC, MP3,
-Ogg, AIFF, RF64 …) goes through soundfile where it is installed, and what soundfile does not know (M4A, AAC,
-WebM, AMR, WMA, the sound of a video) through PyAV where that is (`edge_runtime.media.containers`). The bytes
-decide, never the name.
+(`edge_runtime.media.wav`), because Python's ``wave`` has no floats. Other formats and encodings (FLAC, MP3,
+Ogg, AIFF, RF64 …) are read by soundfile where it is installed, and formats that soundfile lacks (M4A, AAC,
+WebM, AMR, WMA, the sound of a video) by PyAV where it is (`edge_runtime.media.containers`). The contents
+decide, never the file's name.
 
 Integers are divided by 2^(bits−1); channels are averaged. Writing multiplies by the same power of two,
 rounds and clips: +1.0 becomes the largest integer instead of wrapping to the smallest, and a PCM 16 file
-that was read is written back bit by bit. Both ways work block by block: memory grows with the samples alone.
+that was read is written back bit by bit. Both ways work block by block: memory grows only with the samples.
 
-Sound that can be read and is probably not what was meant is doubted (`edge_runtime.media.plausibility`).
+There is a warning for sound that is probably not what was meant (`edge_runtime.media.plausibility`).
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Audio:
 
 
 def read_audio(path: str | os.PathLike[str], sample_rate: int | None = None) -> Audio:
-    """Read a file as one channel, resampled to ``sample_rate`` (Hz) if given.
+    """Read a file as one channel (samples,), full scale ±1, resampled to ``sample_rate`` (Hz) if given.
 
     Raises:
-        InputError: the file is missing, empty, truncated, no audio, without samples, or its header is damaged
+        InputError: the file is missing, empty, truncated, not audio, without samples, or has a damaged header
             (sample rates: `RATES`); samples are not finite or far beyond full scale.
-        BackendError: the format needs soundfile and this machine lacks it.
+        BackendError: the format needs soundfile, which is not installed.
     """
     path = Path(path)
     try:
@@ -131,7 +131,7 @@ def _read_foreign(path: Path, file: BinaryIO, form: formats.Format | None) -> Au
         ) from error
     os.lseek(file.fileno(), 0, os.SEEK_SET)  # it reads past Python's buffer
     try:
-        # its decoders for MP3 print what they think; a refusal says it in one sentence
+        # its MP3 decoders print their own messages; ours is one sentence
         with containers.silent_stderr(), soundfile.SoundFile(file.fileno(), closefd=False) as sound:
             check_rate(int(sound.samplerate))
             samples, listener, rate = *_drain(sound), int(sound.samplerate)
@@ -142,7 +142,7 @@ def _read_foreign(path: Path, file: BinaryIO, form: formats.Format | None) -> Au
 
 
 def _read_container(path: Path, file: BinaryIO, form: formats.Format) -> Audio:
-    """The sound of a format that libsndfile does not know."""
+    """The sound of a format that libsndfile cannot read."""
     if form.kind == "other" or not containers.available():
         raise InputError(
             "audio file",
@@ -161,7 +161,7 @@ def _read_container(path: Path, file: BinaryIO, form: formats.Format) -> Audio:
 
 
 def _check_ogg_end(file: BinaryIO) -> None:
-    """Refuse an Ogg file cut at a page: libsndfile takes what is left for the whole."""
+    """Refuse an Ogg file that was cut between pages: libsndfile would take the rest for the whole."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2 * 65307))  # the longest page, twice: the last one lies in there
     tail = file.read()
@@ -176,7 +176,7 @@ def _check_ogg_end(file: BinaryIO) -> None:
 
 
 def _drain(sound: Any) -> tuple[NDArray[np.float32], Listener]:
-    """All samples of an open ``soundfile.SoundFile``, averaged over channels, and who heard them."""
+    """All samples of an open ``soundfile.SoundFile``, averaged over channels, and their listener."""
     count = int(sound.frames)
     if count == 0:
         raise no_samples()
@@ -224,14 +224,14 @@ def write_wav(
     *,
     overwrite: bool = True,
 ) -> None:
-    """Write one channel as WAV; the file is there whole or not at all.
+    """Write one channel as WAV, whole or not at all.
 
     Args:
         path: of the file to make.
-        samples: (n,), full scale ±1. PCM clips what exceeds it; float32 keeps it.
+        samples: (n,), full scale ±1. PCM clips samples beyond it; float32 keeps them.
         sample_rate: Hz.
         subtype: how a sample is stored.
-        overwrite: replace a file that is there.
+        overwrite: replace an existing file.
 
     Raises:
         InputError: samples that are not (n,), empty, NaN or infinite, or too many for a WAV file (4 GiB).
@@ -258,7 +258,7 @@ def write_wav(
 class WavWriter(AbstractContextManager["WavWriter"]):
     """A WAV file, PCM 16, that grows block by block: ``with WavWriter(path, rate) as file: file.write(x)``.
 
-    The header is written at the end; a file that an exception left has none.
+    The header is written at the end; a file that an exception left unfinished has none.
 
     Args:
         path: of the file to make.

@@ -41,7 +41,7 @@ class Wave:
 
     @property
     def decode(self) -> Callable[[bytes], Samples] | None:
-        """Bytes → float32, full scale ±1; None where another reader must."""
+        """Function from bytes to float32 (n,), full scale ±1; None where another reader is needed."""
         return _DECODERS.get((self.encoding, self.bits))
 
 

@@ -86,7 +86,7 @@ class BundleNet:
         return np.asarray(self.run_all(arrays)[self._output], np.float32)
 
     def run_all(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Run the net once; name → array, of all inputs and outputs, in the types of the manifest."""
+        """Run the net once: arrays (batch, …) by name, all inputs → all outputs, in the manifest's types."""
         inputs = {
             name: np.ascontiguousarray(values, self._dtypes.get(name)) for name, values in arrays.items()
         }

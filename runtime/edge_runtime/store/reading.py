@@ -1,12 +1,12 @@
-"""Files from outside, read with care: the one door for plain files, text, JSON and .npy arrays.
+"""Reads files from outside safely: plain files, text, JSON and .npy arrays.
 
-Nobody who reads a file of a user does so otherwise. What holds for all of it:
+All files that users give are read through this module. For all of them:
 
 * Only regular files are opened (links to them count): a pipe would wait for ever, a device never ends.
-* Nothing is allocated for what a header only claims: sizes are compared with the file's own first.
-* Whatever damaged bytes make a library raise is a refusal that names the file.
+* Nothing is allocated because of a header alone: sizes are first compared with the file's own.
+* Whatever a library raises because of damaged bytes becomes an error that names the file.
 
-Each function takes the kind of refusal (`InputError` unless told otherwise) and what was expected.
+Each function takes the class of the error (`InputError` by default) and what was expected.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ AnyPath = str | os.PathLike[str]
 
 LARGEST_TEXT = 1 << 24  # bytes; JSON takes up to sixty times as much as objects
 DEEPEST_JSON = 64  # brackets inside of brackets
-LARGEST_INTEGER = (1 << 64) - 1  # what JSON of other programs may hold: seeds, sizes, hashes
-# what a header that is no literal of Python, or too deep a one, makes numpy raise
+LARGEST_INTEGER = (1 << 64) - 1  # JSON of other programs may hold it: seeds, sizes, hashes
+# exceptions of numpy for a header that is not a Python literal, or too deeply nested
 DAMAGED = (ValueError, TypeError, KeyError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
@@ -63,9 +63,9 @@ def regular_file(
 
     Args:
         path: of the file.
-        expected: what a refusal asks for, as "a WAV, FLAC, MP3 or Ogg file".
-        refusal: its kind.
-        what: what it names, the path unless told otherwise.
+        expected: what the error asks for, for example "a WAV, FLAC, MP3 or Ogg file".
+        refusal: class of the error.
+        what: what the error names, by default the path.
 
     Raises:
         EdgeError: a `refusal`: no such file, a folder, pipe, device or socket, an impossible name.
@@ -120,7 +120,7 @@ def read_bytes(
     """All bytes of a file of at most `largest`.
 
     Raises:
-        EdgeError: as `open_regular`; a larger file, or one that the disk does not give.
+        EdgeError: as `open_regular`; a larger file, or one that cannot be read from the disk.
     """
     with open_regular(path, expected, refusal) as file:
         try:
@@ -203,7 +203,10 @@ def parse_json(text: str, what: str, expected: str = "JSON", refusal: type[EdgeE
     """The value of a JSON text: at most `DEEPEST_JSON` levels, integers of 64 bits, finite numbers.
 
     Raises:
-        EdgeError: text that is no JSON or beyond these bounds; names `what`.
+        EdgeError: text that is not JSON or beyond these bounds; names `what`.
+
+    >>> parse_json('{"fps": 25}', "options")
+    {'fps': 25}
     """
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_no_number)
@@ -249,7 +252,7 @@ def _no_number(name: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class ArrayHeader:
-    """What the header of a .npy file says, as far as the file bears it out."""
+    """The header of a .npy file, as far as the file confirms it."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]  # of numbers or booleans
@@ -265,10 +268,10 @@ def read_array_header(
     *,
     truncated: bool = False,
 ) -> ArrayHeader:
-    """Shape and type of a .npy file, opened at its begin; the file then stands at the first value.
+    """Shape and type of a .npy file, opened at its beginning; its position is then at the first value.
 
     Args:
-        path: what a refusal names.
+        path: named in errors.
         file: of `open_regular`.
         expected, refusal: see there.
         truncated: accept a file that ends before its last value.
@@ -304,7 +307,7 @@ def read_array(
     *,
     mapped: bool = False,
 ) -> NDArray[Any]:
-    """One array of numbers or booleans from a .npy file; pickles are never opened.
+    """One array (…,) of numbers or booleans from a .npy file; pickles are never opened.
 
     Args:
         path: of the file.
@@ -357,7 +360,7 @@ def _parse_header(
 
 
 def _looks_like(file: BinaryIO) -> str:
-    """What the file is instead of .npy, where the first bytes tell."""
+    """What the file is instead of .npy, where its first bytes show it."""
     file.seek(0)
     head = file.read(6)
     if not head:

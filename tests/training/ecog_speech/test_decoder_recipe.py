@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"electrodes": 64}, "electrodes: got 64, expected 16, as the data has"),
+        ({"electrodes": 64}, "electrodes: got 64, expected the 16 electrodes of the data"),
         ({"teacher": None}, "teacher: got none, expected the run"),
         ({"split": "word"}, "word: got None, expected a word where split is 'word'"),
         ({"learning_rates": 1}, "entry 'learning_rates'.*is 'learning_rate' meant"),

@@ -288,7 +288,7 @@ def test_two_videos_of_one_name_are_no_clip(tmp_path: Path) -> None:
 def test_no_clip_at_all(tmp_path: Path) -> None:
     write_clips(tmp_path, (12,))
     (tmp_path / "wavs" / "c0.wav").rename(tmp_path / "wavs" / "d0.wav")
-    with pytest.raises(InputError, match="got 1 videos, 1 recordings, none of them of one name"):
+    with pytest.raises(InputError, match="got 1 videos and 1 recordings without a common name"):
         made(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         prepare(tmp_path / "nothing", tmp_path / "wavs", tmp_path / "out")

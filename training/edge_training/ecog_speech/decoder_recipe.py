@@ -1,15 +1,16 @@
-"""Stage two, ECoG to speech: a decoder learns to say what the frozen encoder says of the same speech.
+"""Stage two, ECoG to speech: a decoder learns to give the frozen encoder's parameters of the same speech.
 
     ECoG → decoder → parameters → frozen synthesizer → spectrogram; `decoder_losses` compares both
 
-`teacher` names the first stage: the folder of its run, or a file of the origin (`model_epoch{n}.pth`).
-With `r_drop` > 0 the decoder runs twice with other dropout: the loss is the mean of both and λ times that of
-the second against the first. Only the decoder learns; what is kept is its moving average.
+`teacher` names the first stage: the folder of its run, or a file of neural_speech_decoding
+(`model_epoch{n}.pth`). With `r_drop` > 0 the decoder runs twice with different dropout: the loss is the mean
+of both, plus λ times that of the second against the first. Only the decoder is trained; its moving average is
+kept.
 
     checkpoints/ecog-decoder.safetensors, config.json
-    checkpoints/model_epoch{n}.pth    the origin's format, encoder and synthesizer in it
+    checkpoints/model_epoch{n}.pth    in neural_speech_decoding's format, with encoder and synthesizer
 
-Validation: test items with fixed noise; 1 − PCC is the figure. Source: the origin system's `train_e2a`.
+Validation: 1 − PCC of test items with fixed noise. Source: `train_e2a` of neural_speech_decoding.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class EcogDecoderFit(EcogFit):
 
     net: EcogDecoderConfig = field(default_factory=EcogDecoderConfig)
     loss: DecoderLossConfig = field(default_factory=DecoderLossConfig)
-    teacher: str | None = None  # run of the first stage, or a file of the origin
+    teacher: str | None = None  # run of the first stage, or a file of neural_speech_decoding
     r_drop: float = 0.0  # λ
     steps: int = 100_000
     batch_size: int = 8
@@ -81,7 +82,7 @@ class EcogDecoderModule(FitModule[EcogDecoderFit]):
             raise ConfigError(
                 "electrodes",
                 got=str(config.net.electrodes),
-                expected=f"{trials.electrodes}, as the data has",
+                expected=f"the {trials.electrodes} electrodes of the data",
                 cause="presets with -hb are for hybrid grids; coarse takes the first 64 electrodes of one",
             )
         if config.teacher is None:
@@ -101,6 +102,7 @@ class EcogDecoderModule(FitModule[EcogDecoderFit]):
         return self.config.optimizers((self.net,))
 
     def training_step(self, batch: Item, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's names
+        """Loss, a scalar, of a batch of ECoG (B, 144, E) and spectrograms (B, 1, 128, F)."""
         self.encoder.eval()  # Lightning trains every child; the pair is frozen
         self.synthesizer.eval()
         with torch.no_grad():
@@ -152,6 +154,7 @@ class EcogDecoderModule(FitModule[EcogDecoderFit]):
             self.pictures.append(Picture(batch["name"][0], {"recording": true.T, "decoded": decoded.T}))
 
     def weights(self) -> dict[str, Tensor]:
+        """State dict of the average decoder: name → tensor (…,)."""
         return state_of(self.net_average)
 
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
@@ -172,7 +175,7 @@ def open_data(config: EcogDecoderFit, folder: Path) -> EcogData:
 
 def _presets() -> Mapping[str, EcogDecoderFit]:
     presets = {name: EcogDecoderFit(net=net) for name, net in ECOG_DECODER_PRESETS.items()}
-    # three layers of 128 units, the origin class's own defaults
+    # three layers of 128 units, the defaults of neural_speech_decoding's class
     presets["phantom"] = EcogDecoderFit(
         net=EcogDecoderConfig(family="lstm", layers=3, units=128, classes=64),
         loss=DecoderLossConfig(alpha_power=False),

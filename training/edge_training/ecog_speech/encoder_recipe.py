@@ -2,13 +2,13 @@
 
     spectrogram → encoder → parameters → synthesizer → spectrogram, and `speech_losses` between the two
 
-Each step draws new noise. What is kept is the moving average of both nets (halved every `halving` crops).
+Each step draws new noise. The moving averages of both nets are kept (with a half-life of `halving` crops).
 
     checkpoints/speech-encoder.safetensors, config.json
     checkpoints/formant-synthesizer.safetensors, .json
-    checkpoints/model_epoch{n}.pth    the origin's format; an epoch is 128 crops of every trial
+    checkpoints/model_epoch{n}.pth    in neural_speech_decoding's format; an epoch is 128 crops of every trial
 
-Validation: test items; the figure is 1 − PCC, the lower the better. Source: the origin system's `train_a2a`.
+Validation: 1 − PCC of test items, the lower the better. Source: `train_a2a` of neural_speech_decoding.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class SpeechEncoderModule(FitModule[SpeechEncoderFit]):
         return self.config.optimizers((self.encoder, self.synthesizer))
 
     def training_step(self, batch: Item, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's names
+        """Loss, a scalar, of a batch of spectrograms (B, 1, 128, F)."""
         made, parameters = self._made(self.encoder, self.synthesizer, batch)
         terms = self.loss(made, batch["spectrogram"], parameters, batch, self.epoch / CROPS)
         total = self.finite(torch.stack([*terms.values()]).sum(), batch)
@@ -139,9 +140,11 @@ class SpeechEncoderModule(FitModule[SpeechEncoderFit]):
             self.pictures.append(Picture(batch["name"][0], {"recording": true.T, "synthesized": decoded.T}))
 
     def weights(self) -> dict[str, Tensor]:
+        """State dict of the average encoder: name → tensor (…,)."""
         return state_of(self.encoder_average)
 
     def companions(self) -> Mapping[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+        """The synthesizer's weights, name → tensor (…,), and configuration, by file name."""
         return {SYNTHESIZER_FILE: (state_of(self.synthesizer_average), self.config.synthesizer.to_json())}
 
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
@@ -156,12 +159,12 @@ class SpeechEncoderModule(FitModule[SpeechEncoderFit]):
 
 
 def state_of(net: nn.Module) -> dict[str, Tensor]:
-    """The state dict on the CPU."""
+    """The state dict on the CPU: name → tensor (…,)."""
     return {key: tensor.detach().cpu() for key, tensor in net.state_dict().items()}
 
 
 def _beside(path: str) -> Path:
-    """The synthesizer's weights: in the origin's file of both nets, or beside the encoder's own."""
+    """The synthesizer's weights: in neural_speech_decoding's file of both nets, or beside the encoder's."""
     own = Path(path).with_name(SYNTHESIZER_FILE)
     return own if own.is_file() and Path(path).suffix == own.suffix else Path(path)
 

@@ -159,6 +159,7 @@ class GroupNorm(nn.GroupNorm):
     """As torch's, without the check of sizes that a tracer warns of."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) → the same shape."""
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 

@@ -1,4 +1,4 @@
-"""The pair that the first stage left, frozen: the encoder that teaches, the synthesizer that speaks."""
+"""The frozen pair of the first stage: the encoder, which is the teacher, and the synthesizer."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def open_teacher(path: Path, *, bins: int, female: bool) -> tuple[SpeechEncoder,
     """Encoder and synthesizer in evaluation mode, without gradients.
 
     Args:
-        path: the run of a first stage, its folder of weights, or a file of the origin (`model_epoch{n}.pth`).
-        bins, female: what the data has; tells the configuration of a file of the origin.
+        path: the run of a first stage, its folder of weights, or a file of neural_speech_decoding
+            (`model_epoch{n}.pth`).
+        bins, female: of the data; they decide the configuration of such a file.
 
     Raises:
         CheckpointError: no such files, or weights that fit no configuration.
@@ -56,7 +57,7 @@ def open_teacher(path: Path, *, bins: int, female: bool) -> tuple[SpeechEncoder,
 
 
 def _layout(checkpoint: Checkpoint, female: bool) -> Layout:
-    """Which stacks the keys have; a woman's by the data where they tell nothing."""
+    """The layout that the keys show; where they do not, that of the speaker's sex in the data."""
     stacks = sum(f"conv1_narrow.{place}.weight" in checkpoint.stored for place in (0, 3, 6, 9))
     told: dict[int, Layout] = {2: "female", 3: "male", 4: "male-large"}
     return told.get(stacks, "female" if female else "male")

@@ -1,10 +1,10 @@
-"""Items by number: which item is trained on at which step is a function of the step, and so is its crop.
+"""Items by number: the items of a step, and their random crops, are a function of the step alone.
 
 A run is one endless stream of item numbers 0, 1, 2 …; step s takes the `batch_size` numbers from
 s · batch_size on, and each of W processes its own share of them. Number i is clip `order(epoch)[i mod n]`
 of epoch i div n, order a permutation seeded by (seed, epoch), and everything random about the item is drawn
-from a generator seeded by (seed, i). So there is no state to save: a run that goes on at step s sees what it
-would have seen, and W processes together see what one would see.
+from a generator seeded by (seed, i). So there is no state to save: a run that is resumed at step s gets the
+items that it would have got, and W processes together get those that one would get.
 """
 
 from __future__ import annotations

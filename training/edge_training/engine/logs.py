@@ -2,7 +2,7 @@
 
     metrics.csv   one row for each logged step: step, then a column for each figure, empty where not taken
 
-A run that goes on from step s drops the rows after s: they are computed again.
+A run that is resumed at step s drops the rows after s: they are computed again.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class StepsBar(TQDMProgressBar):
 
 
 class StepsLines(Callback):
-    """A plain line every so often, where stderr is no terminal."""
+    """Prints a plain line from time to time, where stderr is not a terminal."""
 
     def __init__(self, seconds: float = 30.0) -> None:
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""What the trainer asks of a net: a LightningModule of this kind, and a `Recipe` that builds it.
+"""What the trainer needs of a net: a LightningModule of this kind, and a `Recipe` that builds it.
 
 A net's training lives in `edge_training/<system>/recipe.py` and ends in a module-level `RECIPE`; `RECIPES`
 names the file. Everything random inside a step comes from torch's, numpy's and Python's global generators,
@@ -39,7 +39,7 @@ Config = TypeVar("Config", bound=FitConfig)
 
 @dataclass(frozen=True)
 class Picture:
-    """A validation spectrogram: what was asked for above, what the net made below."""
+    """A validation spectrogram: the true one above, the net's below."""
 
     name: str
     rows: Mapping[str, Any]  # title → array (bands, frames)
@@ -71,7 +71,7 @@ class FitModule(lightning.LightningModule, Generic[Config]):
     # ---- what a net provides
 
     def weights(self) -> dict[str, Tensor]:
-        """The plain state dict that `edge-export export` takes."""
+        """The plain state dict, name → tensor (…,), that `edge-export export` takes."""
         raise NotImplementedError
 
     def further_weights(self) -> Mapping[str, WeightsFile]:
@@ -82,7 +82,7 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         return {}
 
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
-        """File name → writer, for formats of the origin system; names hold the step. None by default."""
+        """File name → writer, for formats of the system that the net comes from; none by default."""
         return {}
 
     def companions(self) -> Mapping[str, tuple[dict[str, Tensor], dict[str, Any]]]:
@@ -102,7 +102,7 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         return self.step * self.config.batch_size / self.clips
 
     def finite(self, loss: Tensor, batch: Item, what: str = "loss") -> Tensor:
-        """The loss, or InputError that says at which step and on which clips it is not finite."""
+        """The loss, a scalar (); InputError with the step and the clips where it is not finite."""
         if torch.isfinite(loss):
             return loss
         raise InputError(
@@ -114,7 +114,7 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         )
 
     def note(self, figures: Mapping[str, Tensor], *, bar: tuple[str, ...] = ()) -> None:
-        """Log figures of this step, averaged over processes; `bar` names those on the bar."""
+        """Log scalar figures () of this step, averaged over processes; `bar` names those shown on the bar."""
         together = self.trainer.world_size > 1
         for name, value in figures.items():
             self.log(name, value.detach(), prog_bar=name in bar, sync_dist=together, batch_size=1)

@@ -161,7 +161,7 @@ class Muon(_Stepper):
 
 
 def orthonormal(matrix: Tensor) -> Tensor:
-    """Near U Vᵀ of a matrix U S Vᵀ: singular values of 0.7 … 1.2, whatever they were, but for tiny ones."""
+    """About U Vᵀ of a matrix U S Vᵀ, (rows, columns): singular values become 0.7 … 1.2, except tiny ones."""
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix.bfloat16() if wide else matrix.bfloat16().T
     x = x / (torch.linalg.vector_norm(x) + 1e-7)

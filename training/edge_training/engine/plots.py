@@ -64,7 +64,7 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
 
 
 def draw_pictures(path: Path, pictures: Sequence[Picture]) -> None:
-    """Spectrograms under each other, each picture's rows on one colour scale."""
+    """Spectrograms (bands, frames) below each other, each picture's rows on one colour scale."""
     rows = [(picture, title) for picture in pictures for title in picture.rows]
     figure = _figure(9.0, 1.9 * len(rows))
     if figure is None:

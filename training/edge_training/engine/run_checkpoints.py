@@ -1,14 +1,14 @@
-"""Checkpoints of a run: written whole or not at all, the newest few and the best.
+"""Checkpoints of a run, the newest few and the best, each written whole or not at all.
 
     RUN/checkpoints/
       step-00001000.ckpt …      Lightning's, to go on from; the newest `keep_checkpoints`
       best.ckpt                 of the lowest validation figure
       <weights file>, config.json        plain weights of the newest, as `edge-export export` takes them
       best/<weights file>, config.json   and of the best
-      g_00001000, do_00001000   the origin's format, of the newest (nets that have one)
+      g_00001000, do_00001000   of the newest, in the format of the net's original system, where there is one
 
-A checkpoint that falls on a validation is written after it, so that what validation changes (a plateau
-schedule) is in it. Weights that are not finite are never written.
+A checkpoint at the step of a validation is written after it, so that it holds what validation changes (a
+plateau schedule). Weights that are not finite are never written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Running means of weights: what a short training exports, better than the weights themselves."""
+"""Running means of weights, which are better than the weights themselves after a short training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one way to train a net: `train`, over Lightning.
+"""Trains nets with Lightning: `train`.
 
     RUN/
       config.json     net, configuration, data, versions: everything to repeat the run
@@ -6,8 +6,8 @@
       plots/          loss curves, validation spectrograms
       checkpoints/    see `edge_training.engine.run_checkpoints`
 
-What is trained on at a step, and everything random in it, is a function of (seed, step): a run killed at
-any moment and resumed ends in the weights of a run that was not, bit by bit on one CPU. `batch_size` is that
+The items of a step, and everything random in it, are a function of (seed, step): a run that was killed at any
+moment and resumed ends with the weights of an uninterrupted run, bit by bit on one CPU. `batch_size` is that
 of all processes together, so the loss does not depend on their number.
 
 More than one process: Lightning's DDP. On one machine `devices=2`; on several start the same command on each
@@ -54,7 +54,7 @@ from edge_training.weights.reading import read_config
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 _PACKAGES = ("torch", "lightning", "numpy")
-# may differ when a run goes on: how long it takes and how it is watched, not what it computes
+# entries that may change when a run is resumed: they affect its length and reports, not its results
 _FREE_ON_RESUME = frozenset(
     {"steps", "num_workers", "log_every", "checkpoint_every", "validate_every", "keep_checkpoints"}
     | {"origin_checkpoints"}
@@ -63,7 +63,7 @@ _FREE_ON_RESUME = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where a training runs. Raises ConfigError for what cannot be."""
+    """Where a training runs. ConfigError for impossible values."""
 
     devices: int | str = "auto"
     nodes: int = 1
@@ -85,7 +85,7 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """What a training left."""
+    """The result of a training."""
 
     run: Path
     weights: Path  # plain weights of the last step, config.json beside: what `edge-export export` takes
@@ -120,7 +120,7 @@ def train(
         config: JSON file or its entries: a published config.json, or the config.json of another run.
         preset: a named configuration, when there is no `config`.
         steps: optimiser steps of the whole run, those before a resume included.
-        resume: go on from the newest checkpoint in `out`; from the start where none was written yet.
+        resume: continue from the newest checkpoint in `out`; from the start where there is none yet.
         devices: processes on this machine, "auto" for all accelerators, or one on the CPU.
         nodes: machines.
         precision: "32-true", "16-mixed" or "bf16-mixed".
@@ -179,8 +179,8 @@ def _earlier(run: Path, net: str, *, resume: bool) -> dict[str, Any] | None:
             raise TargetError(
                 str(run),
                 got="a folder that is not empty",
-                expected="an empty one, or a path that does not exist yet",
-                cause="go on with an earlier run by resuming it (--resume)" if record.is_file() else "",
+                expected="an empty folder, or a path that does not exist yet",
+                cause="continue an earlier run with --resume" if record.is_file() else "",
             )
         return None
     if not record.is_file():
@@ -256,7 +256,7 @@ def _check_resumed(before: Mapping[str, Any], data: TrainingData, machine: Machi
             raise ConfigError(
                 "data",
                 got=f"{len(names)} clips to {purpose}{_first_change(before.get(entry), names)}",
-                expected=f"the {len(before.get(entry) or ())} that the run began with",
+                expected=f"the {len(before.get(entry) or ())} clips that the run began with",
                 cause="files were added, removed or renamed; a resumed run needs the same ones",
             )
     if before.get("precision") != machine.precision:
@@ -287,7 +287,7 @@ def _first_process() -> bool:
 def _record(
     recipe: Recipe, config: FitConfig, data: TrainingData, folder: Path, machine: Machine
 ) -> dict[str, Any]:
-    """What config.json of a run says."""
+    """The contents of a run's config.json."""
     return {
         "net": recipe.net,
         "config": config.to_json(),

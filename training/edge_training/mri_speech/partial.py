@@ -35,7 +35,7 @@ Signature = list[int]  # of the two files of a clip
 
 @dataclass(frozen=True)
 class Plan:
-    """What plan.json says."""
+    """The contents of plan.json."""
 
     settings: Mapping[str, Any]
     clips: Mapping[str, Signature]
@@ -81,7 +81,7 @@ def read_plan(place: Path) -> Plan | None:
 
 
 def _tidy(place: Path, earlier: Plan, plan: Plan) -> None:
-    """Delete what the new plan has no use for."""
+    """Delete what the new plan does not need."""
     same = {
         name
         for name, signature in plan.clips.items()

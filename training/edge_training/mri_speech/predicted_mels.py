@@ -1,10 +1,10 @@
-"""Mels that the acoustic model predicts, for fine-tuning the vocoder on what it will be given.
+"""Mels that the acoustic model predicts, for fine-tuning the vocoder on its future input.
 
     DATA/samples/ID/mri.npy → net → standardised dB · std + mean → OUT/ID.npy
 
-OUT/predicted_mels.json says which clips. OUT/ID.npy is (n_mels, T) float32, natural logarithm of power, not
-below ln 1e-5. Mean and deviation are those that the net was trained with, where it says them, else those of
-the data.
+OUT/predicted_mels.json lists the clips. OUT/ID.npy is (n_mels, T) float32, natural logarithm of power, at
+least ln 1e-5. Mean and deviation are those of the net's training, where its configuration holds them, else
+those of the data.
 
 Source: export_predicted_mels.py of YamaneKoyo/mri-to-speech, whose folder is `mels_ft_log_normalized`.
 """
@@ -61,15 +61,15 @@ def open_predictor(
     """The net of a checkpoint, in torch, or of a bundle, on a backend.
 
     Args:
-        checkpoint: weights, or a training file of the origin.
-        bundle: in its place.
+        checkpoint: weights, or a training file of mri2speech.
+        bundle: instead of a checkpoint.
         config: of a checkpoint: JSON of the net or of its data; None: config.json or meta.json beside
-            it, else the origin's net.
+            it, else mri2speech's net.
         mode: "full", one pass over the clip, or "window", the mean of overlapping windows.
         backend: of a bundle.
 
     Raises:
-        ConfigError: both or neither of checkpoint and bundle; a mode that there is not.
+        ConfigError: both or neither of checkpoint and bundle; an unknown mode.
         CheckpointError, BundleError, BackendError: weights or a bundle of another net, or damaged.
     """
     if mode not in MODES:

@@ -10,17 +10,18 @@
     OUT/mels_gt_log/ID.npy       (n_mels, T) natural logarithm of power, as the vocoder takes it
     OUT/hifigan_filelists/       training.txt, validation.txt, one clip a line: `ID|dummy|dummy`
 
-Layout `padded`: one mel frame for each hop, centred on its picture; pictures brought to the mel's clock where
-the video has another rate; `hifigan_filelists/wavs/ID.wav` beside the lists, at the mels' rate and level, so
-that the folder is one to fine-tune a vocoder on. meta.json also says layout, frame_scaling and peak.
+Layout `padded`: one mel frame for each hop, centred on its picture; pictures interpolated to the mel's frame
+rate where the video has another; `hifigan_filelists/wavs/ID.wav` beside the lists, at the mels' rate and
+level, so that a vocoder can be fine-tuned on the folder. meta.json also holds layout, frame_scaling and peak.
 
-Layout `legacy`: byte for byte in the shapes of the origin. Un-padded mels, about two pictures ahead and four
-fewer; picture i is taken for mel frame i whatever the video's rate; and windows of `ref_frames` pictures,
-stride 1, their mels standardised, each in `pairs_ref4/ID.npz` and `pairs_ref4_npy/ID/{mri,mel,mask}.npy`.
+Layout `legacy`: the files of mri2speech, byte for byte in their shapes. Mels without padding, about two
+pictures ahead and four fewer; picture i belongs to mel frame i whatever the video's rate; and windows of
+`ref_frames` pictures, stride 1, with standardised mels, in `pairs_ref4/ID.npz` and
+`pairs_ref4_npy/ID/{mri,mel,mask}.npy`.
 
-Every recording is divided by the largest |sample| of all. A clip that cannot be used is skipped, and told
-with its reason; the others go on. Work happens in `OUT.partial` beside OUT, which a later call with the same
-settings continues; OUT itself appears when everything is in it.
+Every recording is divided by the largest |sample| of all. A clip that cannot be used is skipped and reported
+with the reason; the others are processed. Work happens in `OUT.partial` beside OUT, which a later call with
+the same settings continues; OUT itself appears when everything is complete.
 
 Source of steps and files: YamaneKoyo/mri-to-speech.
 """
@@ -74,7 +75,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """What is made of videos and recordings. Raises ConfigError that names the entry and the rule."""
+    """The settings of `prepare`. Raises a ConfigError that names the entry and the rule."""
 
     layout: Layout = "padded"
     size: int = 256  # pixels of a side
@@ -122,18 +123,18 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was made."""
+    """The result of `prepare`."""
 
     folder: Path
     clips: tuple[str, ...]
     frames: int
     skipped: Mapping[str, str]  # clip → why
-    notes: tuple[str, ...]  # what is worth knowing of the clips that were used
+    notes: tuple[str, ...]  # remarks on the clips that were used
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Where one clip lies."""
+    """The files of one clip."""
 
     name: str
     video: Path
@@ -141,7 +142,7 @@ class Clip:
 
     @property
     def signature(self) -> list[int]:
-        """Tells whether the files are those of an earlier call."""
+        """Sizes and times of the files, to recognise those of an earlier call."""
         found = [path.stat() for path in (self.video, self.audio)]
         return [number for file in found for number in (file.st_size, file.st_mtime_ns)]
 
@@ -165,10 +166,10 @@ def prepare(
         progress: called with a line of text for each clip done.
 
     Raises:
-        InputError: no such folders, no clip at all, or none that can be used: then the first one's reason.
-        ConfigError: a front end that contradicts itself, no worker.
+        InputError: no such folders, no clip at all, or no usable one (with the first one's reason).
+        ConfigError: a front end that contradicts itself, fewer than one worker.
         TargetError: ``out`` exists or cannot be written.
-        BackendError: a video needs opencv and this machine lacks it.
+        BackendError: a video needs opencv, which is not installed.
     """
     if workers is not None and workers < 1:
         raise ConfigError("workers", got=f"{workers}", expected="at least 1")
@@ -196,7 +197,7 @@ def prepare(
 
 
 def _move(place: Path, fresh: Path, done: Sequence[Clip], preparation: Preparation) -> None:
-    """What was made, out of the partial folder; plan and left-over recordings stay there."""
+    """Move the results out of the partial folder; plan and left-over recordings stay there."""
     for entry in sorted(place.iterdir()):
         if entry.name not in (PLAN, WAVS):
             entry.rename(fresh / entry.name)
@@ -248,7 +249,7 @@ def find_clips(videos: Path, wavs: Path) -> tuple[list[Clip], dict[str, InputErr
     if not clips:
         raise InputError(
             f"{videos} and {wavs}",
-            got=f"{len(pictures)} videos, {len(sounds)} recordings, none of them of one name",
+            got=f"{len(pictures)} videos and {len(sounds)} recordings without a common name",
             expected="ID.mp4 and ID.wav",
             cause="names are compared without folder and suffix",
         )
@@ -286,7 +287,7 @@ class _Run:
         return max(found.values(), default=0.0) or 1.0
 
     def samples(self, clips: list[Clip], peak: float) -> tuple[str, ...]:
-        """Write the samples that are missing; what is worth knowing of them."""
+        """Write the samples that are missing; returns notes on them."""
         left = [c for c in clips if c.name not in self.skipped and not self.is_done(c.name)]
         task = partial(_write_sample, preparation=self.preparation, peak=peak, place=self.place)
         notes = []
@@ -304,7 +305,7 @@ class _Run:
     def _each(
         self, task: Callable[[Job], Result], jobs: list[tuple[str, Job]]
     ) -> Iterator[tuple[str, Result]]:
-        """(clip, result) as they are done; a clip that is refused goes to `skipped`."""
+        """(clip, result) as they are done; a clip with an error goes to `skipped`."""
         if self.workers == 1 or len(jobs) < 2:
             for name, job in jobs:
                 yield from self._kept(name, partial(task, job))
@@ -321,8 +322,8 @@ class _Run:
                 raise InputError(
                     "a worker process",
                     got="its sudden end",
-                    expected="one that lives as long as its work",
-                    cause="the machine may be short of memory; the same command with --workers 1 goes on",
+                    expected="a process that runs until its work is done",
+                    cause="memory may be short; the same command with --workers 1 continues",
                 ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -413,7 +414,7 @@ def _read_video(
 
 
 class _Counted:
-    """An iterator that knows how much it has given."""
+    """An iterator that counts the items it has given."""
 
     def __init__(self, items: Iterable[NDArray[Any]]) -> None:
         self._items = iter(items)
@@ -434,7 +435,7 @@ def _check_lengths(clip: Clip, video: float, audio: float) -> None:
             str(clip.video),
             got=f"{video:.2f} s",
             expected=f"within {APART:g} s of the {audio:.2f} s of {clip.audio.name}",
-            cause="they are of different takes, or the video says a wrong frame rate",
+            cause="they are different takes, or the video states a wrong frame rate",
         )
 
 
@@ -474,7 +475,7 @@ def _finish(place: Path, preparation: Preparation, clips: list[Clip], peak: floa
     lists.mkdir()
     if preparation.layout == "legacy":
         _write_pairs(place, names, preparation.ref_frames, mean, std)
-        listed = [path.stem for path in sorted(wavs.glob("*.wav"))]  # as the origin: all, not recursive
+        listed = [path.stem for path in sorted(wavs.glob("*.wav"))]  # as mri2speech: all, not recursive
     else:
         listed = names
     held, kept = split(listed, preparation)
@@ -502,7 +503,7 @@ def vocoder_mel(mel_db: NDArray[Any]) -> F32:
 
 
 def split(names: Sequence[str], preparation: Preparation) -> tuple[list[str], list[str]]:
-    """(validation, training) as the origin draws them; `padded` leaves at least one clip to train on."""
+    """(validation, training) as mri2speech draws them; `padded` leaves at least one clip to train on."""
     shuffled = sorted(names)
     random.Random(preparation.seed).shuffle(shuffled)
     held = max(1, int(preparation.valid_ratio * len(shuffled)))

@@ -78,7 +78,7 @@ class Checkpoint:
         return {key: self.read(key) for key in self.stored}
 
     def read(self, key: str) -> Tensor:
-        """One of them."""
+        """The tensor (…,) of one key, as float32 if it is floating; CheckpointError for values not finite."""
         with _named(self.path or self.file):
             return _finite(key, _single(_values(key, self.stored[key])))
 

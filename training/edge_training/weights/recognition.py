@@ -1,7 +1,7 @@
 """Which net a state dict belongs to, told from its keys and shapes; for sentences and for defaults.
 
-Keys are prefix-free, as `read_checkpoint` gives them. What is recognised is what users confuse: the nets of
-this project and their relatives in the origin systems (Wav2Lip, HiFi-GAN).
+Keys have no prefix, as `read_checkpoint` gives them. Recognised are the nets that users confuse: those of
+this project and their relatives in other systems (Wav2Lip, HiFi-GAN).
 """
 
 from __future__ import annotations

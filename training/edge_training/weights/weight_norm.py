@@ -35,7 +35,7 @@ def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def as_stored(tensor: Tensor) -> Stored:
-    """A tensor in memory as one of a file."""
+    """A tensor (…,) in memory in the form of one in a file."""
     return Stored(tuple(tensor.shape), tensor.dtype, lambda: tensor)
 
 
@@ -80,7 +80,7 @@ def _folded(state: Mapping[str, Stored], plain: str, pair: tuple[str, str]) -> S
 
 
 def magnitude_of(weight: Tensor) -> Tensor:
-    """The magnitude g of a plain weight, for a layer that has weight norm."""
+    """The magnitude g, (outputs, 1, …), of a plain weight (outputs, …), for a layer with weight norm."""
     return _lengths(weight.double()).to(weight.dtype)
 
 
@@ -92,7 +92,7 @@ def folded_key(key: str) -> str:
 
 
 def origin_state_dict(module: nn.Module) -> dict[str, Tensor]:
-    """A module's weights with weight norm spelt as in the origin systems' files (`weight_g`, `weight_v`)."""
+    """A module's weights (…,) by name, weight norm spelt as in published files (`weight_g`, `weight_v`)."""
     return {
         key.replace(NEW[0], OLD[0]).replace(NEW[1], OLD[1]): tensor
         for key, tensor in module.state_dict().items()

@@ -1,11 +1,11 @@
-"""Electrodes on grids: what lies where, and how a recording's columns become a square.
+"""Electrodes on grids: their positions, and how a recording's columns become a square.
 
     low density      64 electrodes, 8 × 8, row by row
     hybrid density   128 electrodes on 15 × 15: the 64 of a coarse grid at even rows and columns, 64 more
                      between them; zeros where there is none
     extended         the first 100 electrodes as 10 × 10
 
-Decoders take squares alone. Source: the origin system's electrode tables.
+Decoders take only squares. Source: the electrode tables of neural_speech_decoding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def to_hybrid(ecog: Activity, quarter_turns: int = 0) -> Activity:
     """(N, 128) → (N, 225), zeros where no electrode is.
 
     Args:
-        quarter_turns: counter-clockwise turns of the grid afterwards (3 for the origin's subject NY742).
+        ecog: (N, 128).
+        quarter_turns: counter-clockwise turns of the grid afterwards (3 for subject NY742 of
+            neural_speech_decoding).
     """
     grid = np.zeros((len(ecog), HB_SIDE * HB_SIDE), ecog.dtype)
     grid[:, hybrid_places()] = ecog
@@ -66,14 +68,17 @@ def arrange(
 
     Args:
         ecog: (N, E); 128 electrodes become the 15 × 15 grid.
-        coarse: of a hybrid grid the first 64 electrodes alone, as 8 × 8 (the origin's FAKE_LD).
+        coarse: only the first 64 electrodes of a hybrid grid, as 8 × 8 (FAKE_LD of neural_speech_decoding).
         extended: the first 100 electrodes as 10 × 10.
         quarter_turns: see `to_hybrid`.
-        bad: electrodes that are silenced, numbered from 0 as in the recording.
+        bad: electrodes to silence, numbered from 0 as in the recording.
+
+    Returns:
+        (N, electrodes of the square).
 
     Raises:
-        InputError: electrodes that are not numbers (they are listed), or that fit no grid.
-        ConfigError: a bad electrode that there is not; both `coarse` and `extended`.
+        InputError: electrodes with values that are not finite (listed), or a number that fits no grid.
+        ConfigError: a bad electrode that does not exist; both `coarse` and `extended`.
     """
     if coarse and extended:
         raise ConfigError("grid", got="coarse and extended", expected="one of them")

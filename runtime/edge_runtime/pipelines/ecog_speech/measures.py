@@ -1,9 +1,9 @@
 """How near decoded speech is to the true one: Pearson's correlation, STOI⁺, mel cepstral distortion.
 
-`pcc` is that of all time-frequency values of a trial, then the mean over trials (what the literature calls
-PCC). A decoder that knows nothing but the average spectrum of speech scores on it, since spectra fall with
-frequency and words stand at one place of their window. `centred_pcc` takes the mean of the training speech
-away from both first, bin by bin or also frame by frame: a decoder without information is then near 0.
+`pcc` is the correlation of all time-frequency values of a trial, averaged over trials (what the literature
+calls PCC). A decoder that knows only the average spectrum of speech scores well on it, since spectra fall
+with frequency and words begin at one place of their window. `centred_pcc` first subtracts the mean of the
+training speech from both, bin by bin or also frame by frame: a decoder without information is then near 0.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def _cepstra(power: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def stoi_plus(made: NDArray[Any], true: NDArray[Any], sample_rate: int = 16000) -> float:
-    """STOI⁺ of two signals: STOI without its normalisation and clipping; nan where too little is heard."""
+    """STOI⁺ of two signals (samples,): without normalisation and clipping; nan if too little is audible."""
     return stoi(made, true, sample_rate, plus=True)
 
 
 def stoi(made: NDArray[Any], true: NDArray[Any], sample_rate: int = 16000, *, plus: bool = False) -> float:
-    """Short-time objective intelligibility of two signals of one length; nan where too little is heard.
+    """Short-time objective intelligibility of two signals (samples,); nan where too little is audible.
 
     At 10 kHz, frames of 256 every 128, FFT 512, 15 third octaves from 150 Hz, segments of 30 frames. Source:
     Taal and others 2011; Graetzer and Hopkins 2021 for `plus`.

@@ -46,19 +46,19 @@ SAMPLE_RATE, FRAME_RATE = 16000, 125  # Hz
 AHEAD = 32  # frames of a trial's window before its onset
 ITERATIONS = 32  # of Griffin-Lim
 LOUDEST = 50.0  # standard deviations; beyond it ECoG is not z-scored
-FLOOR = -1.0  # of the spectrogram: what stands there is silence
+FLOOR = -1.0  # of the spectrogram: this value is silence
 
 
 @dataclass(frozen=True, eq=False)
 class EcogSpeechResult:
     """Every stage of T frames."""
 
-    ecog: Floats  # (16 + T, E): what the decoder saw
+    ecog: Floats  # (16 + T, E): the decoder's input
     parameters: Arrays  # name → (rows, T)
     spectrogram: Floats  # (T, F), scaled dB, at most 1
     wave: Floats | None  # (128 T,) from the parameters
     fgla: Floats | None  # (128 T,) from the spectrogram
-    noise: Arrays  # of the last window: what the synthesizer drew
+    noise: Arrays  # random inputs of the synthesizer for the last window
 
 
 class EcogSpeech:
@@ -68,12 +68,12 @@ class EcogSpeech:
         decoder, synthesizer: bundles of `ecog-decoder` and `formant-synthesizer`, folders or open bundles.
         trial: of a recording, counted from 0; the first if not given. Refused for arrays.
         phase: "wave", "fgla", or "both".
-        bad: electrodes that are silenced: numbers from 0, or text as "3,17".
+        bad: electrodes to silence: numbers from 0, or text such as "3,17".
         seed: of the noise.
         backend, device, threads, precision: what executes the nets, see `edge_runtime.backends`.
 
     Raises:
-        ConfigError: options that are impossible.
+        ConfigError: impossible options.
         BundleError: a bundle that is damaged or of another net; two that do not fit together.
         BackendError: the backend cannot run here.
     """
@@ -113,7 +113,7 @@ class EcogSpeech:
             raise BundleError(
                 str(self.synthesizer.bundle.path),
                 got=f"a synthesizer of {self.bins} bins",
-                expected=f"{trained_with}, as the decoder was trained with",
+                expected=f"{trained_with} bins, as the decoder was trained with",
                 cause="take the synthesizer of the decoder's own pair",
             )
 
@@ -128,7 +128,7 @@ class EcogSpeech:
 
         Raises:
             InputError: the file cannot be used; the sentence names it.
-            ConfigError: a trial that there is not, or an electrode.
+            ConfigError: a trial or an electrode that does not exist.
         """
         source = Path(path)
         if source.suffix.lower() == ".npy":
@@ -146,7 +146,7 @@ class EcogSpeech:
         return ecog, recording
 
     def first_frame(self, recording: Recording) -> int:
-        """Where the trial's window begins, without its past."""
+        """First frame of the trial's window, without its past."""
         trial = self.trial or 0
         if trial >= len(recording.starts):
             raise ConfigError(
@@ -179,7 +179,7 @@ class EcogSpeech:
             background: (F,) power of the recording's noise; none if not given.
 
         Raises:
-            InputError: another shape, or values that are no z-scores.
+            InputError: another shape, or values that cannot be z-scores.
         """
         values = self._checked(ecog)
         if values.shape[1] != self.electrodes:
@@ -214,7 +214,7 @@ class EcogSpeech:
         return {name: values[0] for name, values in self.decoder.run({"ecog": window[None]}).items()}
 
     def from_spectrogram(self, spectrogram: NDArray[Any]) -> Floats:
-        """(T, F) scaled dB → (128 T,) samples: Fast Griffin-Lim; what stands at the floor is silence."""
+        """(T, F) scaled dB → (128 T,) samples by Fast Griffin-Lim; values at the floor are silence."""
         power = power_of(np.asarray(spectrogram, np.float32), *self.limits)
         magnitude = np.sqrt(np.where(spectrogram > FLOOR, power, 0))
         samples = griffin_lim(
@@ -251,7 +251,7 @@ class EcogSpeech:
                 "ecog",
                 got=f"values up to {largest:.4g}",
                 expected="z-scores, mostly within ±5",
-                cause="`edge-export data ecog` makes them of raw recordings",
+                cause="`edge-export data ecog` computes them from raw recordings",
             )
         return values
 
@@ -263,7 +263,7 @@ def parse_bad(bad: str | Sequence[int] | None) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in bad.split(",") if part.strip())
     except ValueError as error:
-        raise ConfigError("--bad", got=repr(bad), expected="numbers of electrodes, as 3,17") from error
+        raise ConfigError("--bad", got=repr(bad), expected="numbers of electrodes, such as 3,17") from error
 
 
 def _windows(frames: int) -> list[int]:
@@ -285,6 +285,6 @@ def _other_grid(what: str, got: int, wanted: int) -> InputError:
     return InputError(
         what,
         got=f"{got} electrodes",
-        expected=f"{wanted}, as the decoder has",
+        expected=f"the {wanted} electrodes of the decoder",
         cause="decoders of 8 × 8 grids take 64, those of hybrid grids 225",
     )

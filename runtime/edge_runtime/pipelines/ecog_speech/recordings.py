@@ -1,4 +1,4 @@
-"""One subject's data in one HDF5 file, as the origin lays it out; read, checked, written.
+"""One subject's data in one HDF5 file, in the layout of neural_speech_decoding: reading, checks, writing.
 
 All at 125 Hz, N frames, tasks and trials one after another; F bins:
 
@@ -12,7 +12,7 @@ All at 125 Hz, N frames, tasks and trials one after another; F bins:
     formant_re_alldataset (N, 6), pitch_re_alldataset, intensity_re_alldataset (N,)   optional: Hz, Hz, dB
 
 Ours beside them, both optional: `task_alldataset` (trials,) text, `phone_re_alldataset` (N,) text, and the
-attribute `gender` ("Female" or "Male"). Without it the number of bins tells: 256 female, 512 male.
+attribute `gender` ("Female" or "Male"). Without it the number of bins decides: 256 female, 512 male.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ def read_recording(
     """Read a file and arrange its electrodes as a square; see `grids.arrange` for the options.
 
     Raises:
-        InputError: no HDF5, a dataset that is missing or of another shape, lengths that disagree, values that
-            are not numbers, electrodes that fit no grid.
-        BackendError: no h5py.
+        InputError: not HDF5, a dataset that is missing or of another shape, lengths that disagree, values
+            that are not finite, electrodes that fit no grid.
+        BackendError: h5py is not installed.
     """
     source = Path(path)
     try:
@@ -118,7 +118,7 @@ def write_recording(path: str | os.PathLike[str], recording: Recording) -> None:
 
 
 def datasets(recording: Recording) -> Mapping[str, NDArray[Any]]:
-    """Dataset → array, in the origin's names."""
+    """Name of the dataset → array, (N, …) or (trials,), with the names of neural_speech_decoding."""
     power = power_of(recording.spectrogram)
     arrays: dict[str, NDArray[Any] | None] = {
         REQUIRED["ecog"]: recording.ecog,
@@ -143,7 +143,7 @@ def _texts(texts: Sequence[str]) -> NDArray[Any] | None:
 
 
 def power_of(spectrogram: Floats, floor_db: float = -50.0, top_db: float = 22.5) -> Floats:
-    """The power that scaled dB stand for."""
+    """The power (N, F) of scaled dB (N, F)."""
     db = (spectrogram.astype(np.float64) + 1) / 2 * (top_db - floor_db) + floor_db
     return (10 ** (db / 10)).astype(np.float32)
 
@@ -185,7 +185,7 @@ def _read(path: Path) -> dict[str, Any]:
                 raise InputError(
                     "datasets",
                     got=f"no {', '.join(missing)}; there are {', '.join(sorted(file)) or 'none'}",
-                    expected="those of the origin's layout",
+                    expected="the datasets of neural_speech_decoding",
                     cause="`edge-export data ecog` makes such files from raw recordings",
                 )
             known = REQUIRED | {key: name for key, name in OPTIONAL.items() if key != "power"}
@@ -193,7 +193,7 @@ def _read(path: Path) -> dict[str, Any]:
             found["gender"] = file.attrs.get("gender")
     except OSError as error:
         raise InputError(
-            "file", got="bytes that are no HDF5", expected="an HDF5 file of one subject"
+            "file", got="bytes that are not HDF5", expected="an HDF5 file of one subject"
         ) from error
     return found
 
@@ -216,7 +216,7 @@ def _checked(name: str, found: dict[str, Any]) -> Recording:
             )
     noise = np.asarray(found["noise"], np.float32).reshape(-1)
     if noise.shape != (bins,):
-        raise InputError(REQUIRED["noise"], got=f"{noise.size} values", expected=f"{bins}, one a bin")
+        raise InputError(REQUIRED["noise"], got=f"{noise.size} values", expected=f"{bins}, one for each bin")
     starts, ends = _trials(found, frames)
     labels = _decoded(found["labels"])
     tasks = _decoded(found["tasks"]) if "tasks" in found else ()
@@ -225,7 +225,7 @@ def _checked(name: str, found: dict[str, Any]) -> Recording:
             raise InputError(
                 (REQUIRED | OPTIONAL)[key],
                 got=f"{len(texts)} entries",
-                expected=f"{len(starts)}, one a trial",
+                expected=f"{len(starts)}, one for each trial",
             )
     _check_values(spectrogram, wave, noise)
     gender = found["gender"]
@@ -266,7 +266,7 @@ def _trials(found: dict[str, Any], frames: int) -> tuple[NDArray[np.int64], NDAr
         raise InputError(
             REQUIRED["ends"],
             got=f"{len(ends)} offsets and {len(starts)} onsets",
-            expected="one of each a trial",
+            expected="one of each for every trial",
         )
     wrong = np.flatnonzero(
         (starts < 0) | (ends <= starts) | (ends > frames) | (starts + FRAMES > frames + FRAMES)
@@ -294,7 +294,7 @@ def _check_values(spectrogram: Floats, wave: Floats, noise: Floats) -> None:
             REQUIRED["spectrogram"],
             got=f"values of {low:.3g} … {high:.3g}",
             expected="dB scaled to −1 … 1",
-            cause="power belongs into wave_re_spec_amp_alldataset",
+            cause="power belongs in wave_re_spec_amp_alldataset",
         )
     if noise.min() < 0:
         raise InputError(REQUIRED["noise"], got=f"{noise.min():.3g}", expected="power, 0 or more")

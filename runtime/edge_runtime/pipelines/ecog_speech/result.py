@@ -6,7 +6,7 @@ NAME_wave.wav         speech from the parameters, 16 kHz; float32 where it excee
 NAME_fgla.wav         speech from the spectrogram
 spectrogram.png       the decoded spectrogram; below it the true one, where the file has it
 formants.png          formants and pitch drawn on the decoded spectrogram
-metrics.json          where the file has the truth: correlation, MCD, STOI⁺, errors of pitch and loudness
+metrics.json          where the file holds the speech: correlation, MCD, STOI⁺, errors of pitch and loudness
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _truth(pipeline: EcogSpeech, recording: Recording) -> NDArray[np.float32]:
 
 
 def measure(pipeline: EcogSpeech, result: EcogSpeechResult, recording: Recording) -> dict[str, Any]:
-    """How near a trial is to its recording; null for what cannot be told."""
+    """How near a trial is to its recording; null for figures that cannot be computed."""
     first = pipeline.first_frame(recording)
     true, made = _truth(pipeline, recording), result.spectrogram
     heard = recording.wave[first * HOP : (first + FRAMES) * HOP]
@@ -116,7 +116,7 @@ def picture_of(made: NDArray[Any], true: NDArray[Any] | None) -> NDArray[np.uint
 
 
 def formant_picture(result: EcogSpeechResult) -> NDArray[np.uint8]:
-    """Pitch (white) and formants on the decoded spectrogram, where there is sound."""
+    """Spectrogram with pitch (white) and formants, where there is sound: uint8 (H, W, 3)."""
     picture = spectrogram_picture(result.spectrogram.T, -1.0, 1.0, "grey")
     height, width = picture.shape[:2]
     across = width // len(result.spectrogram)

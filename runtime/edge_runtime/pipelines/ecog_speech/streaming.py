@@ -1,8 +1,8 @@
 """An ECoG decoder that runs beside an amplifier: frames in, parameters of the same frames out.
 
-For bundles of the truly causal wiring ("streaming"): no output depends on later input. The net is run again
-over the last frames, as many as its context and the new ones; what comes out equals one run over everything
-to the precision of a sum. Its time goes in steps of 4 frames, 32 ms.
+For bundles of the causal wiring "streaming": no output depends on later input. The net is run again over the
+last frames, those of its context and the new ones; the output equals one run over everything up to rounding.
+It advances in steps of 4 frames, 32 ms.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ STEP = 4  # frames
 
 
 class StreamingDecoder:
-    """Args: a bundle of `ecog-decoder`, and what executes it (see `edge_runtime.backends`).
+    """A decoder on live ECoG. The first 16 frames are its past: parameters begin with the seventeenth frame.
 
-    The first 16 frames of a stream are its past: parameters begin with the seventeenth.
+    Args:
+        bundle: of `ecog-decoder`, wiring "streaming".
+        backend, device, threads, precision: what runs the net, see `edge_runtime.backends`.
 
     Raises:
-        BundleError: a bundle of another net, or of a decoder that sees later input or all earlier one.
+        BundleError: a bundle of another net, or of a decoder that depends on later or on all earlier input.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class StreamingDecoder:
                 str(self.net.bundle.path),
                 got=f"a decoder of wiring {config.get('wiring')!r}, family {config.get('family')!r}",
                 expected="wiring 'streaming' of family 'resnet'",
-                cause="others see later input, or remember all of the past",
+                cause="other decoders depend on later input, or on the whole past",
             )
         self.context = context
         self.electrodes = int(config["electrodes"])
@@ -73,7 +75,7 @@ class StreamingDecoder:
             ecog: (n, E) z-scores at 125 Hz, any n.
 
         Returns:
-            name → (rows, k): the parameters of k further frames, a multiple of 4, perhaps 0.
+            Name → (rows, k): the parameters of k further frames, a multiple of 4, possibly 0.
 
         Raises:
             InputError: another number of electrodes, or values that are not finite.
@@ -84,7 +86,9 @@ class StreamingDecoder:
                 "ecog", got=f"shape {values.shape}", expected=f"finite numbers (frames, {self.electrodes})"
             )
         self._kept = np.concatenate([self._kept, values])
-        known = (self._first + len(self._kept) - PAST) // STEP * STEP  # frames whose parameters can be told
+        known = (
+            (self._first + len(self._kept) - PAST) // STEP * STEP
+        )  # frames whose parameters can be computed
         if known <= self._done:
             return self._nothing()
         start = max(self._done - self.context, 0)

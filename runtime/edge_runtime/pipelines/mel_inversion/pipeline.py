@@ -250,10 +250,10 @@ class MelInversion:
     def process_long_file(
         self, path: str | os.PathLike[str], room: Room
     ) -> tuple[LongInversion, Audio | None]:
-        """`process_file` for recordings of any length; ``room`` gives arrays or files for the large stages.
+        """`process_file` for recordings of any length; ``room`` supplies space for the large stages.
 
-        The samples equal those of `process_file`. Memory grows with audio, mel and samples alone, except for
-        nets whose bundle states no ``context_frames``: they run once over the whole recording.
+        The samples (n,) equal those of `process_file`. Memory grows only with audio, mel and samples, except
+        for nets whose bundle states no ``context_frames``: they run once over the whole recording.
         """
         mel, audio = self.read_source(path)
         with pack.naming(path):

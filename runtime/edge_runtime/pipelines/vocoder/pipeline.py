@@ -251,7 +251,7 @@ class Vocoder:
         return MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)
 
     def run_chunk(self, mel: NDArray[np.float32], chunk: Chunk) -> NDArray[np.float32]:
-        """The samples that a chunk keeps; ``mel`` begins with its first frame."""
+        """The samples (n,) that a chunk keeps; ``mel (n_mels, frames)`` begins with its first frame."""
         audio = self._run(mel, chunk.stop - chunk.start)
         hop = self.hop_length
         return audio[(chunk.first - chunk.start) * hop : (chunk.last - chunk.start) * hop]

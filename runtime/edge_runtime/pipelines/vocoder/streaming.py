@@ -1,16 +1,16 @@
-"""Speech from a mel that comes a few frames at a time, as soon as the net allows.
+"""Speech from a mel that arrives a few frames at a time, with the smallest delay that the net allows.
 
-The net is run again and again over the same number of frames: a chunk, and the context that the bundle's
-geometry states on both sides of it, of which only the chunk's audio is kept. So the audio is that of one run
-over everything, every sample comes once, and memory does not grow. What it costs is the context: (before +
-chunk + after) / chunk as much work as one run over everything, which is why nets for streams look few frames
-back.
+The net is run repeatedly over the same number of frames: a chunk, and on both sides of it the context that
+the bundle's geometry states; only the chunk's audio is kept. So the audio equals that of one run over
+everything, every sample is given once, and memory does not grow. The price is the context: (before + chunk +
+after) / chunk times the work of one run over everything, which is why nets for streams have little context
+before a frame.
 
-How frames are cut into pushes changes nothing, not even a bit: runs begin and end at the same frames.
+The audio is the same to the last bit however the frames are divided between calls of `push`.
 
-Artifacts that take a few lengths alone (Core ML's buckets) run in the shortest that leaves something between
-its two contexts; the chunk is then what it leaves, and the first audio comes when that many frames are there.
-Runs at the very end, and streams shorter than that length, are planned as `plan_chunks` does.
+Artifacts that take only a few lengths (Core ML's buckets) run in the shortest that is longer than both
+contexts; the chunk is then the rest of it, and the first audio is given when that many frames are known. Runs
+at the end, and streams shorter than that length, are planned by `plan_chunks`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class StreamingVocoder:
     Args:
         bundle: of `istft-vocoder` or `hifigan`, a folder or an open bundle; or a `Vocoder` that is open
             already.
-        chunk: frames whose audio is made in one run; more cost less work for a second of audio, and wait
-            longer.
+        chunk: frames whose audio is made in one run; larger chunks need less work for a second of audio, but
+            increase the delay.
         options: of `Vocoder`: backend, device, threads, precision.
 
     Raises:
-        ConfigError: a chunk that is no positive whole number, or that the artifact's lengths leave no room
-        for. BundleError, BackendError: as `Vocoder`.
+        ConfigError: a chunk that is not a positive whole number, or too long for the artifact's lengths.
+        BundleError, BackendError: as `Vocoder`.
 
     >>> vocoder = StreamingVocoder("bundle", chunk=4)       # doctest: +SKIP
     >>> for frames in source:                                # doctest: +SKIP
@@ -70,29 +70,28 @@ class StreamingVocoder:
                     expected=f"at most {admitted.high - around}: the artifact takes {admitted.high} at once",
                 )
         self.chunk = chunk
-        self._kept = np.empty((self.vocoder.n_mels, 0), np.float32)  # frames that runs to come may need
+        self._kept = np.empty((self.vocoder.n_mels, 0), np.float32)  # frames that later runs may need
         self._first = self._done = 0  # number of the first frame kept; frames whose audio was given
 
     @property
     def latency(self) -> int:
-        """Samples that the audio lags behind the mel: the context after a frame, times the hop.
+        """Delay of the audio behind the mel, in samples: the context after a frame, times the hop.
 
-        The time that a chunk takes to fill comes on top of it, and in the mel of audio the half window.
+        The time until a chunk is full is added to it, and half a window if the mel is made of live audio.
         """
         return self._after * self.vocoder.hop_length
 
     @property
     def sample_rate(self) -> int:
-        """Of the audio, Hz."""
+        """Sample rate of the audio, Hz."""
         return self.vocoder.sample_rate
 
     def push(self, mel: ArrayLike) -> NDArray[np.float32]:
         """Take frames (n_mels, k), any k, and return the audio (samples,) that they complete, perhaps none.
 
         Raises:
-            InputError: another number of bands, no frame, values that are not finite or of another scale. The
-            stream
-                stays as it was.
+            InputError: another number of bands, no frame, values that are not finite or of another scale; the
+                stream is then unchanged.
         """
         values = self.vocoder.check(np.asarray(mel))
         self._kept = np.concatenate([self._kept, values], axis=1)
@@ -104,7 +103,7 @@ class StreamingVocoder:
         return _joined(pieces)
 
     def flush(self) -> NDArray[np.float32]:
-        """The audio of the frames that are left, as at the end of a mel; then the stream begins anew."""
+        """The remaining audio (samples,), as at the end of a mel; the next push begins a new stream."""
         known = self._first + self._kept.shape[1]
         pieces = []
         if self._only:
@@ -136,7 +135,7 @@ class StreamingVocoder:
         return audio[skipped:]
 
     def _forget(self) -> None:
-        """Drop frames that no run needs any more: a last run of a fixed length reaches further back."""
+        """Drop frames that no later run needs; a last run of a fixed length reaches further back."""
         reach = self._before + (self._longest if self._only else 0)
         unused = max(0, self._done - reach - self._first)
         self._kept, self._first = self._kept[:, unused:], self._first + unused

@@ -111,7 +111,7 @@ def test_options_that_are_impossible_are_refused(
             r"got float32 of shape \(100, 16\), expected numbers \(frames, electrodes\), at least 144",
         ),
         (ecog(16, 300), "transposed: pass ecog.T"),
-        (ecog(144, 9), "got 9 electrodes, expected 16, as the decoder has"),
+        (ecog(144, 9), "got 9 electrodes, expected the 16 electrodes of the decoder"),
         (ecog(144) * 1e4, "got values up to .*, expected z-scores"),
     ],
 )
@@ -132,7 +132,7 @@ def test_trials_and_files_that_do_not_fit_are_refused(
     with pytest.raises(InputError, match=r"S2\.h5: wave_re_spec_alldataset: got 64 bins, expected 128"):
         pipeline(bundles).process_file(tmp_path / "S2.h5")
     write_recording(tmp_path / "S3.h5", recorded("S3", electrodes=25))
-    with pytest.raises(InputError, match=r"S3\.h5: got 25 electrodes, expected 16"):
+    with pytest.raises(InputError, match=r"S3\.h5: got 25 electrodes, expected the 16"):
         pipeline(bundles).process_file(tmp_path / "S3.h5")
 
 

@@ -64,7 +64,7 @@ def test_background_is_the_mean_before_the_words_in_db() -> None:
         ("noisesample_re_alldataset", None, "got no noisesample_re_alldataset"),
         ("wave_re_alldataset", np.zeros((10, 1)), "wave_re_alldataset: got 0.078125 frames, expected 900"),
         ("ecog_alldataset", np.zeros((900, 15)), "ecog: got 15 electrodes, expected a square"),
-        ("noisesample_re_alldataset", np.zeros(9), "got 9 values, expected 128, one a bin"),
+        ("noisesample_re_alldataset", np.zeros(9), "got 9 values, expected 128, one for each bin"),
         ("wave_re_spec_alldataset", np.full((900, 128), 20.0), r"values of 20 … 20, expected dB scaled"),
         ("end_ind_re_valid_alldataset", np.array([190, 410, 606, 9000]), r"trial 3: got frames 700 … 9000"),
         ("end_ind_re_valid_alldataset", np.array([190]), "got 1 offsets and 4 onsets"),
@@ -79,7 +79,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, value: Any, sentence: 
 
 def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.h5").write_text("no")
-    with pytest.raises(InputError, match=r"text\.h5: file: got bytes that are no HDF5"):
+    with pytest.raises(InputError, match=r"text\.h5: file: got bytes that are not HDF5"):
         read_recording(tmp_path / "text.h5")
     with pytest.raises(InputError, match=r"absent\.h5: file: got no such file"):
         read_recording(tmp_path / "absent.h5")
