@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
 from edge_export.cli.options import Mask, Out, Overwrite
+from edge_training.mri_speech.options import PREPARATION
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
 
@@ -61,44 +63,11 @@ def ecog(
     print(f"{out}: {len(made.starts)} trials, {made.frames} frames, {made.ecog.shape[1]} electrodes{labels}")
 
 
-@data_app.command()
-def mri(
-    videos: Annotated[Path, typer.Option(help="Folder of videos, ID.mp4 or frames ID.npy.")],
-    wavs: Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")],
-    out: Out,
-    layout: Annotated[str, typer.Option(help="padded; or legacy, as mri2speech.")] = "padded",
-    size: Annotated[int, typer.Option(help="Pixels of a side.")] = 256,
-    frame_scaling: Annotated[str, typer.Option(help="full-scale or min-max.")] = "full-scale",
-    sr: Annotated[int, typer.Option(help="Hz.")] = 11413,
-    n_mels: Annotated[int, typer.Option(help="Mel bands.")] = 64,
-    n_fft: Annotated[int, typer.Option(help="Samples.")] = 2048,
-    win_length: Annotated[int, typer.Option(help="Samples.")] = 2048,
-    hop_length: Annotated[int, typer.Option(help="Samples between mel frames.")] = 420,
-    preemph: Annotated[float, typer.Option(help="Pre-emphasis.")] = 0.97,
-    ref_frames: Annotated[int, typer.Option(help="Pictures of a training window.")] = 4,
-    valid_ratio: Annotated[float, typer.Option(help="Part of the clips kept for validation.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 42,
-    workers: Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Prepare rtMRI videos and recordings for training; goes on where it was stopped."""
+def _mri(*, videos: Path, wavs: Path, out: Path, workers: int | None, overwrite: bool, **given: Any) -> None:
     from edge_export.progress import Progress
     from edge_training.mri_speech.preparation import Preparation, find_clips, prepare
 
-    preparation: Any = Preparation(
-        layout=layout,  # type: ignore[arg-type]
-        size=size,
-        frame_scaling=frame_scaling,  # type: ignore[arg-type]
-        sample_rate=sr,
-        n_mels=n_mels,
-        n_fft=n_fft,
-        win_length=win_length,
-        hop_length=hop_length,
-        pre_emphasis=preemph,
-        ref_frames=ref_frames,
-        valid_ratio=valid_ratio,
-        seed=seed,
-    )
+    preparation = Preparation(**parsed(PREPARATION, given))
     clips, _ = find_clips(videos, wavs)
     with Progress(steps=len(clips)) as progress:
         made = prepare(
@@ -110,6 +79,29 @@ def mri(
         print(f"skipped {name}: {reason}", file=sys.stderr)
     skipped = f", {len(made.skipped)} skipped" if made.skipped else ""
     print(f"{made.folder}: {len(made.clips)} clips, {made.frames} frames{skipped}")
+
+
+data_app.command(
+    "mri", help="Prepare rtMRI videos and recordings for training; goes on where it was stopped."
+)(
+    with_signature(
+        _mri,
+        [
+            parameter(
+                "videos", Annotated[Path, typer.Option(help="Folder of videos, ID.mp4 or frames ID.npy.")]
+            ),
+            parameter("wavs", Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")]),
+            parameter("out", Out),
+            *map(option_parameter, PREPARATION),
+            parameter(
+                "workers",
+                Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")],
+                None,
+            ),
+            parameter("overwrite", Overwrite, False),
+        ],
+    )
+)
 
 
 @data_app.command("predicted-mels")

@@ -7,16 +7,17 @@ into the signature that typer reads. What a value must be beyond its type is the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from inspect import Parameter, Signature
+from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
 from edge_export.cli.options import Out, Overwrite
 from edge_export.cli.output import list_files
-from edge_runtime.pipelines.declaration import Declaration, Input, Option
+from edge_runtime.pipelines.declaration import Declaration, Input
 from edge_runtime.pipelines.registry import PIPELINES, get_declaration
 
 Action = Callable[..., Path]  # `edge_export.run.run`, or `edge_export.proof.reference.write_reference`
@@ -67,11 +68,7 @@ def make_command(declared: Declaration, action: Callable[[], Action]) -> Callabl
 
         inputs = {each.name: given.pop(each.name) for each in declared.inputs}
         bundles = parse_bundles(declared, bundle or ())
-        options = {
-            option.name: value if option.type is bool else option.parse(value)
-            for option in declared.all_options
-            if (value := given[option.name]) is not None
-        }
+        options = parsed(declared.all_options, given)
         with Progress() as progress:
             folder = action()(
                 declared.name, inputs, bundles, out, overwrite=overwrite, progress=progress, **options
@@ -80,35 +77,17 @@ def make_command(declared: Declaration, action: Callable[[], Action]) -> Callabl
 
     parameters = [
         *map(_argument, declared.inputs),
-        _parameter("out", Out),
-        _parameter("bundle", Annotated[list[str] | None, _bundle_option(declared)], None),
-        *map(_option, declared.all_options),
-        _parameter("overwrite", Overwrite, False),
+        parameter("out", Out),
+        parameter("bundle", Annotated[list[str] | None, _bundle_option(declared)], None),
+        *map(option_parameter, declared.all_options),
+        parameter("overwrite", Overwrite, False),
     ]
-    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
-
-
-def _parameter(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return with_signature(command, parameters)
 
 
 def _argument(declared: Input) -> Parameter:
     info = typer.Argument(metavar=declared.metavar, help=declared.help)
-    return _parameter(declared.name, Annotated[declared.type, info])
-
-
-def _option(declared: Option) -> Parameter:
-    if declared.type is bool:
-        flag = typer.Option(declared.flag, help=declared.describe(), show_default=False)
-        return _parameter(declared.name, Annotated[bool | None, flag], None)
-    # texts for typer, as what it says of a number that is none leaves out what was written
-    metavar = {int: "N", float: "NUMBER", Path: "FILE"}.get(
-        declared.type, "NAME" if declared.choices else "TEXT"
-    )
-    info = typer.Option(declared.flag, metavar=metavar, help=declared.describe(), show_default=False)
-    return _parameter(declared.name, Annotated[str | None, info], None)
+    return parameter(declared.name, Annotated[declared.type, info])
 
 
 def _bundle_option(declared: Declaration) -> Any:

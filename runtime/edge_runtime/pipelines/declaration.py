@@ -28,6 +28,7 @@ class Option:
         default: that of the class; None where it depends on other things, which ``help`` then explains.
         choices: the possible values, where they can be listed.
         unit: "Hz", "frames" …; empty where there is none.
+        short: its name on the command line where that is another: "sr" for ``--sr``.
     """
 
     name: str
@@ -36,11 +37,12 @@ class Option:
     default: Any = None
     choices: tuple[str, ...] = ()
     unit: str = ""
+    short: str = ""
 
     @property
     def flag(self) -> str:
         """As on the command line: ``max_frames`` → ``--max-frames``."""
-        return f"--{self.name.replace('_', '-')}"
+        return f"--{(self.short or self.name).replace('_', '-')}"
 
     def describe(self) -> str:
         """The help of the command line: meaning, choices, unit and default."""
