@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 # the quick half: signal processing, formats, the executor's operations, nets and losses
 QUICK := tests/runtime/dsp tests/runtime/store tests/runtime/media tests/export/mil/ops tests/export/catalog
 
-.PHONY: help setup demo fast test lint docs test-operations test-wheel goldens clean
+.PHONY: help setup demo fast test lint docs fuzz test-operations test-wheel goldens clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: lint  ## lint, types and the test suite
 docs: setup  ## the pages under site/, strictly: a dead link fails
 	@# mkdocs-material's authors announce their next tool on every build
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --clean
+
+fuzz: setup  ## 4,000 damaged and hostile files against every reader (300 of them are in the suite)
+	EDGE_FUZZ_CASES=4000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 tests/fuzz
 
 # every operation test of the coremltools wheel against our executor (10 to 25 minutes; a sample is in the suite)
 test-operations: setup  ## every operation test of the coremltools wheel, 10 to 25 minutes

@@ -56,6 +56,7 @@ PARTS: Mapping[str, Part] = {
     "phantom": Part("training/phantom", ("scipy", "librosa", "cv2", "h5py")),
     "export": Part("export", (*_EXPORT, "cv2")),
     "examples": Part("test_examples.py", _EXPORT),
+    "fuzz": Part("fuzz", ("torch", "safetensors", "soundfile", "onnxruntime")),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
     "mel-inversion-end-to-end": Part(
         "test_mel_inversion_end_to_end.py", (*_EXPORT, *_TRAINING, "librosa", "h5py")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ MIN_SAMPLES = (WINDOW_FRAMES - 1) * MEL_HOP  # 3000: T = 1 + samples // hop reac
 PAST, FUTURE = 8, 8  # context rows before frame i, and from frame i on
 CONTEXT_ROWS = PAST + FUTURE
 DEFAULT_FPS = 25
+Counting = Literal["synctalk", "wav2lip"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,18 @@ def check_fps(fps: float) -> float:
     return fps
 
 
-def frame_count(mel_frames: int, fps: float = DEFAULT_FPS) -> int:
+def check_counting(counting: str) -> Counting:
+    """The counting itself; ConfigError names the ones there are."""
+    if counting not in get_args(Counting):
+        raise ConfigError("windows", got=f"{counting!r}", expected=" or ".join(get_args(Counting)))
+    return cast("Counting", counting)
+
+
+def frame_count(mel_frames: int, fps: float = DEFAULT_FPS, counting: Counting = "synctalk") -> int:
     """Number of video frames that a mel of ``mel_frames`` frames (80 per second) is long enough for.
+
+    The two systems count differently where the mel ends within a window: of the mels of 16 … 2999 frames at
+    25 fps, 760 have a window more in Wav2Lip (first at 19 frames: 3 for 2), and 24 and 30 fps have such too.
 
     float64 in SyncTalk_2D's order of operations: exact integer arithmetic gives one frame more in 513 cases
     below 100 000 (first at 384 mel frames).
@@ -92,22 +103,45 @@ def frame_count(mel_frames: int, fps: float = DEFAULT_FPS) -> int:
             expected=f"at least {WINDOW_FRAMES} (one window: {MIN_SAMPLES} samples at 16 kHz)",
             cause="the recording is too short",
         )
+    if counting == "wav2lip":
+        return _count_wav2lip(mel_frames, fps)
     return int((mel_frames - WINDOW_FRAMES) / MEL_RATE * fps) + 2
 
 
-def window_starts(mel_frames: int, fps: float = DEFAULT_FPS) -> NDArray[np.int64]:
+def _count_wav2lip(mel_frames: int, fps: float) -> int:
+    """Windows that begin at int(i · 80 / fps) and end within the mel, and one more, against the end.
+
+    Source: inference.py of Rudrabha/Wav2Lip, described; its multiplier is 80.0 / fps.
+    """
+    step = MEL_RATE / fps
+    count = max(0, int((mel_frames - WINDOW_FRAMES) / step) - 2)  # a little below, then in its own arithmetic
+    while int(count * step) + WINDOW_FRAMES <= mel_frames:
+        count += 1
+    return count + 1
+
+
+def window_starts(
+    mel_frames: int, fps: float = DEFAULT_FPS, counting: Counting = "synctalk"
+) -> NDArray[np.int64]:
     """(n,): first mel frame of each video frame's window; clamped to the last whole window.
 
     >>> window_starts(41)
     array([ 0,  3,  6,  9, 12, 16, 19, 22, 25])
     """
-    frames = np.arange(frame_count(mel_frames, fps), dtype=np.float64)
-    starts = (MEL_RATE * (frames / fps)).astype(np.int64)
+    frames = np.arange(frame_count(mel_frames, fps, counting), dtype=np.float64)
+    # each in its system's order of operations
+    places = frames * (MEL_RATE / fps) if counting == "wav2lip" else MEL_RATE * (frames / fps)
+    starts = places.astype(np.int64)
     return np.minimum(starts, mel_frames - WINDOW_FRAMES)
 
 
 def encoder_windows(
-    mel: NDArray[Any], fps: float = DEFAULT_FPS, *, start: int = 0, stop: int | None = None
+    mel: NDArray[Any],
+    fps: float = DEFAULT_FPS,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    counting: Counting = "synctalk",
 ) -> NDArray[Any]:
     """Windows of the video frames ``start`` … ``stop``−1 (all by default).
 
@@ -116,6 +150,7 @@ def encoder_windows(
         fps: video frames per second.
         start: first video frame wanted.
         stop: one past the last video frame wanted; beyond the last frame it means all that remain.
+        counting: how many windows there are, see `frame_count`.
 
     Returns:
         (n, 16, 80), time first, of the mel's dtype. The net takes them as (n, 1, 80, 16).
@@ -123,7 +158,7 @@ def encoder_windows(
     if mel.ndim != 2 or mel.shape[0] != MEL_BINS:
         cause = "transposed" if mel.ndim == 2 and mel.shape[1] == MEL_BINS else ""
         raise InputError("mel", got=f"shape {mel.shape}", expected=f"({MEL_BINS}, frames)", cause=cause)
-    starts = window_starts(mel.shape[1], fps)[start:stop]
+    starts = window_starts(mel.shape[1], fps, counting)[start:stop]
     by_start = np.lib.stride_tricks.sliding_window_view(mel.T, WINDOW_FRAMES, axis=0)  # (T−15, 80, 16)
     return np.ascontiguousarray(by_start[starts].transpose(0, 2, 1))
 

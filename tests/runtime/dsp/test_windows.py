@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.dsp import windows
 from edge_runtime.dsp.windows import (
     CONTEXT_ROWS,
     MIN_SAMPLES,
@@ -176,3 +177,35 @@ def test_external_features_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=sentence):
         check_features(features, mode)
+
+
+# ---- whose count ------------------------------------------------------------------------------------------
+
+
+def wav2lips_starts(mel_frames: int, fps: float) -> list[int]:
+    """As Wav2Lip's inference cuts a mel, by its description."""
+    starts: list[int] = []
+    while True:
+        start = int(len(starts) * (80.0 / fps))
+        if start + 16 > mel_frames:
+            return [*starts, mel_frames - 16]
+        starts.append(start)
+
+
+@pytest.mark.parametrize("fps", [24, 25, 29.97, 30, 60, 12.5, 80, 200])
+def test_windows_as_wav2lip_cuts_them(fps: float) -> None:
+    for frames in (*range(16, 200), 1000, 2999):
+        starts = windows.window_starts(frames, fps, "wav2lip")
+        assert starts.tolist() == wav2lips_starts(frames, fps)
+        assert len(starts) == windows.frame_count(frames, fps, "wav2lip")
+
+
+def test_the_two_counts_differ_where_they_are_said_to() -> None:
+    more = [t for t in range(16, 3000) if windows.frame_count(t, 25, "wav2lip") != windows.frame_count(t, 25)]
+    assert (len(more), more[0]) == (760, 19)
+    assert (windows.frame_count(19, 25), windows.frame_count(19, 25, "wav2lip")) == (2, 3)
+
+
+def test_no_other_count() -> None:
+    with pytest.raises(ConfigError, match="windows: got 'lipgan', expected synctalk or wav2lip"):
+        windows.check_counting("lipgan")

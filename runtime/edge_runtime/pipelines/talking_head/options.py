@@ -16,6 +16,7 @@ DECLARATION = Declaration(
             "hubert, wenet: AVE values padded with zeros; only the shape is right",
             False,
         ),
+        Option("windows", str, "Whose count of video frames", "synctalk", ("synctalk", "wav2lip")),
         Option("batch_size", int, "Windows per run of the net", 64),
     ),
 )

@@ -36,7 +36,8 @@ def write_pack(pipeline: TalkingHead, folder: Path, source: Path) -> None:
     assert result.mel is not None
     pack.write_audio(folder / pack.AUDIO, audio)
     np.save(folder / "mel_spectrogram.npy", result.mel)
-    np.save(folder / "mel_windows.npy", windows.encoder_windows(result.mel, result.fps))
+    assert result.windows is not None
+    np.save(folder / "mel_windows.npy", result.windows)
     np.save(folder / "audio_features_raw.npy", result.features)
     np.save(folder / "audio_features_padded.npy", result.padded)
     frames = folder / "frames"
@@ -57,6 +58,7 @@ def _metadata(name: str, result: TalkingHeadResult) -> dict[str, Any]:
         "audio_path": name,
         "mode": result.mode,
         "fps": result.fps,
+        "windows": result.counting,
         "n_frames": result.n_frames,
         "mel_shape": [windows.MEL_BINS, frames],
         "mel_windows_shape": [result.n_frames, windows.WINDOW_FRAMES, windows.MEL_BINS],

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.backends.base import Backend
-from edge_runtime.dsp import windows
+from edge_runtime.dsp import windows as clock
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.media.audio import read_audio
@@ -43,6 +43,7 @@ class TalkingHeadResult:
     features: NDArray[np.float32]  # (n, D): D = 512 (ave), 2048 (hubert), 8192 (wenet)
     padded: NDArray[np.float32]  # (n+2, D): ends repeated; external features as they came, (n, D)
     legacy_padding: bool = False
+    counting: clock.Counting = "synctalk"  # whose number of frames n is
 
     @property
     def n_frames(self) -> int:
@@ -52,7 +53,9 @@ class TalkingHeadResult:
     @property
     def windows(self) -> NDArray[Any] | None:
         """(n, 16, 80), time first: what the encoder saw; None for external features."""
-        return None if self.mel is None else windows.encoder_windows(self.mel, self.fps)
+        if self.mel is None:
+            return None
+        return clock.encoder_windows(self.mel, self.fps, counting=self.counting)
 
     def frame_features(self, i: int, reshape: bool = True) -> NDArray[np.float32]:
         """The renderer's input for video frame ``i``, 0 … len(padded) − 1.
@@ -61,10 +64,10 @@ class TalkingHeadResult:
             An array of the mode's shape, ave (32, 16, 16), hubert (32, 32, 32) or wenet (256, 16, 32); with
             ``reshape=False`` the context rows (16, D), the frame at row 8.
         """
-        context = windows.context_window(self.padded, i)
+        context = clock.context_window(self.padded, i)
         if not reshape:
             return context
-        return windows.reshape_context(context, self.mode, legacy_padding=self.legacy_padding)
+        return clock.reshape_context(context, self.mode, legacy_padding=self.legacy_padding)
 
 
 class TalkingHead:
@@ -80,6 +83,8 @@ class TalkingHead:
         precision: of the artifact, "fp32" or "fp16".
         legacy_padding: let "hubert" and "wenet" run on AVE values padded with zeros, as SyncTalk_2D's
             audio_pipeline does. The shape is right, but the values are meaningless to a renderer.
+        windows: whose count of video frames, "synctalk" or "wav2lip" (see `frame_count` of
+            `edge_runtime.dsp.windows`): they differ by one in a quarter of all recordings.
 
     Raises:
         ConfigError: unknown mode, impossible fps or batch size, or no bundle where one is needed.
@@ -91,7 +96,7 @@ class TalkingHead:
         self,
         bundle: AnyBundle | None,
         mode: str = "ave",
-        fps: float = windows.DEFAULT_FPS,
+        fps: float = clock.DEFAULT_FPS,
         *,
         backend: str | Backend = "onnxruntime",
         device: str = "cpu",
@@ -99,9 +104,11 @@ class TalkingHead:
         batch_size: int = 64,
         precision: str = "fp32",
         legacy_padding: bool = False,
+        windows: str = "synctalk",
     ) -> None:
-        self.mode = windows.get_mode(mode).name
-        self.fps = windows.check_fps(fps)
+        self.mode = clock.get_mode(mode).name
+        self.fps = clock.check_fps(fps)
+        self.counting = clock.check_counting(windows)
         if batch_size < 1:
             raise ConfigError("batch_size", got=str(batch_size), expected="at least 1")
         self.batch_size = batch_size
@@ -145,7 +152,7 @@ class TalkingHead:
         Raises:
             InputError: another size per frame, or values that are not finite.
         """
-        rows = windows.check_features(np.asarray(features), self.mode)
+        rows = clock.check_features(np.asarray(features), self.mode)
         return self._remember(TalkingHeadResult(self.mode, self.fps, None, rows, rows))
 
     def frame_features(self, i: int, reshape: bool = True) -> NDArray[np.float32]:
@@ -179,28 +186,30 @@ class TalkingHead:
                 cause="the audio-encoder gives AVE features; legacy_padding=True pads them with zeros, "
                 "which makes only their shape right",
             )
-        if audio.ndim == 1 and len(audio) < windows.MIN_SAMPLES:
+        if audio.ndim == 1 and len(audio) < clock.MIN_SAMPLES:
             raise InputError(
                 "audio",
                 got=f"{len(audio)} samples",
-                expected=f"at least {windows.MIN_SAMPLES} (one window of {windows.WINDOW_FRAMES} mel frames)",
+                expected=f"at least {clock.MIN_SAMPLES} (one window of {clock.WINDOW_FRAMES} mel frames)",
                 cause="the recording is too short" if len(audio) else "the recording is empty",
             )
         mel = MelFrontEnd(self.front_end, dtype, workers=self.threads or 1)(audio)
         features = self._encode(mel)
-        padded = windows.repeat_ends(features)
+        padded = clock.repeat_ends(features)
         return self._remember(
-            TalkingHeadResult(self.mode, self.fps, mel, features, padded, self.legacy_padding)
+            TalkingHeadResult(self.mode, self.fps, mel, features, padded, self.legacy_padding, self.counting)
         )
 
     def _encode(self, mel: NDArray[Any]) -> NDArray[np.float32]:
         """(80, T) → (n, 512), a batch of windows at a time."""
         assert self.net is not None  # the constructor refuses
-        count = windows.frame_count(mel.shape[1], self.fps)
-        features = np.empty((count, windows.MODES["ave"].features), np.float32)
+        count = clock.frame_count(mel.shape[1], self.fps, self.counting)
+        features = np.empty((count, clock.MODES["ave"].features), np.float32)
         size = min(self.batch_size, self.net.lengths(0).high or self.batch_size)
         for start in range(0, count, size):
-            batch = windows.encoder_windows(mel, self.fps, start=start, stop=start + size)
+            batch = clock.encoder_windows(
+                mel, self.fps, start=start, stop=start + size, counting=self.counting
+            )
             inputs = batch.transpose(0, 2, 1)[:, None]  # (b, 16, 80) → (b, 1, 80, 16)
             features[start : start + len(batch)] = self.net(inputs)
         return features
@@ -216,8 +225,8 @@ def _open(
     return BundleNet(
         bundle,
         NET,
-        takes=(None, 1, windows.MEL_BINS, windows.WINDOW_FRAMES),
-        gives=(None, windows.MODES["ave"].features),
+        takes=(None, 1, clock.MEL_BINS, clock.WINDOW_FRAMES),
+        gives=(None, clock.MODES["ave"].features),
         backend=backend,
         device=device,
         threads=threads,
@@ -231,7 +240,7 @@ def _front_end(net: BundleNet) -> MelConfig:
     if config is None:
         return PRESETS["talking-head"]
     got = (config.sample_rate, config.hop_length, config.bands)
-    expected = (SAMPLE_RATE, windows.MEL_HOP, windows.MEL_BINS)
+    expected = (SAMPLE_RATE, clock.MEL_HOP, clock.MEL_BINS)
     if got != expected:
         raise BundleError(
             f"{net.bundle.path}: front_end",

@@ -27,5 +27,6 @@ def write_result(pipeline: TalkingHead, folder: Path, source: Path) -> dict[str,
         "executed_by": pipeline.net.detail,
         "mode": result.mode,
         "fps": result.fps,
+        "windows": result.counting,
         "n_frames": result.n_frames,
     }

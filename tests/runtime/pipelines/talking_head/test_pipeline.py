@@ -289,6 +289,7 @@ def test_the_pack_describes_itself(bundle: Path, speech: Path, tmp_path: Path) -
         "audio_path": "speech.wav",
         "mode": "ave",
         "fps": 25,
+        "windows": "synctalk",
         "n_frames": 47,
         "mel_shape": [80, 161],
         "mel_windows_shape": [47, 16, 80],
@@ -367,3 +368,16 @@ def test_packs_replace_packs_only(bundle: Path, speech: Path, tmp_path: Path) ->
     with pytest.raises(TargetError, match="did not write"):
         SYSTEM.save_reference(head, out, overwrite=True, source=speech)
     assert (out / "thesis.tex").read_text() == "precious"
+
+
+def test_wav2lips_count_gives_its_windows(bundle: Path) -> None:
+    sound = SPEECH[: 18 * 200]  # 19 mel frames
+    ours, theirs = (TalkingHead(bundle, windows=name).process(sound) for name in ("synctalk", "wav2lip"))
+    assert (ours.n_frames, theirs.n_frames) == (2, 3)
+    assert theirs.mel is not None
+    assert theirs.windows is not None
+    np.testing.assert_array_equal(theirs.windows[1], theirs.mel[:, 3:19].T)
+    np.testing.assert_array_equal(theirs.windows[2], theirs.mel[:, 3:19].T)
+    np.testing.assert_allclose(theirs.features[:2], ours.features, atol=1e-5)
+    with pytest.raises(ConfigError, match="windows: got 'both'"):
+        TalkingHead(bundle, windows="both")
