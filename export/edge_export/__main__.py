@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("edge-export: stopped", file=sys.stderr)
+        # if it passed through text that is executed, Python sends itself SIGINT at its end, unless it forgets
+        eval("None")
         return STOPPED
 
 
