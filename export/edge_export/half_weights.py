@@ -1,8 +1,8 @@
-"""Weights rounded to float16 for arithmetic in float32: for nets that half precision has no room for.
+"""Weights rounded to float16 for arithmetic in float32: for nets whose values do not fit half precision.
 
 A phase that is summed over a second, or a spectrum of 95 dB, is lost in half precision (a kernel rounded to
-it leaks at −66 dB). `Net.half` says which nets: of those the weights of convolutions and linear layers are
-rounded. Other numbers, and constants such as the kernels of a transform, stay as they are.
+it leaks at −66 dB). For the nets with ``half="weights"`` (`Net.half`) only the weights of convolutions and
+linear layers are rounded. Other numbers, and constants such as the kernels of a transform, are unchanged.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Ctrl-C while the command is still being loaded: it ends at once, without a traceback.
+"""Ctrl-C while the command is still being loaded ends it at once, without a traceback.
 
-Imported before anything that takes time. A program that merely imports `edge_export` keeps its own ways.
+Imported before anything that takes time. A program that merely imports `edge_export` keeps its own handlers.
 """
 
 from __future__ import annotations

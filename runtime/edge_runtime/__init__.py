@@ -1,4 +1,4 @@
-"""Runs exported speech nets; its signal processing needs numpy alone.
+"""Runs exported speech nets; its signal processing needs only numpy.
 
 The names below are loaded when they are first used: importing the package imports nothing heavy.
 """

@@ -141,7 +141,7 @@ def test_the_wiring_is_told_by_signs_and_kept_in_the_manifest(tmp_path: Path) ->
     assert bundle.manifest.config["wiring"] == "causal-tail"
     fmax, wiring = bundle.manifest.source.said
     assert fmax.startswith("fmax 8000 Hz taken")
-    assert wiring.startswith("wiring causal-tail taken: conv_pre alone has no weight norm, and rate and hop")
+    assert wiring.startswith("wiring causal-tail taken: only conv_pre has no weight norm, and rate and hop")
 
 
 def test_the_user_decides_where_no_sign_does(tmp_path: Path) -> None:

@@ -67,15 +67,15 @@ class Net(Generic[ConfigT]):
             something that no initial state has and that precision depends upon.
         unit: config → factor from the tolerance's largest error to the outputs' unit.
         shortest: config → fewest frames that the net takes.
-        has_weights: False where the config alone makes the net, and no checkpoint is asked for.
+        has_weights: False where the config alone determines the net and no checkpoint is needed.
         config_files: names of the config file beside a checkpoint; the first one that exists is used.
         settle: (config, checkpoint, said) → config with what only the checkpoint's keys, or files beside it,
             tell; what was taken and why is added to `said`.
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
         float32_parts: names of the module's children that stay float32 in float16 artifacts: what was
             measured to need it.
-        half: what float16 artifacts round: weights and every operation, or the weights of layers alone where
-            the net computes what half precision has no room for.
+        half: what float16 artifacts round: weights and every operation, or only the weights of layers, where
+            the net computes values that do not fit half precision.
     """
 
     name: str

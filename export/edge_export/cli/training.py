@@ -13,7 +13,7 @@ from edge_export.cli.output import finish
 def train(
     net: Annotated[str, typer.Argument(help="Name of a net that has a recipe.")],
     data: Annotated[Path, typer.Option(help="Folder of training data.")],
-    out: Annotated[Path, typer.Option("--out", help="RUN: logs, checkpoints, plots, the net as it stands.")],
+    out: Annotated[Path, typer.Option("--out", help="RUN: logs, checkpoints, plots, current weights.")],
     config: Annotated[Path | None, typer.Option(help="A published config.json, or another run's.")] = None,
     preset: Annotated[str | None, typer.Option(help="A named configuration.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps of the whole run.")] = None,

@@ -6,12 +6,12 @@ wrote, but completely: every array of the pack is compared, not two files and te
 files are named.
 
     PASS      same shape, finite, largest absolute difference within the tolerance
-    FAIL      compared and not within it, or not comparable, or no readable array; the reason says why
+    FAIL      beyond the tolerance, not comparable, or not a readable array; the reason is given
     MISSING   the port wrote no such file; counts as failed
 
-Superfluous are arrays alone: what else a port leaves in its folder (logs, notes, JSON, audio) is its own.
-Why an array failed is guessed, and told where the guess holds (`edge_export.proof.hypotheses`).
-Another dtype is no failure (a phone computes in float32 what the pack holds in float64) but is said.
+Only arrays count as extra files; anything else in the port's folder (logs, notes, JSON, audio) is ignored.
+Guesses at why an array failed are reported if they hold (`edge_export.proof.hypotheses`).
+Another dtype is not a failure (a phone computes in float32 what the pack holds in float64) but is reported.
 """
 
 from __future__ import annotations

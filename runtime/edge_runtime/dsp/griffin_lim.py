@@ -77,7 +77,7 @@ def griffin_lim(
         length: samples wanted; by default all that the frames cover, less the padding.
         padding: what stood before and after the signal; "center-zero" is librosa's. The mirrored paddings
             mirror the estimate in each iteration. Without padding ("none") the first and last samples, which
-            the edge of one window alone covers, fade in and out: least squares would make them explode.
+            only the edge of one window covers, fade in and out: least squares would magnify their errors.
         tolerance: end when an iteration changes the signal by less than this part of its norm.
         callback: called after each iteration with the number done and that relative change.
 

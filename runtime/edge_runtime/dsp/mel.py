@@ -208,7 +208,7 @@ class MelConfig:
             raise ConfigError(
                 "mel configuration",
                 got=f"unknown fields {', '.join(unknown)}",
-                expected="the fields of MelConfig alone",
+                expected="only fields of MelConfig",
             )
         if missing := sorted(required - set(values)):
             raise ConfigError(

@@ -1,8 +1,8 @@
-"""The process in which PESQ runs; `edge_runtime.dsp.perceptual` starts it and says why.
+"""The process in which PESQ runs; `edge_runtime.dsp.perceptual` starts it and explains why.
 
-It imports numpy and pesq alone. For each pair of signals on stdin, three numbers (rate in Hz, samples, bytes
+It imports only numpy and pesq. For each pair of signals on stdin, three numbers (rate in Hz, samples, bytes
 of a sample) and the samples of both, it writes one line of JSON: ``{"value": …}`` or ``{"reason": …}``, with
-``"final": true`` where no pair will do better. It ends with its input.
+``"final": true`` where other pairs would fail too. It ends with its input.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ Pairs = Callable[[], Iterable[tuple[NDArray[Any], NDArray[Any]]]]
 
 
 def figures_of_pieces(pieces: Pairs, *, range_db: float = 80.0) -> dict[str, float]:
-    """All four figures of magnitudes (bins, frames) that come in pieces along time.
+    """All four measures of magnitudes (bins, frames) that come in pieces along time.
 
     Args:
         pieces: called twice, gives (truth, estimate) piece by piece.
@@ -119,7 +119,7 @@ def figures_of_pieces(pieces: Pairs, *, range_db: float = 80.0) -> dict[str, flo
 
     Returns:
         `si_ssdr_db`, `spectral_convergence`, `spectral_convergence_db`, `log_spectral_distance_db`: the same
-        numbers as of the whole, but for the order of sums.
+        numbers as for the whole, up to the rounding of sums.
 
     Raises:
         InputError: as the functions above.
@@ -171,7 +171,7 @@ class _Sums:
 
     @property
     def energy(self) -> float:
-        """Of the truth without its mean; none where it is constant but for rounding."""
+        """Energy of the truth without its mean; 0 where the truth is constant up to rounding."""
         energy = self._tt - self.t * self.t / self.count
         return energy if energy > 1e-14 * self._tt else 0.0
 

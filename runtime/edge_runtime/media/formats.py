@@ -15,7 +15,7 @@ HEAD = 512  # bytes that `recognise` wants
 
 @dataclass(frozen=True)
 class Format:
-    """What the first bytes of a file say."""
+    """A format, recognised from the first bytes of a file."""
 
     name: str  # as in a sentence: "an M4A file (AAC in MP4)"
     kind: Kind  # "video" may hold sound

@@ -8,7 +8,7 @@ Training, inference and Grad-CAM share these steps; in mri2speech they differ (a
 reduction, 1/255 against min-max).
 
 Reading
-    .npy            frames (T, H, W), uint8 or floats in 0 … 1; needs numpy alone. It has no frame rate
+    .npy            frames (T, H, W), uint8 or floats in 0 … 1; needs only numpy. It has no frame rate
     anything else   through opencv; three channels that are equal but for the noise of a codec become one by
                     BT.601's weights, channels that differ are refused
     Frames come one by one: memory does not grow with the video.

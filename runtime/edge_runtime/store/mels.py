@@ -15,7 +15,7 @@ from edge_runtime.errors import EdgeError, InputError
 from edge_runtime.store.reading import open_regular, read_array
 
 ARRAYS = frozenset({".npy", ".npz", ".pt", ".pth", ".pkl", ".mat", ".h5"})
-# of natural logarithms of magnitudes: nobody floors lower than e^-30, and full scale is about 2
+# of natural logarithms of magnitudes: no usual floor is lower than e^-30, and full scale is about 2
 LOWEST, HIGHEST = -30.0, 12.0
 BELOW_THE_FLOOR = 3.0  # of ln; nets that predict mels go a little below it
 
@@ -28,14 +28,14 @@ def is_array_file(path: str | os.PathLike[str]) -> bool:
         with open_regular(path) as file:
             return file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
     except EdgeError:
-        return False  # whoever reads it says why
+        return False  # the reader reports the reason
 
 
 def read_mel(path: str | os.PathLike[str], bands: int) -> NDArray[Any]:
     """A mel (bands, frames), of its own type, from a .npy file of (bands, frames) or (1, bands, frames).
 
     Raises:
-        InputError: another format, which is named, or other axes, also where they are only transposed.
+        InputError: another format, which is named, or other axes (also transposed ones).
     """
     mel = read_array(path, "a mel in numpy's .npy format")
     if mel.ndim == 3 and len(mel) == 1:
@@ -60,7 +60,7 @@ def check_logarithms(mel: NDArray[Any], config: MelConfig | None) -> None:
 
     Args:
         mel: (bands, frames).
-        config: the front end that the mel should be of; None where nobody knows. Where it has another
+        config: the front end that should have made the mel; None where it is unknown. Where it has another
             logarithm, all finite values pass.
 
     Raises:

@@ -47,7 +47,7 @@ def test_with_a_checkpoint_the_run_stays_and_says_so(
 ) -> None:
     """checkpoint_every is 2; also what Lightning makes of Ctrl-C is made good."""
     run = tmp_path / "run"
-    cure = "the run goes on from step 2 with --resume"
+    cure = "continue from step 2 with --resume"
     with pytest.raises(InputError, match=f"listen to it; {cure}$"):
         fit(corpus, run, steps=8, checkpoint_every=2, callbacks=[Ends(3, REFUSAL)])
     assert list(checkpoint_steps(run)) == [2]
@@ -71,7 +71,7 @@ def test_what_killed_trainings_left_is_swept(tmp_path: Path) -> None:
 
 
 def test_one_training_at_a_time(corpus: Path, tmp_path: Path) -> None:
-    with locked_folder(tmp_path / "run"), pytest.raises(TargetError, match="another process works in"):
+    with locked_folder(tmp_path / "run"), pytest.raises(TargetError, match="another process is using"):
         fit(corpus, tmp_path / "run", steps=1)
     assert list((tmp_path / "run").iterdir()) == []
 

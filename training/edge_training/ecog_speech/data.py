@@ -177,7 +177,7 @@ def held_out(recording: Recording, source: EcogSource) -> set[int]:
     """Numbers of a subject's test trials.
 
     Raises:
-        ConfigError: more trials, folds or another fold than there are; a word that nobody says.
+        ConfigError: more trials, folds or another fold than there are; a word that is never spoken.
     """
     count = len(recording.starts)
     if source.split == "last":

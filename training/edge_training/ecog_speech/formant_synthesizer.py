@@ -191,7 +191,7 @@ class FormantSynthesizer(nn.Module):
     def spectrogram(
         self, parameters: Mapping[str, Tensor], background: Tensor, noise: Tensor, background_noise: Tensor
     ) -> Tensor:
-        """(B, 1, T, F): the spectrogram alone, for training."""
+        """(B, 1, T, F): only the spectrogram, for training."""
         return self._scaled(parameters, self._sources(parameters, noise), background, background_noise)
 
     # ---- sources

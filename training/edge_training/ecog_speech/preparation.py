@@ -14,7 +14,7 @@
     audio        → 16 kHz, 128 samples a frame → power spectrogram in scaled dB; background before the words
     pitch, formants, intensity: through praat-parselmouth, where it is installed
 
-Source: the origin's description of its preparation, Chen and others 2024.
+Source: neural_speech_decoding's description of its preparation, Chen and others 2024.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EcogPreparation:
-    """How a file is made."""
+    """The settings of `prepare_ecog`."""
 
     bins: int = 256
     female: bool = True
@@ -88,7 +88,7 @@ def prepare_ecog(
 
 
 def prepared(name: str, raw: Mapping[str, Any], preparation: EcogPreparation) -> Recording:
-    """The recording of raw arrays by the names above."""
+    """The recording made of raw arrays, which have the names and shapes above."""
     onsets, offsets, labels, tasks, stimuli = _trials(raw)
     envelope = _envelope(raw)
     audio = np.asarray(raw["audio"], np.float32).reshape(-1)

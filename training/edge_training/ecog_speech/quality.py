@@ -1,8 +1,8 @@
-"""How well a trained decoder speaks, on the test trials: the table that a run ends in.
+"""How well a trained decoder speaks on the test trials: the table at the end of a run.
 
 PCC       correlation of spectrograms, all values of a trial's 128 frames; the mean over trials
-beyond    the same less the average word (the mean of training trials, aligned by their onsets): what is told
-          of this trial; a decoder without information is near 0
+beyond    the same after subtracting the average word (the mean of training trials, aligned by their onsets):
+          the information on this trial; a decoder without information is near 0
 STOI⁺     of the waveforms, from the parameters against the recording
 MCD       mel cepstral distortion in dB
 f0, formants, loudness    mean errors against the encoder's parameters: Hz, Hz (F1 … F4), dB, in voiced frames

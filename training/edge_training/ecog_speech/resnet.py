@@ -11,7 +11,7 @@ Shapes of one item with a grid of 8 × 8 (15 × 15 in brackets):
     conv5         (256, 8)
     conv6 … conv9 (128, 16) (64, 32) (32, 64) (32, 128) = x_common
 
-Wiring "published" with `causal` pads every convolution with the past alone and still looks ahead: its norms
+Wiring "published" with `causal` pads every convolution only with the past but still looks ahead: its norms
 use the whole window, means and doublings straddle frames. Wiring "streaming" looks at no later input: norms
 by frame, means over a frame and the one before, doublings that see the past; blocks 3 and 4 keep their
 frames, so that what the last layers say is at most 3 frames old, not 15. It takes any number of frames.
@@ -94,7 +94,7 @@ class Block(nn.Module):
 
 
 class FromEcog(nn.Module):
-    """The first convolution, along time alone, under the key `from_ecog.from_ecog`."""
+    """The first convolution, along time only, under the key `from_ecog.from_ecog`."""
 
     def __init__(self, side: Side) -> None:
         super().__init__()

@@ -141,9 +141,9 @@ class StepsLines(Callback):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning's hints about settings that are ours to choose are no news to the user.
+    """Hides Lightning's hints about settings that we choose, not the user.
 
-    Nor is what TensorBoard's thread says of a full disk: the next write of ours meets it too.
+    And what TensorBoard's thread reports of a full disk: our next write fails with it too.
     """
     threads = threading.excepthook
 

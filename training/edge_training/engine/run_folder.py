@@ -1,7 +1,7 @@
-"""The folder of a run while it is trained in: locked, swept, and gone again where nothing came of it.
+"""The folder of a run during a training: locked, cleaned, and removed where the training left no result.
 
-What a training leaves that was refused or stopped depends on whether there is a checkpoint to go on from:
-with one, the run stays and the refusal says so; without one, everything that this call wrote is removed.
+What remains of a training that failed or was stopped depends on its checkpoints: if there is one to continue
+from, the run stays and the error says so; otherwise everything that this call wrote is removed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from edge_training.engine.run_checkpoints import FOLDER, checkpoint_steps
 
 # below RUN, as `edge_training.engine.trainer` says
 WRITTEN = ("config.json", "metrics.csv", "tensorboard", "plots", FOLDER)
-CURE = "the run goes on from step {step} with --resume"
+CURE = "continue from step {step} with --resume"
 
 
 @contextmanager
 def in_run_folder(run: Path, *, fresh: bool) -> Iterator[None]:
-    """Hold a run's folder; ``fresh``: nothing was in it.
+    """Lock a run's folder during the block; ``fresh``: it was empty before.
 
     Raises:
-        TargetError: another training works in the folder, or it cannot be written.
-        EdgeError: of the block, with how to go on.
+        TargetError: another training is using the folder, or it cannot be written.
+        EdgeError: that of the block, with a note on how to continue.
     """
     missing = [folder for folder in (run, *run.parents) if not folder.exists()]
     with locked_folder(run.resolve()):

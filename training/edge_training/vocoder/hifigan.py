@@ -145,7 +145,7 @@ class HifiGanConfig(JsonConfig):
 
     @property
     def known_front_end(self) -> MelConfig | None:
-        """The front end; None where nobody says how the mels of the net's training were made."""
+        """The front end; None where it is unknown how the mels of the net's training were made."""
         return self.mel if self.front_end_known else None
 
     @property

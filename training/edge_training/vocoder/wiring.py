@@ -1,15 +1,15 @@
-"""Which of HiFi-GAN's two wirings a checkpoint was trained with, told from signs that decide.
+"""Decides with which of HiFi-GAN's two wirings a checkpoint was trained, from sufficient evidence only.
 
-The wirings have the same weights, so that a wrong one loads without a word and is off by a fifth of full
-scale. Only one system is known to use `causal-tail`: the rtMRI one, whose `conv_pre` alone has no weight norm
-and whose numbers (11 413 Hz, a hop of 420 samples) no other has. Either sign by itself proves nothing: people
-replace a first layer, and others train at that rate.
+The wirings have the same weights, so that the wrong one loads without an error and is off by a fifth of full
+scale. Only one system is known to use `causal-tail`: mri2speech, whose `conv_pre` is its only layer without
+weight norm and whose rate and hop (11 413 Hz, 420 samples) no other system has. Either sign by itself proves
+nothing: people replace a first layer, and others train at that rate.
 
-    configuration says wiring     that one
-    conv_pre with weight norm     stock: the rtMRI system's has none
-    all other signs of the rtMRI system: conv_pre alone without weight norm, its rate and hop → causal-tail
-    its rate and hop, weight norm folded away → refused: both wirings have such files
-    anything else                 stock
+    the configuration has `wiring`    that one
+    conv_pre with weight norm         stock: mri2speech's has none
+    only conv_pre without weight norm, and mri2speech's rate and hop → causal-tail
+    mri2speech's rate and hop, weight norm folded away → refused: both wirings have such files
+    anything else                     stock
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _UNLIKE = {
 
 
 class Told(NamedTuple):
-    """What a checkpoint tells of its wiring."""
+    """What a checkpoint shows about its wiring."""
 
     wiring: Wiring | None  # None: both are as likely
     why: str
-    by_sign: bool  # its own keys say so; otherwise it is what all known systems but one have
+    by_sign: bool  # shown by its own keys; otherwise it is the wiring of all known systems but one
 
 
 def hifigan_wiring(config: HifiGanConfig, checkpoint: Checkpoint) -> Told:
-    """The wiring that a checkpoint's keys and its configuration's numbers tell."""
+    """The wiring that a checkpoint's keys and its configuration's numbers show."""
     layers = {key.removesuffix(".weight") for key in checkpoint.stored if key.endswith(".weight")}
     if recognise(checkpoint.stored) != "hifigan":
         return Told("stock", "no sign of another", by_sign=False)
@@ -53,18 +53,18 @@ def hifigan_wiring(config: HifiGanConfig, checkpoint: Checkpoint) -> Told:
     system = (config.sampling_rate, config.hop_size) == (_SYSTEM.sampling_rate, _SYSTEM.hop_size)
     if not system:
         numbers = f"{_SYSTEM.sampling_rate} Hz, hop {_SYSTEM.hop_size}"
-        why = f"causal-tail is known of the rtMRI system alone ({numbers})"
+        why = f"causal-tail is only known from mri2speech ({numbers})"
         return Told("stock", why, by_sign=False)
     if layers - checkpoint.normed == {"conv_pre"}:
-        why = "conv_pre alone has no weight norm, and rate and hop are the rtMRI system's"
+        why = "only conv_pre has no weight norm, and rate and hop are mri2speech's"
         return Told("causal-tail", why, by_sign=True)
-    return Told(None, "rate and hop are the rtMRI system's, and weight norm is folded away", by_sign=False)
+    return Told(None, "rate and hop are mri2speech's, and weight norm is folded away", by_sign=False)
 
 
 def settle_hifigan(
     config: HifiGanConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
 ) -> HifiGanConfig:
-    """The config with its wiring settled; says what else of it is unlike HiFi-GAN's own, too."""
+    """The config with its wiring settled; also notes other differences from HiFi-GAN's own."""
     nyquist = config.sampling_rate / 2
     if said is not None:
         said += [words for name, words in _UNLIKE.items() if getattr(config, name) not in _USUAL]
@@ -79,7 +79,7 @@ def settle_hifigan(
 def settle_wiring(
     config: HifiGanConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
 ) -> HifiGanConfig:
-    """The config with its wiring said: by itself, else by the checkpoint, else stock; notes which and why.
+    """The config with its wiring: its own, else the checkpoint's, else stock; notes which one and why.
 
     Raises:
         ConfigError: nothing decides between the two.
@@ -93,8 +93,8 @@ def settle_wiring(
         raise ConfigError(
             "wiring",
             got=f"no sign that decides ({why})",
-            expected="--set wiring=causal-tail (the rtMRI system's own checkpoints) or --set wiring=stock",
-            cause="both wirings have the same weights, and the wrong one gives noise in silence",
+            expected="--set wiring=causal-tail (mri2speech's own checkpoints) or --set wiring=stock",
+            cause="both wirings have the same weights, and the wrong one gives noise without an error",
         )
     if said is not None:
         said.append(f"wiring {wiring} taken: {why}")

@@ -79,7 +79,7 @@ def open_weights(path: Path) -> Opened:
     size = kept.file.seek(0, io.SEEK_END)
     kept.file.seek(0)
     if size == 0:
-        raise refusal("an empty file", "the download or the disk gave out; fetch it again")
+        raise refusal("an empty file", "the download was interrupted or the disk was full; fetch it again")
     header = int.from_bytes(head[:8], "little")  # length of a safetensors header, at most 100 MB
     if head[8:9] == b"{" and header < 10**9:
         return Opened("safetensors", _guarded(lambda: _safetensors(path), size), size, (path,))
@@ -116,7 +116,7 @@ def _guarded(load: Callable[[], T], size: int) -> T:
         if error.called:
             raise refusal(
                 f"a pickle that calls {error.called}",
-                "it could run any code; nothing of it was run, and it was not opened further",
+                "it could run any code; none of it was run, and reading stopped there",
             ) from error
         raise _unreadable(size, f"its pickle holds {error}") from error
     except Exception as error:
@@ -328,7 +328,7 @@ def _sharded(path: Path, file: BinaryIO) -> Opened:
         raise refusal("an index without weight_map", "it names the file of each tensor in transformers' form")
     names = sorted(set(places.values()))
     if len(names) > MOST_SHARDS or any(Path(name).name != name or name in ("", ".", "..") for name in names):
-        raise refusal("an index of files elsewhere", "an index names files in its own folder alone")
+        raise refusal("an index of files elsewhere", "an index may only name files in its own folder")
     shards = {name: _shard(path.with_name(name)) for name in names}
     saved = {}
     for key, name in places.items():

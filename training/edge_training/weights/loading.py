@@ -156,7 +156,7 @@ def _changed(
 
 
 def no_config(entry: LoadableNet[Any], checkpoint: Checkpoint) -> ConfigError:
-    """The refusal of weights without a configuration; says which preset they look like."""
+    """The error for weights without a configuration; names the preset that they look like."""
     names = [name for name in entry.config_files if name.endswith(".json")]
     return ConfigError(
         "configuration",

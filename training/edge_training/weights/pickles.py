@@ -185,7 +185,7 @@ class _Machine:
             raise PickleError("calls that copy more than any weights need")
 
     def once(self, argument: object, make: Callable[[], Any]) -> Any:
-        """What comes of an argument, made the first time alone."""
+        """The result for an argument, made only the first time."""
         if id(argument) not in self.made:
             self.made[id(argument)] = argument, make()
         return self.made[id(argument)][1]

@@ -181,7 +181,7 @@ def _named(path: str) -> Iterator[None]:
 
 
 def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, *, net: str) -> None:
-    """Load weights strictly: every key and shape must fit; `num_batches_tracked` alone may be absent.
+    """Load weights strictly: every key and shape must fit; only `num_batches_tracked` may be absent.
 
     A module whose keys all lie under one name (`audio_encoder.`) takes a state without it. A module with
     weight norm takes folded weights: the direction v is the weight itself, the magnitude g its norm.
@@ -226,7 +226,7 @@ def _checked(state: Mapping[str, Stored], size: int) -> list[str]:
         found = ", ".join(sorted({_name(tensor.dtype) for tensor in state.values()}))
         raise CheckpointError(
             "weights",
-            got=f"{found or 'nothing'} alone",
+            got=f"only {found or 'nothing'}",
             expected="floating-point weights",
             cause="quantised checkpoints cannot be read back; give the one they were made from",
         )

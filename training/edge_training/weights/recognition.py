@@ -54,10 +54,10 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("waveglow", (r"WN\.0\.", r"upsample\.")),
     ("mri-acoustic", (r"cnn\.backbone\.", r"rnn\.lstm\.")),
     ("degli", (r"degliblock\.",)),
-    # the origin's convolutional nets; our U-nets; our light net
+    # mel-speech-reconstruction's convolutional nets; our U-nets; our light net
     ("mel-inversion", (r"(convblocks\.\d+\.conv|unet\.down\.\d+\.\d+\.conv|blocks\.\d+\.spread)\.",)),
     ("ecog-decoder", (r"(from_ecog|swin_transformer|base_model)\.", r"prediction_head")),
-    ("speech-encoder", (r"conv_fundementals", r"conv_loudness")),  # the origin's spelling
+    ("speech-encoder", (r"conv_fundementals", r"conv_loudness")),  # spelt so in neural_speech_decoding
     ("formant-synthesizer", (r"bgnoise_mapping",)),
 )
 _COMPILED = tuple((net, tuple(map(re.compile, patterns))) for net, patterns in _PATTERNS)
@@ -90,7 +90,7 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
 
 
 def recognise(state: Collection[str]) -> str | None:
-    """Name of the net that a state dict (or its keys alone) looks like, None for one never seen."""
+    """Name of the net that a state dict (or only its keys) looks like, None for an unknown one."""
     for net, patterns in _COMPILED:
         if all(any(map(pattern.match, state)) for pattern in patterns):
             return net
@@ -98,7 +98,7 @@ def recognise(state: Collection[str]) -> str | None:
 
 
 def resemblance(state: Mapping[str, Shaped], net: str) -> str:
-    """A clause on what weights that do not fit `net` look like, "" where there is nothing to say."""
+    """A clause on what weights that do not fit `net` look like; "" where they look like nothing known."""
     found = recognise(state)
     if found is None:
         return ""

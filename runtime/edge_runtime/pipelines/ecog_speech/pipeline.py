@@ -166,7 +166,7 @@ class EcogSpeech:
                     f"{path}: wave_re_spec_alldataset",
                     got=f"{recording.bins} bins",
                     expected=f"{self.bins}, as the synthesizer has",
-                    cause="256 are customary for women, 512 for men: another pair of nets is meant",
+                    cause="usually 256 for women and 512 for men: use the other pair of nets",
                 )
             background = recording.noise
         return self.process(ecog, background), recording

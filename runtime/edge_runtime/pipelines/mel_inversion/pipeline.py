@@ -117,7 +117,7 @@ class MelInversion:
         phase: "fgla", "gla", "agla", "admm" (see `edge_runtime.dsp.griffin_lim`) or "degli"; by default
             "degli" with its bundle, else "fgla".
         iterations: of the phase step; 64 of the Griffin-Lim family or 10 blocks of DeGLI by default.
-        updates: multiplicative updates of the estimate, 0 for the pseudo-inverse alone.
+        updates: multiplicative updates of the estimate, 0 for only the pseudo-inverse.
         momentum: of fgla and agla; the others have none.
         linear: mels given to the pipeline are linear, without the logarithm and scale of the front end.
         backend, device, threads: what executes the nets: a name in `edge_runtime.backends`, or a `Backend`.
@@ -393,7 +393,7 @@ class MelInversion:
     ) -> Array:
         """The phase step: target (bins, frames) → samples (length,), still conditioned.
 
-        In memory that grows with the samples alone, but for a ``start``.
+        Memory grows only with the samples, except with ``start``.
 
         ``start``: complex, the target with the phase to begin from; by default zero.
         """

@@ -30,7 +30,7 @@ RANGE_DB = 80.0  # of the pictures
 
 
 def write_result(pipeline: MelInversion, folder: Path, source: Path) -> dict[str, Any]:
-    """Run the pipeline on a file; returns what metadata.json says of it."""
+    """Run the pipeline on a file and fill the folder; returns the entries for metadata.json."""
     with ExitStack() as files:
 
         def room(stage: str, shape: tuple[int, int]) -> ColumnFile:

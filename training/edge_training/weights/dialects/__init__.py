@@ -1,7 +1,7 @@
-"""Dialects: HiFi-GAN under the names, configurations and arithmetic of other toolkits; one file a toolkit.
+"""Dialects: HiFi-GAN with the names, configurations and arithmetic of other toolkits; one file per toolkit.
 
-Weights and configuration are told apart: a toolkit's weights go with HiFi-GAN's own config.json, and with its
-own. A new toolkit is one file here and one line of `DIALECTS`.
+Weights and configuration are recognised separately: a toolkit's weights may come with HiFi-GAN's own
+config.json or with the toolkit's. A new toolkit is one file here and one line of `DIALECTS`.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def translate(
 
     Args:
         entries: of a configuration.
-        toolkit: whose the weights are, as `rename` says; "" for HiFi-GAN's own names.
-        source: what else may be looked at.
-        said: takes what was inferred.
+        toolkit: whose weights they are, as `rename` gives it; "" for HiFi-GAN's own names.
+        source: further information.
+        said: receives what was inferred.
 
     Raises:
         ConfigError: a configuration that asks for what our net cannot compute, or of another net.

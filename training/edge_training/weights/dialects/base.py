@@ -1,4 +1,4 @@
-"""What a dialect is: one net under the names, the configuration and the arithmetic of another toolkit."""
+"""A dialect: one net with the names, the configuration and the arithmetic of another toolkit."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ REQUIRED = object()
 
 @dataclass(frozen=True)
 class Source:
-    """What a translation may look at beside the configuration itself.
+    """Information for a translation besides the configuration itself.
 
     Args:
         folder: of the checkpoint; None without one.
-        extras: tensors of the checkpoint that are no weights of the net: statistics of its input.
+        extras: tensors of the checkpoint that are not weights of the net: statistics of its input.
     """
 
     folder: Path | None = None
@@ -39,8 +39,8 @@ class Dialect:
     Args:
         name: of the toolkit.
         signs: each matches the beginning of some key of its weights; none where its keys are HiFi-GAN's own.
-        rename: keys → key as HiFi-GAN's own code has it; keys that are left out are no weights.
-        implied: entries that the toolkit's weights ask for, whatever the configuration says.
+        rename: keys → key as in HiFi-GAN's own code; keys that are left out are not weights.
+        implied: entries that the toolkit's weights need, whatever the configuration says.
         is_config: whether entries are of the toolkit's configuration.
         translate: see `Translation`; raises ConfigError for what our net cannot compute.
     """
