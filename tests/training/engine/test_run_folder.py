@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,3 +94,11 @@ def test_a_limit_of_file_sizes_is_one_sentence(corpus: Path, tmp_path: Path) -> 
     assert "TargetError" in last, ended.stderr
     assert "a file larger than this process may write" in last
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_loads_onnxruntime_without_its_reports() -> None:
+    """Lightning imports torchmetrics, and that onnxruntime: before, each training wrote TMPDIR/.ses."""
+    code = "import edge_training.engine.config, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    bare = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
