@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_runtime.media.audio import Audio, WavWriter, read_audio, resample, write_wav
     from edge_runtime.media.video import Video, open_video, read_frames, write_video
     from edge_runtime.pipelines.bundle_net import BundleNet
+    from edge_runtime.pipelines.ecog_speech.pipeline import EcogSpeech
     from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
     from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
     from edge_runtime.pipelines.registry import PIPELINES, get_system
@@ -49,6 +50,7 @@ _HOMES = {
     "CheckpointError": "errors",
     "Comparison": "compare",
     "ConfigError": "errors",
+    "EcogSpeech": "pipelines.ecog_speech.pipeline",
     "EdgeError": "errors",
     "InputError": "errors",
     "Manifest": "store.bundle",
@@ -93,6 +95,7 @@ __all__ = [
     "CheckpointError",
     "Comparison",
     "ConfigError",
+    "EcogSpeech",
     "EdgeError",
     "InputError",
     "Manifest",

@@ -12,6 +12,9 @@ from edge_runtime.lazy_names import lazy_names as _lazy_names
 from edge_training.former_names import FORMER as _FORMER
 
 if TYPE_CHECKING:
+    from edge_training.ecog_speech.ecog_decoder import EcogDecoder, EcogDecoderConfig
+    from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
+    from edge_training.ecog_speech.speech_encoder import SpeechEncoder, SpeechEncoderConfig
     from edge_training.engine.config import FitConfig, JsonConfig
     from edge_training.engine.module import RECIPES, FitModule, Recipe
     from edge_training.engine.trainer import TrainResult, train
@@ -30,6 +33,12 @@ if TYPE_CHECKING:
 
 # public name → module, and its name there where that is another one
 _HOMES = {
+    "EcogDecoder": "ecog_speech.ecog_decoder",
+    "EcogDecoderConfig": "ecog_speech.ecog_decoder",
+    "FormantSynthesizer": "ecog_speech.formant_synthesizer",
+    "FormantSynthesizerConfig": "ecog_speech.formant_synthesizer",
+    "SpeechEncoder": "ecog_speech.speech_encoder",
+    "SpeechEncoderConfig": "ecog_speech.speech_encoder",
     "AudioEncoder": "talking_head.audio_encoder",
     "AudioEncoderConfig": "talking_head.audio_encoder",
     "Checkpoint": "weights.reading",
@@ -68,8 +77,12 @@ __all__ = [
     "Checkpoint",
     "Degli",
     "DegliConfig",
+    "EcogDecoder",
+    "EcogDecoderConfig",
     "FitConfig",
     "FitModule",
+    "FormantSynthesizer",
+    "FormantSynthesizerConfig",
     "HifiGan",
     "HifiGanConfig",
     "IstftVocoder",
@@ -81,6 +94,8 @@ __all__ = [
     "MriAcousticConfig",
     "Preparation",
     "Recipe",
+    "SpeechEncoder",
+    "SpeechEncoderConfig",
     "SyncNetFace",
     "TrainResult",
     "build_mel_inversion",
