@@ -74,6 +74,9 @@ class Kept:
 
 def open_weights(path: Path) -> Opened:
     """Open a file of weights; raises CheckpointError for one that is none, is damaged or hostile."""
+    if path.is_dir():
+        cause = "a checkpoint is one file inside that folder; of several, the one that ends in .index.json"
+        raise CheckpointError("checkpoint", got="a folder", expected="a readable file", cause=cause)
     kept = Kept(open_regular(path, "a readable file", CheckpointError, what="checkpoint"))
     head = kept.file.read(512)
     size = kept.file.seek(0, io.SEEK_END)
