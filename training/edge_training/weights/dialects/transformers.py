@@ -48,9 +48,8 @@ def _translate(entries: Entries, source: Source, said: list[str]) -> dict[str, A
         "fmin": 0.0,
         "fmax": None,
     }
-    if entries.get("normalize_before", True):
-        translated |= statistics(source, bands)
-    else:  # said once for all: what the checkpoint's buffers hold is not applied
+    if not entries.get("normalize_before", True):
+        # said once for all: what the checkpoint's buffers hold is not applied
         translated |= {"input_mean": [0.0] * bands, "input_scale": [1.0] * bands}
     extractor = _extractor(source.folder, (rate, bands, hop))
     if extractor is None:
