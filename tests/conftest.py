@@ -61,6 +61,7 @@ PARTS: Mapping[str, Part] = {
     "mel-inversion-end-to-end": Part(
         "test_mel_inversion_end_to_end.py", (*_EXPORT, *_TRAINING, "librosa", "h5py")
     ),
+    "ecog-end-to-end": Part("test_ecog_end_to_end.py", (*_EXPORT, *_TRAINING, "h5py")),
     "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, *_TRAINING)),
 }
 

@@ -118,7 +118,7 @@ NET: Net[EcogDecoderConfig] = Net(
     front_end=lambda _: None,
     geometry=_geometry,
     # outputs are in Hz up to 8000; shares are held by the ratio
-    unit=lambda _: 100.0,
+    unit=lambda config: 200.0 if config.family == "swin" else 100.0,
     tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 70.0), "fp16": Tolerance(2.0, 35.0)}),
     cases=_cases,
     random_start=_random_start,

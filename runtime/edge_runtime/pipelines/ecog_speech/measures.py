@@ -56,7 +56,8 @@ def _cepstra(power: NDArray[Any]) -> NDArray[np.float64]:
     bank = bank[bank.any(1)]  # narrow bands may hold no bin
     logs = np.log(np.maximum(np.asarray(power, np.float64) @ bank.T, 1e-8))
     order, place = np.arange(1, 14)[:, None], np.arange(len(bank))[None] + 0.5
-    basis = np.sqrt(2 / len(bank)) * np.cos(np.pi * order * place / len(bank))
+    # log power = c0 + 2 Σ c cos: the distance is that of levels in dB, of their shape up to the 13th wave
+    basis = np.cos(np.pi * order * place / len(bank)) / len(bank)
     cepstra: NDArray[np.float64] = logs @ basis.T
     return cepstra
 

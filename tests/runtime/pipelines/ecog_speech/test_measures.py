@@ -49,6 +49,7 @@ def test_stoi_is_pystois_and_plus_is_not_clipped() -> None:
 def test_distortion_ignores_the_level_and_is_its_formula() -> None:
     power = DRAW.random((5, 256)) + 0.1
     assert mel_cepstral_distortion(power, 10 * power) == pytest.approx(0, abs=1e-6)
-    # a single cepstrum that differs by d is 10 / ln 10 · √2 d
-    hz = np.linspace(0, 8000, 256)
-    assert mel_cepstral_distortion(power * np.exp(hz / 8000), power) > 0.5
+    # a wave of 3 dB over the mel axis is 3 / √2 dB apart on average
+    place = 2595 * np.log10(1 + np.linspace(0, 8000, 256) / 700)
+    wave = 10 ** (0.3 * np.cos(np.pi * 4 * place / place[-1]))
+    assert mel_cepstral_distortion(power * wave, power) == pytest.approx(3 / np.sqrt(2), rel=0.15)
