@@ -23,6 +23,7 @@ import numpy as np
 
 from edge_export.catalog import Arrays, Axes, Net, NetConfig, get_net, unknown
 from edge_export.catalog.dynamic_axes import Buckets
+from edge_export.ports.swift_wrapper import check_target, write_wrapper
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
 from edge_runtime.store.bundle import (
     Artifact,
@@ -80,6 +81,7 @@ def export(
     precisions: Sequence[str] = PRECISIONS,
     frame_buckets: Sequence[int] | None = None,
     external_data: bool = False,
+    swift: PathLike | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -99,7 +101,8 @@ def export(
         frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis and with
             coreml among the targets; the longest must exceed twice the net's context.
         external_data: put ONNX weights into a file beside the graph; above 2 GiB this is done in any case.
-        overwrite: replace an existing bundle.
+        swift: a file NAME.swift to write too: a typed wrapper of the bundle for apps.
+        overwrite: replace an existing bundle, and an existing wrapper.
         progress: called with a line of text before each step.
 
     Returns:
@@ -134,6 +137,8 @@ def export(
         raise ConfigError("--weights", got=weights, expected="a checkpoint to choose from")
     changes = changes or {}
     _check_libraries(job.targets)
+    if swift is not None:
+        check_target(swift, overwrite)
     with (
         replace_directory(out, overwrite, ours=is_bundle) as folder,
         temporaries_beside(folder),  # coremltools leaves much in its own when it is killed
@@ -147,7 +152,10 @@ def export(
             built = _from_config(job, *_config(job.net, preset, config, changes))
         _write(job, folder, *built)
     job.progress(f"checking {out}")
-    return open_bundle(out)
+    bundle = open_bundle(out)
+    if swift is not None:
+        write_wrapper(bundle, swift, overwrite=overwrite)
+    return bundle
 
 
 # ---- what was asked for -----------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ def export(
     weights: Annotated[
         str | None, typer.Option(help="Of a checkpoint with several: ema, live, or the name before them.")
     ] = None,
+    swift: Annotated[
+        Path | None, typer.Option(metavar="FILE.swift", help="Write a typed Swift wrapper of the bundle too.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a checkpoint into a bundle: ONNX, Core ML, manifest, reference arrays."""
@@ -61,6 +64,7 @@ def export(
             precisions=precision or ("fp32", "fp16"),
             frame_buckets=frames,
             external_data=external_data,
+            swift=swift,
             overwrite=overwrite,
             progress=progress,
         )

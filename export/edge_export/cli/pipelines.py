@@ -44,7 +44,7 @@ def _reference() -> Action:
     return write_reference
 
 
-def _group(action: Callable[[], Action], summary: str) -> typer.Typer:
+def _group(action: Callable[[], Action], summary: str, extras: Sequence[Parameter] = ()) -> typer.Typer:
     group = typer.Typer(
         cls=PipelineGroup,
         no_args_is_help=True,
@@ -53,12 +53,17 @@ def _group(action: Callable[[], Action], summary: str) -> typer.Typer:
         epilog="Options of one: edge-export run PIPELINE --help.",
     )
     for declared in PIPELINES.values():
-        group.command(declared.name, help=declared.summary)(make_command(declared, action))
+        group.command(declared.name, help=declared.summary)(make_command(declared, action, extras))
     return group
 
 
-def make_command(declared: Declaration, action: Callable[[], Action]) -> Callable[..., None]:
-    """A function with the pipeline's inputs and options for its signature, which calls the action."""
+def make_command(
+    declared: Declaration, action: Callable[[], Action], extras: Sequence[Parameter] = ()
+) -> Callable[..., None]:
+    """A function with the pipeline's inputs and options for its signature, which calls the action.
+
+    ``extras``: options of the action itself, passed on where they are given.
+    """
 
     def command(
         *, out: Path, overwrite: bool = False, bundle: Sequence[str] | None = None, **given: Any
@@ -69,6 +74,7 @@ def make_command(declared: Declaration, action: Callable[[], Action]) -> Callabl
         inputs = {each.name: given.pop(each.name) for each in declared.inputs}
         bundles = parse_bundles(declared, bundle or ())
         options = parsed(declared.all_options, given)
+        options |= {each.name: given[each.name] for each in extras if given[each.name] is not None}
         with Progress() as progress:
             folder = action()(
                 declared.name, inputs, bundles, out, overwrite=overwrite, progress=progress, **options
@@ -80,6 +86,7 @@ def make_command(declared: Declaration, action: Callable[[], Action]) -> Callabl
         parameter("out", Out),
         parameter("bundle", Annotated[list[str] | None, _bundle_option(declared)], None),
         *map(option_parameter, declared.all_options),
+        *extras,
         parameter("overwrite", Overwrite, False),
     ]
     return with_signature(command, parameters)
@@ -98,4 +105,15 @@ def _bundle_option(declared: Declaration) -> Any:
 
 
 run_app = _group(_run, "Run a pipeline on a file.")
-reference_app = _group(_reference, "Write the reference pack: every stage as .npy, for developers of a port.")
+_SWIFT = typer.Option(
+    "--swift", metavar="DIR", help="Write a Swift test target of the pack to this folder too."
+)
+_KOTLIN = typer.Option("--kotlin", metavar="DIR", help="Write a JUnit test of the pack to this folder too.")
+reference_app = _group(
+    _reference,
+    "Write the reference pack: every stage as .npy, for developers of a port.",
+    [
+        parameter("swift", Annotated[Path | None, _SWIFT], None),
+        parameter("kotlin", Annotated[Path | None, _KOTLIN], None),
+    ],
+)

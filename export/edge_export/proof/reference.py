@@ -19,10 +19,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_export.ports.pack_tests import replace_pack_test
 from edge_export.proof import hypotheses
 from edge_export.proof.mri_features import picture_features
 from edge_export.run import GivenInputs, open_pipeline
@@ -49,6 +51,8 @@ def write_reference(
     out: AnyPath,
     *,
     overwrite: bool = False,
+    swift: AnyPath | None = None,
+    kotlin: AnyPath | None = None,
     **options: Any,
 ) -> Path:
     """Run a pipeline and write its reference pack.
@@ -59,7 +63,8 @@ def write_reference(
         source: the file; a mapping of the declared names where the pipeline takes several inputs.
         bundles: the bundles of the pipeline's nets, in any order, or by role.
         out: folder to make.
-        overwrite: replace an older pack.
+        overwrite: replace an older pack, and older tests of one.
+        swift, kotlin: folders to make beside it: a test of the pack, see `edge_export.ports.pack_tests`.
         options: of the pipeline: backend, device, threads, precision, mode, fps …
 
     Returns:
@@ -71,8 +76,18 @@ def write_reference(
     """
     inputs = get_declaration(pipeline).name_inputs(source)
     opened = open_pipeline(pipeline, bundles, inside=INSIDE, **options)
-    with replace_pack(out, overwrite) as folder:
+    tests = {
+        language: place for language, place in (("swift", swift), ("kotlin", kotlin)) if place is not None
+    }
+    with ExitStack() as targets:  # all of them are refused before the work begins
+        folder = targets.enter_context(replace_pack(out, overwrite))
+        fillers = [
+            targets.enter_context(replace_pack_test(place, language, overwrite))
+            for language, place in tests.items()
+        ]
         opened.write_pack(folder, inputs)
+        for fill in fillers:
+            fill(folder)
     return Path(out)
 
 
