@@ -8,7 +8,10 @@ TORCH_INDEX ?=
 # the quick half: signal processing, formats, the executor's operations, nets and losses
 QUICK := tests/runtime/dsp tests/runtime/store tests/runtime/media tests/export/mil/ops tests/export/catalog
 
-.PHONY: help setup demo fast test lint docs fuzz test-operations test-wheel goldens clean
+# Swift 6: the one in the PATH, else the folder that runtime/swift/toolchain.sh makes
+SWIFT ?= $(firstword $(shell command -v swift) $(wildcard $(or $(EDGE_SWIFT_ROOT),$(HOME)/.cache/edge-export/swift-6)/bin/swift))
+
+.PHONY: help setup demo fast test lint docs fuzz test-operations test-swift test-wheel goldens clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +58,14 @@ test-operations: setup  ## every operation test of the coremltools wheel, 10 to 
 
 test-wheel: setup  ## build the wheel, install it in a fresh environment, run a bundle there
 	$(BIN)/python tests/wheel/run.py
+
+test-swift: setup  ## the Swift package against goldens, numpy's numbers and reference packs
+	@test -n "$(SWIFT)" || \
+	  { echo "no Swift 6 here; on Debian and Ubuntu this makes one: sudo runtime/swift/toolchain.sh" >&2; exit 2; }
+	$(BIN)/python -m tests.swift_packs .build/packs
+	$(SWIFT) format lint --strict --recursive Package.swift runtime/swift docs/ios
+	$(SWIFT) build --build-tests --configuration release
+	$(SWIFT) test --skip-build --configuration release
 
 # golden arrays are remade by hand only, and the change reviewed
 goldens: setup  ## remake the golden arrays, by hand and with a reason
