@@ -15,6 +15,7 @@ import errno
 import json
 import math
 import os
+import re
 import stat
 import warnings
 from collections.abc import Callable
@@ -35,6 +36,8 @@ DEEPEST_JSON = 64  # brackets inside of brackets
 LARGEST_INTEGER = (1 << 64) - 1  # JSON of other programs may hold it: seeds, sizes, hashes
 # exceptions of numpy for a header that is not a Python literal, or too deeply nested
 DAMAGED = (ValueError, TypeError, KeyError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # pathlib keeps one of the two slashes; C:/ is none
 
 _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
     (stat.S_ISDIR, "a folder"),
@@ -73,7 +76,8 @@ def regular_file(
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        raise refusal(what or str(path), got=_reason(error), expected=expected) from error
+        cause = "it is a URL: download it first" if _URL.match(str(path)) else ""
+        raise refusal(what or str(path), got=_reason(error), expected=expected, cause=cause) from error
     if not stat.S_ISREG(mode):
         raise refusal(what or str(path), got=_kind(mode), expected=expected)
     _note(path)

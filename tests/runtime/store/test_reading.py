@@ -71,6 +71,16 @@ def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
     assert reading.read_text(tmp_path / "link") == "ä"
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_urls_are_named_as_such(reader: str) -> None:
+    for address in ("https://example.org/a.wav", "s3://bucket/a.npy"):
+        with pytest.raises(InputError, match="got no such file.*it is a URL: download it first"):
+            READERS[reader](Path(address))
+    with pytest.raises(InputError) as refusal:
+        READERS[reader](Path("C:/gone/a.wav"))
+    assert "URL" not in str(refusal.value)
+
+
 def test_the_refusal_is_of_the_kind_and_the_name_that_were_asked_for() -> None:
     with pytest.raises(ConfigError, match=r"^scaler: got a device, expected a scaler\.json$"):
         reading.regular_file("/dev/null", "a scaler.json", ConfigError, "scaler")

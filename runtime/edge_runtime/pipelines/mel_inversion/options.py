@@ -20,7 +20,7 @@ DECLARATION = Declaration(
         ),
         Option("iterations", int, "Iterations of the phase step; 64, with degli 10, if not given"),
         Option("updates", int, "Multiplicative updates of the pseudo-inverse", 50),
-        Option("momentum", float, "Momentum of fgla and agla", 0.99),
+        Option("momentum", float, "Momentum of fgla and agla; 0.99 if not given"),
         Option("linear", bool, "The .npy is a linear mel, without logarithm", False),
         Option("chunk_frames", int, "Most frames per run of a net", 512),
     ),

@@ -144,7 +144,7 @@ class MelInversion:
         phase: str | None = None,
         iterations: int | None = None,
         updates: int = UPDATES,
-        momentum: float = MOMENTUM,
+        momentum: float | None = None,
         linear: bool = False,
         backend: str | Backend = "onnxruntime",
         device: str = "cpu",
@@ -160,7 +160,11 @@ class MelInversion:
         self.phase = _check_phase(phase, degli is not None)
         self.iterations = _count("iterations", iterations, BLOCKS if self.phase == "degli" else ITERATIONS)
         self.updates = _count("updates", updates, UPDATES)
-        self.momentum = _check_momentum(momentum)
+        if momentum is not None and self.phase not in ("fgla", "agla"):
+            raise ConfigError(
+                "--momentum", got=f"{momentum} beside phase {self.phase}", expected="it beside fgla or agla"
+            )
+        self.momentum = _check_momentum(MOMENTUM if momentum is None else momentum)
         self.net = None if bundle is None else MagnitudeNet(bundle, chunk_frames, options)
         self.front_end_is_given = self.net is not None or preset is not None
         self.front_end = _check_front_end(self.net.front_end if self.net else None, preset)
@@ -221,6 +225,13 @@ class MelInversion:
             ConfigError: a .npy file, and neither a bundle nor ``preset`` says which front end made it.
         """
         if not is_array_file(path):
+            if self.linear:
+                raise ConfigError(
+                    "--linear",
+                    got=f"an audio file, {path}",
+                    expected="a mel in a .npy file",
+                    cause="leave the option out: the mel of audio is computed here",
+                )
             audio = read_audio(path, self.sample_rate)
             with pack.naming(path):
                 return self._mel(audio.samples, dtype), audio

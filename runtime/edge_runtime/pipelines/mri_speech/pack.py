@@ -40,7 +40,7 @@ def write_pack(pipeline: MriSpeech, folder: Path, source: Path) -> None:
             raise InputError("frames", got="no frame", expected="at least one")
         video = np.stack(pictures)
         result = pipeline.process(video)
-        fps = reader.fps
+        fps = pipeline.rate(reader)
     arrays = _stages(video, result, pipeline)
     for stage, values in arrays.items():
         np.save(folder / f"{stage}.npy", values)

@@ -34,7 +34,15 @@ from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.dsp.overlap import average_windows
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.media.masks import DEFAULT_ALPHA, check_alpha, mask_weights, parse_mask
-from edge_runtime.media.video import Frame, VideoReader, differs, follow_clock, open_video, prepare_frames
+from edge_runtime.media.video import (
+    RATES,
+    Frame,
+    VideoReader,
+    differs,
+    follow_clock,
+    open_video,
+    prepare_frames,
+)
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.registry import get_system
@@ -80,6 +88,7 @@ class MriSpeech:
         scaler: the data set's scaler.json, with the mean and deviation of the mel; it replaces those in the
             bundle and is needed where the bundle has none.
         max_frames: most frames of a video, at the mel's rate, that are used.
+        fps: frames per second of a video that does not state it, .npy frames; the mel's if not given.
         backend, device, threads, precision: what executes the nets, see `edge_runtime.pipelines.bundle_net`.
         progress: called with one line on the state of long work.
         features: function from frames (T, S, S) to features inside of the acoustic net (T, C), for reference
@@ -104,6 +113,7 @@ class MriSpeech:
         alpha: float | None = None,
         scaler: str | os.PathLike[str] | None = None,
         max_frames: int | None = None,
+        fps: float | None = None,
         backend: str | Backend = "onnxruntime",
         device: str = "cpu",
         threads: int | None = None,
@@ -115,6 +125,9 @@ class MriSpeech:
             raise ConfigError("--mode", got=repr(mode), expected=" or ".join(get_args(Mode)))
         self.mode = mode
         self.max_frames = _count("--max-frames", max_frames)
+        if fps is not None and not RATES[0] <= fps <= RATES[1]:
+            raise ConfigError("--fps", got=f"{fps}", expected=f"{RATES[0]:g} to {RATES[1]:g} frames a second")
+        self.fps = fps
         if alpha is not None and mask is None:
             raise ConfigError("--alpha", got=f"{alpha} without --mask", expected="both, or neither")
         self.mask, self.alpha = mask, check_alpha(DEFAULT_ALPHA if alpha is None else alpha)
@@ -177,7 +190,7 @@ class MriSpeech:
     def process_file(self, path: str | os.PathLike[str]) -> MriSpeechResult:
         """`process` of a video file or of .npy frames; errors name the file."""
         with pack.naming(path), open_video(path) as reader:
-            return self._process(self._on_clock(reader, reader.fps))
+            return self._process(self.on_clock(reader))
 
     def stream_mels(self, video: VideoReader) -> Iterator[tuple[Rows, Rows]]:
         """The mels of an open video, piece by piece; in mode "window" in constant memory.
@@ -193,11 +206,32 @@ class MriSpeech:
 
     def on_clock(self, video: VideoReader) -> Iterator[Frame]:
         """The pictures of an open video at the mel's frame rate, (H, W) each, at most `max_frames`."""
-        if differs(video.fps, self.clock):
+        fps = self.rate(video)
+        if fps is None:
             self.progress(
-                f"the video has {video.fps:g} frames a second: interpolated to the mel's {self.clock:.4g}"
+                f"{video.path.name} states no frame rate: taken to be the mel's {self.clock:.4g} a second; "
+                "--fps says another"
             )
-        return self._on_clock(video, video.fps)
+        if differs(fps, self.clock):
+            self.progress(
+                f"the video has {fps:g} frames a second: interpolated to the mel's {self.clock:.4g}"
+            )
+        return self._on_clock(video, fps)
+
+    def rate(self, video: VideoReader) -> float | None:
+        """Frames per second of an open video: what the file states, else ``fps``; None where neither does.
+
+        Raises:
+            ConfigError: both are there, and differ.
+        """
+        if self.fps is not None and differs(video.fps, self.fps):
+            raise ConfigError(
+                "--fps",
+                got=f"{self.fps:g}",
+                expected=f"{video.fps:g}, as {video.path.name} states",
+                cause="leave the option out, it is for .npy frames",
+            )
+        return self.fps if video.fps is None else video.fps
 
     def save_reference(
         self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False

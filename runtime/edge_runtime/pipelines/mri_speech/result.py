@@ -59,7 +59,7 @@ def write_result(pipeline: MriSpeech, folder: Path, source: Path) -> dict[str, A
         "sample_rate": pipeline.sample_rate,
         "samples": wav.count,
         "frames": decibels.count,
-    } | pipeline.settings(reader.fps)
+    } | pipeline.settings(pipeline.rate(reader))
 
 
 def _seconds(done: float, reader: VideoReader, clock: float) -> str:

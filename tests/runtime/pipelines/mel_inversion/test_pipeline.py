@@ -600,3 +600,15 @@ def test_the_pack_of_a_mel_holds_no_audio(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="got an existing folder"):
         SYSTEM.save_reference(pipeline, out, source=tmp_path / "mel.npy")
     pipeline.save_reference(tmp_path / "mel.npy", out, overwrite=True)
+
+
+@pytest.mark.parametrize(("phase", "momentum"), [("gla", 0.5), ("admm", 0.99)])
+def test_momentum_is_for_who_has_it(phase: str, momentum: float) -> None:
+    with pytest.raises(ConfigError, match=f"--momentum: got {momentum} beside phase {phase}"):
+        MelInversion(preset="mel-inversion", phase=phase, momentum=momentum)
+    assert MelInversion(preset="mel-inversion", momentum=0.5).momentum == 0.5
+
+
+def test_linear_is_for_mels_in_files() -> None:
+    with pytest.raises(ConfigError, match=r"--linear: got an audio file, .*sentence\.wav"):
+        MelInversion(preset="mel-inversion", linear=True).process_file(SENTENCE)

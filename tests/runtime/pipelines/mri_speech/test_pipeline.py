@@ -172,6 +172,7 @@ def result_of(folder: Path, source: Path, pipeline: MriSpeech) -> dict[str, Any]
 
 
 @pytest.mark.parametrize("mode", ["full", "window"])
+@pytest.mark.filterwarnings("ignore:.*samples around")  # of a net that knows no sound
 def test_files_hold_what_memory_holds(acoustic: Path, vocoder: Path, tmp_path: Path, mode: Mode) -> None:
     np.save(tmp_path / "007.npy", video(1300))
     pipeline = MriSpeech(acoustic, vocoder, mode=mode)
@@ -412,3 +413,20 @@ def test_a_bundle_of_another_net_is_refused(acoustic: Path, vocoder: Path) -> No
         MriSpeech(vocoder, vocoder)
     with pytest.raises(BundleError, match="net: got mri-acoustic, expected hifigan"):
         MriSpeech(acoustic, acoustic)
+
+
+def test_frames_without_a_rate_take_the_one_that_is_given(
+    acoustic: Path, vocoder: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "v.npy", video(10))
+    told: list[str] = []
+    plain = MriSpeech(acoustic, vocoder, progress=told.append).process_file(tmp_path / "v.npy")
+    assert len(plain.frames) == 10
+    assert "v.npy states no frame rate: taken to be the mel's" in told[0]
+    told.clear()
+    slow = MriSpeech(acoustic, vocoder, fps=CLOCK / 2, progress=told.append).process_file(tmp_path / "v.npy")
+    assert len(slow.frames) == 20
+    assert "interpolated to the mel's" in told[0]
+    for wrong in (0, -3, float("nan"), 1e9):
+        with pytest.raises(ConfigError, match="--fps: got"):
+            MriSpeech(acoustic, vocoder, fps=wrong)
