@@ -74,7 +74,7 @@ def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("reader", READERS)
 def test_urls_are_named_as_such(reader: str) -> None:
     for address in ("https://example.org/a.wav", "s3://bucket/a.npy"):
-        with pytest.raises(InputError, match="got no such file.*it is a URL: download it first"):
+        with pytest.raises(InputError, match=r"got no such file.*it is a URL: download it first"):
             READERS[reader](Path(address))
     with pytest.raises(InputError) as refusal:
         READERS[reader](Path("C:/gone/a.wav"))
