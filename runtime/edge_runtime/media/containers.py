@@ -1,6 +1,6 @@
-"""The sound of formats that libsndfile does not know (M4A, AAC, WebM, AMR, WMA, videos), through PyAV.
+"""The sound of formats that libsndfile cannot read (M4A, AAC, WebM, AMR, WMA, videos), through PyAV.
 
-PyAV is the extra ``media``. It gets the opened file: a playlist or an index inside of it leads nowhere.
+PyAV is the extra ``media``. It gets the opened file, so that a playlist or index in it cannot open others.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def read_sound(file: BinaryIO, name: str, way_out: str) -> tuple[NDArray[np.floa
 
     Args:
         file: opened for reading bytes.
-        name: of the format, for refusals.
-        way_out: what else can be tried, for refusals.
+        name: of the format, for errors.
+        way_out: what else can be tried, for errors.
 
     Raises:
         InputError: no sound in it, or damaged.
@@ -51,7 +51,9 @@ def read_sound(file: BinaryIO, name: str, way_out: str) -> tuple[NDArray[np.floa
             for piece in _pieces(container, stream, planes):
                 count += piece.size
                 if count > MOST_SAMPLES or piece.shape[1] != channels:
-                    raise InputError("audio file", got=f"{name} that changes its form", expected=expected)
+                    raise InputError(
+                        "audio file", got=f"{name} whose rate or channels change", expected=expected
+                    )
                 blocks.append(piece)
     except (av.FFmpegError, ValueError) as error:
         if isinstance(error, InputError):
@@ -60,7 +62,7 @@ def read_sound(file: BinaryIO, name: str, way_out: str) -> tuple[NDArray[np.floa
             "audio file",
             got=f"{name} that cannot be decoded («{getattr(error, 'strerror', None) or error}»)",
             expected=expected,
-            cause=f"the file is damaged or was cut off; where a player plays it, {way_out}",
+            cause=f"the file is damaged or was cut off; if a player can play it, {way_out}",
         ) from error
     if not blocks:
         raise InputError("audio file", got=f"{name} without a sample", expected=expected, cause=way_out)
@@ -78,9 +80,9 @@ def _pieces(container: Any, stream: Any, planes: Any) -> Iterator[NDArray[np.flo
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """What C libraries print (mpg123's opinions on a damaged file) goes nowhere in this block.
+    """Discards what C libraries print to stderr in this block (mpg123 on damaged files).
 
-    Nothing changes where stderr is closed, or no file.
+    Does nothing where stderr is closed or not a file.
     """
     try:
         sys.stderr.flush()

@@ -1,6 +1,6 @@
-"""Which format a file is of, by its first bytes: names lie.
+"""Recognises the format of a file by its first bytes, because names may be wrong.
 
-What can be read is decided by those who try; this names the rest, with the way out.
+The readers decide what can be read; this module names other formats and suggests what to do.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["audio", "video", "other"]
-HEAD = 512  # bytes that `recognise` wants
+HEAD = 512  # bytes that `recognise` needs
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _by_pattern(head: bytes) -> Format | None:
 
 
 def way_out(form: Format | None, name: str) -> str:
-    """The cure for who has a file of that format and needs sound, empty where there is none."""
+    """The cure for a file of that format that should be audio; "" where there is none."""
     if form is None:
         return "the file is damaged, not audio, or of an unsupported encoding"
     if form.kind == "other":

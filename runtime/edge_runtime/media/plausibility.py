@@ -1,11 +1,11 @@
-"""Sound that can be processed and is probably not what was meant: said, with the cure.
+"""Warnings, each with a cure, for sound that can be processed but is probably not what was meant.
 
-    scale      floats far beyond full scale: scientific programs store the values of 16-bit samples so
-    offset     a mean far from zero: unsigned samples taken for signed ones, a defect of the recorder
+    scale      floats far beyond full scale: scientific programs store 16-bit samples as floats
+    offset     a mean far from zero: unsigned samples read as signed ones, or a defect of the recorder
     constant   every sample the same: a microphone that was off
     cancelled  channels whose average is far quieter than they are: one is the other with its sign changed
 
-Refused outright is what is no sound at all: NaN, infinity, beyond `LARGEST_SAMPLE`.
+Values that cannot be sound are errors: NaN, infinity, beyond `LARGEST_SAMPLE`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from edge_runtime.dsp.spectral import LARGEST_SAMPLE, too_large
 from edge_runtime.errors import InputError, doubt
 
-LARGEST_PEAK = 8.0  # of float files that were meant; 18 dB above full scale
+LARGEST_PEAK = 8.0  # of float files without a warning; 18 dB above full scale
 LARGEST_OFFSET = 0.25  # of full scale
-LEAST_SAMPLES = 800  # fewer say nothing about their mean
-CANCELLED = 1e-3  # energy of the average, of that of the channels: 30 dB
+LEAST_SAMPLES = 800  # the mean of fewer is not meaningful
+CANCELLED = 1e-3  # energy of the average relative to that of the channels: −30 dB
 
 Samples = NDArray[np.float32]
 
 
 class Listener:
-    """Averages the channels of a recording block by block, and hears what is odd about the whole.
+    """Averages the channels of a recording block by block, and checks the whole for what is implausible.
 
     Args:
         channels: of the recording.
@@ -45,8 +45,8 @@ class Listener:
 
         Args:
             frames: a block of the recording.
-            out: takes the result.
-            start: number of the first frame, for refusals.
+            out: receives the result.
+            start: number of the first frame, for errors.
 
         Raises:
             InputError: NaN, infinity, or values beyond `LARGEST_SAMPLE`.
@@ -74,7 +74,7 @@ class Listener:
             self._after += float(np.vdot(out, out))
 
     def judge(self, path: str) -> None:
-        """Doubt what is odd about the recording; ``path`` names it."""
+        """Warn about anything implausible in the recording that ``path`` names."""
         mean = self._sum / max(self._count, 1)
         if self._peak > LARGEST_PEAK:
             _doubt(
@@ -88,7 +88,7 @@ class Listener:
                 path,
                 f"{self.channels} channels that cancel when they are averaged",
                 "channels of one sign",
-                "one of them has its sign changed; take one alone: ffmpeg -i IN -af 'pan=mono|c0=c0' OUT.wav",
+                "one of them has its sign changed; take only one: ffmpeg -i IN -af 'pan=mono|c0=c0' OUT.wav",
             )
         elif self._count < LEAST_SAMPLES:
             return
@@ -100,7 +100,7 @@ class Listener:
                 path,
                 f"samples around {mean:.3g}",
                 "samples around 0",
-                "unsigned samples taken for signed ones, or a defect of the recorder; take the mean away: "
+                "unsigned samples read as signed ones, or a defect of the recorder; remove the mean: "
                 "ffmpeg -i IN -af highpass=20 OUT.wav",
             )
 

@@ -1,4 +1,4 @@
-"""Which electrodes a decoder listens to: silence some of them and see what changes.
+"""Which electrodes a decoder depends on: silence some of them and measure what changes.
 
 For every electrode, every k × k patch, or every named region: its input is set to 0, the mean of z-scores,
 in all 144 frames of every test item; the synthesizer's noise stays the same. Reported are the drop of PCC
@@ -43,7 +43,7 @@ CELL = 24  # pixels of an electrode in a picture
 
 @dataclass(frozen=True, eq=False)
 class Occlusion:
-    """What silencing each group of electrodes changed."""
+    """The effect of silencing each group of electrodes."""
 
     groups: Mapping[str, tuple[int, ...]]  # name → electrodes
     changes: Mapping[
@@ -103,7 +103,7 @@ def occlude(
         trials: most test items; all if not given.
 
     Raises:
-        ConfigError: an electrode that there is not.
+        ConfigError: an electrode that does not exist.
     """
     wrong = sorted({e for members in groups.values() for e in members if not 0 <= e < data.electrodes})
     if wrong or not groups:
@@ -158,7 +158,7 @@ def _change(name: str, base: Mapping[str, Tensor], other: Mapping[str, Tensor], 
 
 
 def noise_level(occlusions: Sequence[Occlusion], name: str) -> float:
-    """What a change must exceed: mean and two deviations over decoders trained on shuffled trials."""
+    """Level that a change must exceed: mean and two deviations over decoders trained on shuffled trials."""
     values = np.concatenate([occlusion.changes[name] for occlusion in occlusions])
     return float(values.mean() + 2 * values.std())
 
@@ -166,7 +166,7 @@ def noise_level(occlusions: Sequence[Occlusion], name: str) -> float:
 def write_occlusion(
     out: str | os.PathLike[str], occlusion: Occlusion, *, noise: Mapping[str, float] | None = None
 ) -> Path:
-    """A folder of NAME.npy and NAME.png, the maps, and occlusion.csv: a group a row.
+    """Write a folder of maps, NAME.npy and NAME.png, and occlusion.csv with one row for each group.
 
     Raises:
         TargetError: the folder exists or cannot be written.

@@ -60,7 +60,7 @@ def tracked(formants: NDArray[np.float64], voiced: NDArray[np.bool_]) -> NDArray
 
 
 def ascending(row: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each value above its predecessor: 1000 Hz above where it was not, or is unknown."""
+    """Values (6,) made ascending: 1000 Hz above the one before where they were not, or are unknown."""
     result = np.array(row, np.float64)
     previous = 0.0
     for index, value in enumerate(result):

@@ -103,7 +103,7 @@ def formant_rows(
     noise_width: Tensor,
     logits: tuple[Tensor, Tensor],
 ) -> Parameters:
-    """The six tensors of the formants: voiced ones, and those with the broadband filter behind them."""
+    """The six tensors of the formants, (B, rows, T): voiced ones, and those plus the broadband filter."""
     voiced, noise = logits
     return {
         "freq_formants_hamon_hz": frequency,

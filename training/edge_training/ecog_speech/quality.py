@@ -115,7 +115,7 @@ def _trial(
 
 
 def data_bins(item: Mapping[str, torch.Tensor]) -> int:
-    """F."""
+    """F of an item's spectrogram (1, 128, F)."""
     return int(item["spectrogram"].shape[-1])
 
 

@@ -74,7 +74,7 @@ class Utterance:
         return voice.control(self.speaker, self.movement, self.tract)
 
     def audio(self, sample_rate: int) -> NDArray[np.float32]:
-        """(round(duration · rate),) in ±1.
+        """Samples (n,) in ±1, n = round(duration · rate).
 
         Raises:
             ConfigError: a rate below 8 or above 48 kHz.

@@ -542,6 +542,7 @@ class Standardise(nn.Module):
             self.register_buffer(name, column, persistent=False)
 
     def forward(self, mel: Tensor) -> Tensor:
+        """(B, num_mels, T) → the same shape."""
         return (mel - self.mean) / self.scale if self.given else mel
 
 

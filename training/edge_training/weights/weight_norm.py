@@ -25,7 +25,7 @@ _SPELLINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict with plain weights, those that were folded in float64.
+    """A state dict of plain weights, name → tensor (…,); weight norm is folded in float64.
 
     Raises:
         CheckpointError: half of a pair is missing or its shapes do not belong together.
