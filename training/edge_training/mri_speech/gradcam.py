@@ -213,7 +213,7 @@ def gradcam(
     import_opencv()
     _check_device(device)
     parsed = _parsed(bands)
-    net = load_net(checkpoint, config).to(device)
+    net = load_net(checkpoint, config, progress).to(device)
     bins = {band.name: formant_bins(band, net.config.mel, legacy_bins=legacy_bins) for band in parsed}
     statistics = net_statistics(net, scaler)
     progress(f"reading {Path(video).name}")

@@ -85,9 +85,13 @@ def open_predictor(
     return _of_checkpoint(checkpoint, config, mode)
 
 
-def load_net(checkpoint: AnyPath, config: AnyPath | None = None) -> MriAcoustic:
-    """The net of a checkpoint, for inference; see `open_predictor`."""
+def load_net(
+    checkpoint: AnyPath, config: AnyPath | None = None, say: Callable[[str], object] = lambda _: None
+) -> MriAcoustic:
+    """The net of a checkpoint, for inference; see `open_predictor`. `say` takes what was inferred."""
     loaded = loading.load_net(checkpoint, "mri-acoustic", config, default=MriAcousticConfig())
+    for sentence in loaded.said:
+        say(sentence)
     net: MriAcoustic = loaded.module
     return net
 
