@@ -18,6 +18,8 @@ import os
 import re
 import stat
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,7 @@ AnyPath = str | os.PathLike[str]
 
 LARGEST_TEXT = 1 << 24  # bytes; JSON takes up to sixty times as much as objects
 DEEPEST_JSON = 64  # brackets inside of brackets
+LARGEST_ARCHIVE = 1 << 34  # bytes unpacked; an hour of a large grid
 LARGEST_INTEGER = (1 << 64) - 1  # JSON of other programs may hold it: seeds, sizes, hashes
 # exceptions of numpy for a header that is not a Python literal, or too deeply nested
 DAMAGED = (ValueError, TypeError, KeyError, EOFError, SyntaxError, TokenError, RecursionError, MemoryError)
@@ -334,6 +337,35 @@ def read_array(
             reason = _reason(error) if isinstance(error, OSError) else f"«{error}»"
             raise refusal(
                 str(path), got=f"{header.dtype} of shape {header.shape}: {reason}", expected=expected
+            ) from error
+
+
+def read_archive(
+    path: AnyPath, expected: str = "arrays in numpy's .npz format", refusal: type[EdgeError] = InputError
+) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz file by name, numbers and texts; pickles are never opened.
+
+    Raises:
+        EdgeError: as `open_regular`; no archive, damaged or hostile entries, more than `LARGEST_ARCHIVE`.
+    """
+    with open_regular(path, expected, refusal) as file:
+        try:
+            with zipfile.ZipFile(file) as entries:
+                size = sum(entry.file_size for entry in entries.infolist())
+            if size > LARGEST_ARCHIVE:
+                raise refusal(str(path), got=f"{size} bytes unpacked", expected=f"at most {LARGEST_ARCHIVE}")
+            file.seek(0)
+            with warnings.catch_warnings(), np.load(file, allow_pickle=False) as archive:
+                warnings.simplefilter("ignore")
+                return {name: archive[name] for name in archive.files}
+        except EdgeError:
+            raise
+        except (*DAMAGED, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise refusal(
+                str(path),
+                got=f"no readable archive («{shown(str(error) or type(error).__name__, 80)}»)",
+                expected=expected,
+                cause="the file is damaged, truncated, or of another format",
             ) from error
 
 

@@ -41,6 +41,7 @@ from edge_runtime.pipelines.ecog_speech.recordings import (
     import_h5py,
     write_recording,
 )
+from edge_runtime.store.reading import read_archive, regular_file
 from edge_training.ecog_speech.praat import labels_of
 
 AUDIO_RATE, FRAME_RATE, ENVELOPE_RATE = 16000, 125, 512  # Hz
@@ -198,11 +199,9 @@ def read_raw(path: Path) -> dict[str, Any]:
         BackendError: no mne (EDF, BrainVision) or no h5py.
     """
     suffix = path.suffix.lower()
-    if not path.is_file():
-        raise InputError(str(path), got="no such file", expected=".npz, .h5, .edf or .vhdr")
+    regular_file(path, ".npz, .h5, .edf or .vhdr")
     if suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
-            raw = {name: file[name] for name in file.files}
+        raw: dict[str, Any] = {**read_archive(path)}
     elif suffix in (".h5", ".hdf5"):
         with import_h5py("reading HDF5").File(path, "r") as file:
             raw = {name: file[name][()] for name in file}
@@ -233,8 +232,7 @@ def _read_mne(path: Path) -> dict[str, Any]:
     raw: dict[str, Any] = {"broadband": signal.get_data().T, "ecog_rate": float(signal.info["sfreq"])}
     beside = path.with_suffix(".npz")
     if beside.is_file():
-        with np.load(beside, allow_pickle=False) as file:
-            raw |= {name: file[name] for name in file.files}
+        raw |= read_archive(beside)
     return raw
 
 
