@@ -40,7 +40,7 @@ from edge_training.ecog_speech.speech_encoder import (
 from edge_training.ecog_speech.speech_losses import SpeechLoss, SpeechLossConfig
 from edge_training.engine.config import Rule
 from edge_training.engine.items import Item, TrainingData
-from edge_training.engine.module import FitModule, Picture, Recipe
+from edge_training.engine.module import FitModule, Picture, Recipe, WeightsFile
 from edge_training.engine.running_mean import follow
 from edge_training.weights.loading import load_into
 

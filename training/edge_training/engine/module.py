@@ -85,10 +85,6 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         """File name → writer, for formats of the system that the net comes from; none by default."""
         return {}
 
-    def companions(self) -> Mapping[str, tuple[dict[str, Tensor], dict[str, Any]]]:
-        """File name → (plain state dict, configuration): nets that were trained along. None by default."""
-        return {}
-
     # ---- what it can use
 
     @property

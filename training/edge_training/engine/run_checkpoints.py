@@ -131,10 +131,6 @@ class Checkpoints(Callback):
                 if file.config is not None:
                     write_json((folder / name).with_suffix(".json"), file.config)
             write_json(folder / "config.json", module.config.net_json())
-            for name, (state, config) in module.companions().items():
-                with replace_file(folder / name) as fresh:
-                    save_file({key: tensor.contiguous() for key, tensor in state.items()}, fresh)
-                write_json((folder / name).with_suffix(".json"), config)
         written = module.origin_files()
         for name, write in written.items():
             with replace_file(self.folder / name) as fresh:
