@@ -143,9 +143,10 @@ class SpeechEncoderModule(FitModule[SpeechEncoderFit]):
         """State dict of the average encoder: name → tensor (…,)."""
         return state_of(self.encoder_average)
 
-    def companions(self) -> Mapping[str, tuple[dict[str, Tensor], dict[str, Any]]]:
-        """The synthesizer's weights, name → tensor (…,), and configuration, by file name."""
-        return {SYNTHESIZER_FILE: (state_of(self.synthesizer_average), self.config.synthesizer.to_json())}
+    def further_weights(self) -> Mapping[str, WeightsFile]:
+        """formant-synthesizer's, with their configuration."""
+        synthesizer = WeightsFile(state_of(self.synthesizer_average), self.config.synthesizer.to_json())
+        return {SYNTHESIZER_FILE: synthesizer}
 
     def origin_files(self) -> dict[str, Callable[[Path], None]]:
         models = {
