@@ -17,6 +17,7 @@ Layout, every array in manifest.json with sha256, shape, dtype and how it was ma
                      /audio.npy            (B, 1, T · hop_size) float64
     nets/mel-inversion/ degli/ stft/ istft/    see spectral_nets.py
     nets/mri-acoustic/                         see mri_nets.py
+    nets/istft-vocoder/                        see istft_nets.py
     weights/NET/…                          the same of the weights that ship, on speech
 
 manifest.json, entry `nets`: for each net and case the `config` (for hifigan a config.json), `weight_norm`
@@ -49,7 +50,7 @@ import soxr
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from reference_data import mri_nets, spectral_nets
+from reference_data import istft_nets, mri_nets, spectral_nets
 from safetensors.torch import load_file
 from tests import closed_form
 
@@ -444,6 +445,7 @@ def net_arrays(described: dict[str, Any]) -> Arrays:
         yield f"nets/hifigan/{case}/audio.npy", audio, "torch.nn.functional, float64"
     yield from spectral_nets.arrays(described)
     yield from mri_nets.arrays(described)
+    yield from istft_nets.arrays(described)
 
 
 # ---- the weights that ship --------------------------------------------------------------------------------
@@ -463,6 +465,15 @@ def shipped_arrays(described: dict[str, Any]) -> Arrays:
     mel = front_end(signals(rate)["speech"].astype(np.float64))[None, :, SHIPPED_FRAMES].astype(np.float32)
     yield "weights/hifigan/mel.npy", mel, "the speech signal's hifigan-22k mel"
     yield "weights/hifigan/audio.npy", run_hifigan(config, vocoder, mel), "torch.nn.functional, float64"
+
+    for preset in istft_nets.SHIPPED:
+        name = f"istft-vocoder-{preset}"
+        state = {key: value.numpy() for key, value in _shipped(name, described).items()}
+        config = described[name]["config"]
+        audio = signals(config["mel"]["sample_rate"])["speech"].astype(np.float64)
+        mel = istft_nets.speech_mel(config["mel"], audio)
+        yield f"weights/{name}/mel.npy", mel, "the speech signal's mel"
+        yield f"weights/{name}/audio.npy", istft_nets.run(config, state, mel), "numpy float64"
 
 
 def _shipped(net: str, described: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -19,8 +19,8 @@ ARRAYS: dict[str, dict[str, Any]] = MANIFEST["arrays"]
 COUNTS = {
     "signals": 3 * 8,
     "mel": 9 * 8 + 2 * 2 + 1,
-    "nets": 2 * (2 + 4) + 2 * 8 + 2 * 2 * 5 + 4 * 2 + 2 * 3,
-    "weights": 2 * 2,
+    "nets": 2 * (2 + 4) + 2 * 8 + 2 * 2 * 5 + 4 * 2 + 2 * 3 + 2 * 3,
+    "weights": 2 * 2 + 2 * 4,
 }
 
 

@@ -8,6 +8,7 @@ libraries is fixed when they load.
     contest          ours                                    peers
     mel-60s          MelFrontEnd (numpy alone)               librosa (SyncTalk_2D's float64 steps), torch.stft
     net              onnxruntime on model.onnx               PyTorch eager, the same net
+    stream           StreamingVocoder, a chunk of 4 frames   the time that the chunk's audio plays
     griffin-lim      griffin_lim, with and without scipy     librosa.griffinlim, 32 iterations of FGLA
     startup          import edge_runtime; --help             an empty interpreter (seconds, no ratio)
 """
@@ -45,12 +46,16 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 TIMED_SHAPES: Mapping[str, dict[str, int]] = {
     "audio-encoder": {"batch": 64},
     "hifigan": {"batch": 1, "frames": 172},
+    "istft-vocoder": {"batch": 1, "frames": 172},
     "mri-acoustic": {"batch": 1, "frames": 54},
     "mel-inversion": {"batch": 1, "frames": 64},
     "degli": {"batch": 1, "frames": 64},
     "stft": {"batch": 1, "samples": 220500},
     "istft": {"batch": 1, "frames": 862},
 }
+
+STREAMED = ("hifigan", "istft-vocoder")
+STREAMED_FRAMES = 4  # of a chunk
 
 Contender = Callable[[], object]
 
@@ -107,6 +112,8 @@ def bench(
             contests += [("mel-60s", "", count) for count in threads]
         if "torch" in against:
             contests += [("net", str(path), count) for count in threads]
+        if "torch" in against and manifest.net in STREAMED:
+            contests.append(("stream", str(path), 1))
     if bundles and len(contests) == 1:
         raise ConfigError(
             "--against",
@@ -264,6 +271,19 @@ def _net_contest(bundle: Bundle, threads: int) -> list[Timing]:
     return [Timing(what, threads, "onnxruntime fp32", ours_ms, "PyTorch eager", peer_ms, ratio)]
 
 
+def _stream_contest(bundle: Bundle, chunks: int = 40) -> list[Timing]:
+    """A chunk in the middle of a stream against real time: the ratio is how many times faster it is."""
+    from edge_runtime.pipelines.vocoder.streaming import StreamingVocoder
+
+    vocoder = StreamingVocoder(bundle, chunk=STREAMED_FRAMES, threads=1)
+    mel = vocoder.vocoder.mel(_speech(4.0, vocoder.sample_rate))[:, :STREAMED_FRAMES]
+    pushed = [_milliseconds(lambda: vocoder.push(mel)) for _ in range(chunks)]
+    settled = statistics.median(pushed[chunks // 2 :])
+    played = 1e3 * STREAMED_FRAMES * vocoder.vocoder.hop_length / vocoder.sample_rate
+    what = f"{bundle.manifest.net}, stream in chunks of {STREAMED_FRAMES} frames"
+    return [Timing(what, 1, "StreamingVocoder, fp32", settled, "played in", played, played / settled)]
+
+
 def _timed_inputs(bundle: Bundle) -> dict[str, NDArray[Any]]:
     """Inputs of a net at its timed lengths: noise, whose values cost what any others do."""
     manifest = bundle.manifest
@@ -308,6 +328,8 @@ def _contest(name: str, bundle: str, threads: int, against: Sequence[str]) -> li
         timings = _mel_contest(threads, against)
     elif name == "griffin-lim":
         timings = _griffin_lim_contest()
+    elif name == "stream":
+        timings = _stream_contest(open_bundle(bundle))
     else:
         timings = _net_contest(open_bundle(bundle), threads)
     return [asdict(timing) for timing in timings]

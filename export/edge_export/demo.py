@@ -1,12 +1,12 @@
 """Everything once on one spoken sentence: export, proof, three pipelines, the reference pack, a table.
 
-The nets have the demonstration weights that ship (`edge_export.assets`, a model card beside each):
-the audio encoder was trained on the synthetic speaker, HiFi-GAN V3 on two minutes of human speech, so that
-the vocoder repeats the sentence, and the light net of mel inversion repeats it better, with Griffin-Lim's
-phase. Where weights are missing, random ones replace them, and the result is noise. Either way the demo
-shows that the numbers agree on every backend of this machine, from the sentence to the last sample. The
-reference pack has features computed by onnxruntime; a second pack, which stands for an app's, has those of
-the Core ML program in our executor and is checked against the first.
+The nets have the demonstration weights that ship (`edge_export.assets`, a model card beside each): the audio
+encoder was trained on the synthetic speaker, the vocoders on two minutes of human speech, so that
+istft-vocoder repeats the sentence, and so does the light net of mel inversion, with Griffin-Lim's phase;
+HiFi-GAN V3 is exported and proved beside them. Where weights are missing, random ones replace them, and the
+result is noise. Either way the demo shows that the numbers agree on every backend of this machine, from the
+sentence to the last sample. The reference pack has features computed by onnxruntime; a second pack, which
+stands for an app's, has those of the Core ML program in our executor and is checked against the first.
 """
 
 from __future__ import annotations
@@ -40,15 +40,17 @@ class Shipped(NamedTuple):
 
 BUNDLES = {
     "audio-encoder": Shipped("audio-encoder.safetensors", None),
+    "istft-vocoder": Shipped("istft-vocoder-lj-22k.safetensors", "lj-22k"),
     "hifigan": Shipped("hifigan.safetensors", "v3"),
     "mel-inversion": Shipped("mel-inversion-light.safetensors", "light"),
 }
 
 WRITTEN = {
     "audio-encoder/": "bundle: ONNX and Core ML in fp32 and fp16, manifest, reference arrays",
+    "istft-vocoder/": "bundle of the vocoder with the inverse STFT inside, the same",
     "hifigan/": "bundle of HiFi-GAN, the same",
     "talking-head/": "mel spectrogram and audio features of the sentence",
-    "vocoder/": "the sentence → mel → HiFi-GAN → the sentence (noise where weights are random)",
+    "vocoder/": "the sentence → mel → istft-vocoder → the sentence (noise where weights are random)",
     "mel-inversion/": "bundle of mel inversion's light net, the same",
     "inverted/": "the sentence → mel → magnitude → Fast Griffin-Lim → the sentence, with figures",
     "hifigan-22k.npy": "the vocoder's mel spectrogram alone",
@@ -97,7 +99,7 @@ def demo(
         proofs = tuple(parity.verify(folder / net, progress=progress) for net in BUNDLES)
         progress("running three pipelines")
         run("talking-head", sentence, [folder / "audio-encoder"], folder / "talking-head")
-        run("vocoder", sentence, [folder / "hifigan"], folder / "vocoder")
+        run("vocoder", sentence, [folder / "istft-vocoder"], folder / "vocoder")
         run("mel-inversion", sentence, [folder / "mel-inversion"], folder / "inverted")
         mel(sentence, "hifigan-22k", folder / "hifigan-22k.npy")
         progress("writing the reference pack, and checking a port against it")

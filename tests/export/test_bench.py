@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import small_bundles
 
 from edge_export import bench
 from edge_runtime.dsp.griffin_lim import griffin_lim
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.dsp.spectral import Stft, StftConfig
 from edge_runtime.errors import ConfigError
+from edge_runtime.store.bundle import open_bundle
 
 
 def test_a_ratio_is_the_peers_time_over_ours() -> None:
@@ -55,13 +57,19 @@ def test_librosas_griffin_lim_does_the_same() -> None:
 
 
 def test_a_net_is_raced_against_torch(small_hifigan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge_runtime.store.bundle import open_bundle
-
     monkeypatch.setattr(bench, "ROUNDS", 1)
     (row,) = bench._net_contest(open_bundle(small_hifigan), 1)
     assert row.what == "hifigan, batch 1, frames 172"
     assert row.ratio is not None
     assert row.ratio > 0
+
+
+def test_a_stream_is_raced_against_its_own_playing_time(tmp_path: Path) -> None:
+    bundle = open_bundle(small_bundles.write_vocoder(tmp_path / "bundle"))
+    (row,) = bench._stream_contest(bundle, chunks=6)
+    assert row.what == "hifigan, stream in chunks of 4 frames"
+    assert row.peer_ms == 1e3 * 4 * small_bundles.HOP / 8000
+    assert row.ratio == row.peer_ms / row.ours_ms
 
 
 def test_an_unknown_peer_is_refused() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import closed_form
 from torch import Tensor
 
 from edge_runtime.dsp.magnitude import linear_mel
@@ -45,6 +48,34 @@ def loud_net(config: IstftVocoderConfig) -> IstftVocoder:
 def some_mel(config: IstftVocoderConfig, frames: int) -> Tensor:
     draw = np.random.default_rng(frames)
     return torch.from_numpy(draw.uniform(-8, 0, (1, config.mel.bands, frames)))
+
+
+# ---- golden arrays (reference_data, recomputed in numpy in float64) ---------------------------------------
+
+FOLDER = Path(__file__).parents[3] / "reference_data"
+GOLDENS = json.loads((FOLDER / "manifest.json").read_text())["nets"]["istft-vocoder"]
+GOLDEN_MEL = replace(MEL, hop_length=16, n_mels=8, epsilon=0.0)
+
+
+@pytest.mark.parametrize("case", sorted(GOLDENS))
+def test_goldens(case: str) -> None:
+    golden, folder = GOLDENS[case], FOLDER / "nets" / "istft-vocoder" / case
+    config = dict(golden["config"])
+    mel = replace(GOLDEN_MEL, **config.pop("mel"))
+    net = IstftVocoder(IstftVocoderConfig(mel=mel, **config)).double().eval()
+    names = {key: f"{key}.weight" if key.endswith("gamma") else key for key in net.state_dict()}
+    state = {
+        key: torch.from_numpy(closed_form.tensor(names[key], tensor.shape)).double()
+        for key, tensor in net.state_dict().items()
+    }
+    net.load_state_dict(state)
+    assert {key: list(value.shape) for key, value in state.items()} == golden["keys"]
+    given, expected = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("mel", "audio"))
+    with torch.inference_mode():
+        audio = net(given.double())
+    assert audio.shape == expected.shape
+    # constants of the transforms are kept in float32
+    assert (audio - expected).abs().max() < 3e-6 * expected.abs().max()
 
 
 # ---- inverse STFT -----------------------------------------------------------------------------------------

@@ -118,7 +118,8 @@ def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: 
         f"{scaling}; compare with frames.npy.",
         once if made_by.mode == "full" else averaged,
         "Compute mel_db.npy and mel_log.npy by the formulas under files.",
-        "Feed mel_log.npy, transposed to (1, n_mels, T), to hifigan; compare the samples with wav.npy.",
+        f"Feed mel_log.npy, transposed to (1, n_mels, T), to {made_by.vocoder.net.manifest.net}; compare the "
+        "samples with wav.npy.",
         "Keep the largest absolute difference at or below 1e-3 (`edge-export check` exits with 1 otherwise).",
     ]
     if "mask" in arrays:
@@ -138,7 +139,7 @@ def _write_instructions(folder: Path, arrays: dict[str, NDArray[Any]], made_by: 
         | {"numerical_tolerance": TOLERANCE},
         {
             NET: pack.provenance(made_by.net.manifest, made_by.net.detail, made_by.net.precision),
-            "hifigan": pack.provenance(
+            made_by.vocoder.net.manifest.net: pack.provenance(
                 made_by.vocoder.net.manifest, made_by.vocoder.net.detail, made_by.vocoder.net.precision
             ),
         },

@@ -1,11 +1,11 @@
-"""rtMRI video → mel spectrogram → speech, with the `mri-acoustic` and `hifigan` nets.
+"""rtMRI video → mel spectrogram → speech: the net `mri-acoustic`, then `istft-vocoder` or `hifigan`.
 
     video      → `edge_runtime.media.video`        frames (T, S, S) in 0 … 1 at the mel's rate
     frames     → mask, if there is one       the same, an articulator darkened
     frames     → mri-acoustic                (T, n_mels), standard deviations of each band
     · std + mean                             (T, n_mels), dB of a power: STEM_mel.npy
     ln max(10^(dB / 10), 1e-5)               (T, n_mels): STEM_mel_log.npy
-    transposed → hifigan                     (T · hop_length,) samples: STEM_generated.wav
+    transposed → vocoder                     (T · hop_length,) samples: STEM_generated.wav
 
 Mode "full" runs the net once over the whole video, as mri2speech does: every mel frame may depend on every
 picture, and memory grows with the video. Mode "window" runs it over overlapping windows as long as those of
@@ -78,7 +78,7 @@ class MriSpeech:
     """The pipeline.
 
     Args:
-        acoustic, vocoder: bundles of `mri-acoustic` and `hifigan`, folders or open bundles.
+        acoustic, vocoder: bundles of `mri-acoustic` and a vocoder, folders or open bundles.
         mode: "full" or "window", see above.
         window: pictures in a window, in mode "window"; as in the net's training if not given.
         step: pictures from one window to the next; 1, the default, averages most.

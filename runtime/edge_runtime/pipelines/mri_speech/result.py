@@ -55,7 +55,10 @@ def write_result(pipeline: MriSpeech, folder: Path, source: Path) -> dict[str, A
     for name, preview in previews.items():
         write_png(f"{stem}_{name}.png", preview.picture())
     return {
-        "executed_by": {NET: pipeline.net.detail, "hifigan": pipeline.vocoder.net.detail},
+        "executed_by": {
+            NET: pipeline.net.detail,
+            pipeline.vocoder.net.manifest.net: pipeline.vocoder.net.detail,
+        },
         "sample_rate": pipeline.sample_rate,
         "samples": wav.count,
         "frames": decibels.count,

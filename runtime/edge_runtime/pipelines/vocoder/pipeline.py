@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ class Vocoder:
         precision: of the artifact, "fp32" or "fp16".
         chunk_frames: most frames per run, where the artifact takes any number; memory grows with it.
         stream: frames of a chunk where `write_result` runs it as a stream, see `streaming`; not if None.
+        progress: told what a stream took.
 
     Raises:
         BundleError: a damaged bundle, or one of another net.
@@ -122,6 +123,7 @@ class Vocoder:
         precision: str = "fp32",
         chunk_frames: int = CHUNK_FRAMES,
         stream: int | None = None,
+        progress: Callable[[str], object] = lambda _line: None,
     ) -> None:
         self.net = BundleNet(
             bundle,
@@ -134,7 +136,7 @@ class Vocoder:
             precision=precision,
         )
         self.threads = threads
-        self.chunk = stream
+        self.chunk, self.progress = stream, progress
         self.hop_length, self.context = _geometry(self.net)
         self.n_mels = _n_mels(self.net)
         admitted = self.net.lengths(2)

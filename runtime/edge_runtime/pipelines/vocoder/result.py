@@ -31,6 +31,7 @@ def write_result(pipeline: Vocoder, folder: Path, source: Path) -> dict[str, Any
             samples = pipeline.synthesize(mel)
         else:
             samples, facts = timed_stream(pipeline, mel, pipeline.chunk)
+            pipeline.progress(_told(facts["stream"]))
     np.save(folder / "mel.npy", mel)
     write_wav(folder / f"{source.stem}_generated.wav", samples, pipeline.sample_rate)
     return {
@@ -77,3 +78,10 @@ def timed_stream(
         "real_time_factor": (now - began) * pipeline.sample_rate / max(1, samples.size),
     }
     return samples, {"stream": facts}
+
+
+def _told(facts: dict[str, Any]) -> str:
+    words = f"stream in chunks of {facts['chunk_frames']} frames: latency {facts['latency_ms']:.1f} ms"
+    words += f", first audio after {facts['first_audio_ms']:.1f} ms of work"
+    words += f", longest chunk {facts['worst_chunk_ms']:.1f} ms, mean {facts['mean_chunk_ms']:.1f} ms"
+    return f"{words}, {facts['real_time_factor']:.3f} of real time"
