@@ -38,6 +38,14 @@ final class PackTests: XCTestCase {
         }
     }
 
+    /// A fault is named only where it is one: this front end has no pre-emphasis.
+    func testWhatIsNoFaultIsNotNamed() async throws {
+        let pack = Folders.written.appendingPathComponent("packs/vocoder")
+        let check = try await PackCheck(pack, tolerance: 1e-9)
+        XCTAssertEqual(check.stages.first?.status, .fail)
+        XCTAssertFalse(check.table.contains("it is the mel of"), check.table)
+    }
+
     func testWhatIsNoPackIsRefused() async throws {
         let error = await refusal { _ = try await PackCheck(Folders.goldens) }
         XCTAssertEqual(error?.got, "no such file")

@@ -156,8 +156,8 @@ public struct PackCheck: Sendable {
     }
 
     private mutating func mel(_ file: String, _ config: MelConfig, sampleRate: Int) async {
-        let audio = folder.appendingPathComponent("reference_audio.wav")
-        await stage(file, explain: { explainMel($0, config, audio) }) {
+        let (audio, limit) = (folder.appendingPathComponent("reference_audio.wav"), tolerance)
+        await stage(file, explain: { explainMel($0, config, audio, limit) }) {
             try MelFrontEnd(config).float64(try Audio(contentsOf: audio, sampleRate: sampleRate).samples)
         }
     }
@@ -364,7 +364,9 @@ private struct SilentNet: Net {
 // MARK: what ports do wrong
 
 /// The faults of published ports, tried one by one: the one that gives the pack's mel is named.
-private func explainMel(_ truth: NDArray<Double>, _ config: MelConfig, _ file: URL) -> String {
+private func explainMel(
+    _ truth: NDArray<Double>, _ config: MelConfig, _ file: URL, _ tolerance: Double
+) -> String {
     guard let audio = try? Audio(contentsOf: file, sampleRate: config.sampleRate).samples else { return "" }
     let count = config.winLength
     let symmetric = (0..<count).map { 0.5 - 0.5 * cos(2 * Double.pi * Double($0) / Double(count - 1)) }
@@ -382,12 +384,11 @@ private func explainMel(_ truth: NDArray<Double>, _ config: MelConfig, _ file: U
         ("the power for the magnitude", { $0.power = $0.power == 1 ? 2 : 1 }),
     ]
     faults += changes.map { ($0.0, config.with($0.1), nil) }
-    for (name, other, window) in faults {
+    for (name, other, window) in faults where window != nil || other != config {
         let frontEnd = try? window.map { try MelFrontEnd(other, window: $0) } ?? MelFrontEnd(other)
         guard let mel = try? frontEnd?.float64(audio) else { continue }
-        if (try? Comparison(reference: truth, candidate: mel))?.passed ?? false {
-            return "it is the mel of \(name)"
-        }
+        let result = try? Comparison(reference: truth, candidate: mel, tolerance: tolerance)
+        if result?.passed ?? false { return "it is the mel of \(name)" }
     }
     return ""
 }
