@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from edge_runtime.pipelines.registry import PIPELINES, get_system
     from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
     from edge_runtime.pipelines.vocoder.pipeline import Vocoder
+    from edge_runtime.pipelines.vocoder.streaming import StreamingVocoder
     from edge_runtime.store.bundle import Artifact, Bundle, Manifest, Tensor, open_bundle
     from edge_runtime.version import VERSION
 
@@ -68,6 +69,7 @@ _HOMES = {
     "Tensor": "store.bundle",
     "VERSION": "version",
     "Video": "media.video",
+    "StreamingVocoder": "pipelines.vocoder.streaming",
     "Vocoder": "pipelines.vocoder.pipeline",
     "WavWriter": "media.audio",
     "compare_arrays": "compare:compare",
@@ -106,6 +108,7 @@ __all__ = [
     "RealtimeGriffinLim",
     "Stft",
     "StftConfig",
+    "StreamingVocoder",
     "TalkingHead",
     "TargetError",
     "Tensor",
