@@ -36,7 +36,6 @@ def test_every_artifact_is_proved(tmp_path: Path) -> None:
     ("config", "limit"),
     [
         (EcogDecoderConfig(electrodes=16), 5e-6),
-        (EcogDecoderConfig(electrodes=16, causal=True, wiring="streaming"), 5e-6),
         (EcogDecoderConfig(family="swin", electrodes=9), 1e-4),
     ],
 )
