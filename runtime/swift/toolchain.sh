@@ -26,9 +26,14 @@ command -v debootstrap >/dev/null || refuse "no debootstrap on this machine; ins
 mirror=${EDGE_DEBIAN_MIRROR:-$(configured_mirror)}
 [ -n "$mirror" ] || refuse "no Debian mirror in apt's sources; name one in EDGE_DEBIAN_MIRROR"
 
-# a folder that an earlier call left half made starts again
-rm -rf "$root"
+# a folder that an earlier call left half made starts again; one that we did not make is nobody's to delete
+marker=$root/made-by-edge-export
+if [ -e "$root" ] && [ -n "$(ls -A "$root")" ]; then
+    [ -e "$marker" ] || refuse "$root holds other files; name an empty or absent folder in EDGE_SWIFT_ROOT"
+    rm -rf "$root"
+fi
 mkdir -p "$root"
+touch "$marker"
 set -- --variant=minbase
 [ -e "$keyring" ] && set -- "$@" --keyring="$keyring"
 debootstrap "$@" trixie "$root/system" "$mirror"
