@@ -30,6 +30,8 @@ from edge_runtime.dsp.mel import MelFrontEnd
 from edge_runtime.errors import EdgeError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
+from edge_runtime.store.ownership import plain_name
+from edge_runtime.store.reading import read_text
 from edge_training.mri_speech.partial import LISTS, WAVS
 from edge_training.mri_speech.preparation import VIDEO_SUFFIXES
 
@@ -47,9 +49,8 @@ def measure(
     """
     pipeline = MriSpeech(acoustic, vocoder, threads=1)
     lists = data / LISTS / "validation.txt"
-    if not lists.is_file():
-        raise InputError(str(lists), got="no such file", expected="what `edge-export data mri` wrote")
-    names = [line.split("|")[0] for line in lists.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = read_text(lists, "the list that `edge-export data mri` wrote").splitlines()
+    names = [plain_name(line.split("|")[0], str(lists)) for line in lines if line.strip()]
     found = {}
     for name in names:
         made = pipeline.process_file(_video(videos, name)).samples

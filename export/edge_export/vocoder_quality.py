@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_export.proof.verify import align
+from edge_runtime.backends.base import load_library
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
 from edge_runtime.dsp.resampling import resample
 from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError
@@ -117,8 +118,8 @@ def _rate(mel: MelConfig) -> float:
 def count(bundle: Bundle) -> tuple[int, float]:
     """(parameters, multiplications for a frame) of a bundle's fp32 ONNX graph, from the shapes of one run."""
     import onnx
-    import onnxruntime
 
+    onnxruntime = load_library("onnxruntime", "onnxruntime", "ort")
     model = onnx.load(str(bundle.artifact("onnx", "fp32")))
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     for node in model.graph.node:

@@ -31,7 +31,7 @@ def test_the_origins_file_is_read(tmp_path: Path) -> None:
         ('{"mean": [1, 2, NaN], "std": [1, 1, 1]}', "got .*NaN is no number"),
         (
             '{"mean": [1, 2], "std": [1, 1]}',
-            "mean: got 2 numbers, expected 3, one a mel band of the net; it is",
+            "mean: got 2 numbers, expected 3, one a mel band of the net; this scaler.json belongs",
         ),
         ('{"mean": [1, 2, 3], "std": [1, 1, 1, 1]}', "std: got 4 numbers, expected 3, one a mel band"),
         ('{"mean": [1, 2, 3], "std": [1, 0, 1]}', "std: got 0, expected numbers above 0"),
