@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 # On Linux PyPI's torch brings CUDA; for a smaller CPU build:
 #   make setup TORCH_INDEX="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_INDEX ?=
-# the quick half: signal processing, formats, the executor's operations, nets and losses
-QUICK := tests/runtime/dsp tests/runtime/store tests/runtime/media tests/export/mil/ops tests/export/catalog
+# the quick half: signal processing, files, formats, the executor's operations, checkpoints
+QUICK := tests/runtime/dsp tests/runtime/store tests/runtime/media tests/export/mil/ops tests/training/weights
 
 # Swift 6: the one in the PATH, else the folder that runtime/swift/toolchain.sh makes
 SWIFT ?= $(firstword $(shell command -v swift) $(wildcard $(or $(EDGE_SWIFT_ROOT),$(HOME)/.cache/edge-export/swift-6)/bin/swift))
