@@ -158,6 +158,9 @@ def _printed_warnings() -> Iterator[None]:
         yield
 
 
+COMPLETION = "_EDGE_EXPORT_COMPLETE"  # typer's variable: set by shells that have installed completion
+
+
 def run(arguments: list[str]) -> int:
     """Parse and execute; usage errors become one sentence too."""
     try:
@@ -173,7 +176,9 @@ def run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         result = command.main(arguments or ["--help"], prog_name="edge-export", standalone_mode=False)
-    except SystemExit:
+    except SystemExit as end:
+        if os.environ.get(COMPLETION):  # a shell asked how to go on, and was told
+            return end.code if isinstance(end.code, int) else 0
         return _without_a_reader()  # click ends the program where the reader of our output has gone
     except Exception as error:
         # typer's own usage errors, whichever click it carries

@@ -182,3 +182,16 @@ def test_closed_streams_do_not_swallow_files(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (tmp_path / "file").read_text() == "ours"
+
+
+def test_a_shell_is_told_how_to_go_on() -> None:
+    """What `edge-export --install-completion` makes bash ask."""
+    asked = {"_EDGE_EXPORT_COMPLETE": "complete_bash", "COMP_WORDS": "edge-export ex", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_export"],
+        capture_output=True,
+        text=True,
+        env=os.environ | asked,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["export"]), done.stderr

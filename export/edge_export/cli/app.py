@@ -18,7 +18,7 @@ from edge_export.cli.training import train
 from edge_runtime.version import VERSION
 
 app = typer.Typer(
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
