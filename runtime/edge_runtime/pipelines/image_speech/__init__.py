@@ -1,0 +1,1 @@
+"""Two prompts → one picture that is also a spectrogram → speech."""
