@@ -15,7 +15,7 @@ Integers and booleans are exact. Results declared as floating point come as floa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +42,8 @@ from edge_export.mil.types import FLOATS, WORKING, ValueReader
 from edge_runtime.errors import BackendError, BundleError, ConfigError, EdgeError, InputError
 
 ROUNDINGS = ("none", "fp16")
+# called with an operation, its arguments by name and its results, in order of execution
+Watch = Callable[[Operation, Mapping[str, Any], Sequence[Any]], None]
 
 
 class Program:
@@ -104,6 +106,11 @@ class Program:
             raise error.within(path.name) from error
 
     @property
+    def block(self) -> Block:
+        """The body of the function, as the file states it."""
+        return self._function.block
+
+    @property
     def operations(self) -> dict[str, int]:
         """How many operations of each type the program has, nested blocks included, sorted by name."""
         return dict(sorted(Counter(op.type for op in walk(self._function.block)).items()))
@@ -118,6 +125,7 @@ class Program:
         rounding: str = "none",
         state: dict[str, Array] | None = None,
         seed: int = 0,
+        watch: Watch | None = None,
     ) -> dict[str, Any]:
         """Execute the program.
 
@@ -127,6 +135,7 @@ class Program:
             rounding: "none" or "fp16" (see the module).
             state: of a stateful program, from `new_state`; updated in place.
             seed: of random values that the program draws without a seed of its own.
+            watch: called after every operation but constants, with its arguments by name and its results.
 
         Returns:
             Output name → array, single numbers as (1,); pictures in the form of input pictures; for a
@@ -142,7 +151,7 @@ class Program:
         _check_known(self._function.block, "main")
         values = self._checked(inputs)
         self.report = RunReport(rounding)
-        run = _Run(self.report, _number(self.opset), seed)
+        run = _Run(self.report, _number(self.opset), seed, watch)
         cells = {} if state is None else state
         with np.errstate(all="ignore"):  # infinities and NaN are reported, not warned about
             for variable in self._function.inputs:
@@ -179,6 +188,7 @@ class _Run:
     report: RunReport
     opset: int
     seed: int
+    watch: Watch | None = None
 
     def block(self, block: Block, values: dict[str, Any], place: str) -> list[Any]:
         """Run the operations in order; results are added to `values`, and released as the block says."""
@@ -215,10 +225,13 @@ class _Run:
             return [
                 _typed(variable, value) for variable, value in zip(operation.outputs, results, strict=True)
             ]
-        return [
+        declared = [
             self.declared(operation.type, variable, value, arguments)
             for variable, value in zip(operation.outputs, results, strict=True)
         ]
+        if self.watch is not None:
+            self.watch(operation, arguments, declared)
+        return declared
 
     def _nested(
         self, block: Block, inputs: Sequence[Any], values: dict[str, Any], operation: Operation, place: str
