@@ -63,6 +63,7 @@ PARTS: Mapping[str, Part] = {
         "test_mel_inversion_end_to_end.py", (*_EXPORT, *_TRAINING, "librosa", "h5py")
     ),
     "ecog-end-to-end": Part("test_ecog_end_to_end.py", (*_EXPORT, *_TRAINING, "h5py")),
+    "image-speech": Part("training/image_speech", (*_EXPORT, "diffusers", "transformers", "peft")),
     "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, *_TRAINING)),
 }
 
@@ -115,6 +116,15 @@ def part_of(path: Path) -> str:
 def missing(modules: tuple[str, ...]) -> tuple[str, ...]:
     """The modules that cannot be imported; looks for them without importing."""
     return tuple(module for module in modules if find_spec(module) is None)
+
+
+@pytest.fixture(scope="session")
+def tiny_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders ``sd``, ``auffusion`` and ``plbert`` of tiny random models; nobody changes them."""
+    pytest.importorskip("diffusers", reason="tiny diffusion models need diffusers and transformers")
+    from edge_training.image_speech.tiny import write_tiny_diffusion
+
+    return write_tiny_diffusion(tmp_path_factory.mktemp("diffusion") / "tiny", 0)
 
 
 @pytest.fixture

@@ -129,6 +129,19 @@ def predict(
     print(f"{folder}: {len(list(folder.glob('*.npy')))} mels")
 
 
+@data_app.command("tiny-diffusion")
+def tiny_diffusion(
+    out: Out,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write tiny random models in the folders of Stable Diffusion, Auffusion and PL-BERT."""
+    from edge_training.image_speech.tiny import write_tiny_diffusion
+
+    folder = write_tiny_diffusion(out, seed, overwrite=overwrite)
+    print(f"{folder}: sd, auffusion and plbert, random weights; they show the way and make noise")
+
+
 @data_app.command()
 def mask(
     video: Annotated[Path, typer.Argument(help="Grey video, or .npy frames.")],
