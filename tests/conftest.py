@@ -51,6 +51,9 @@ PARTS: Mapping[str, Part] = {
     "masks": Part("runtime/media/test_masks.py", ("cv2", "hypothesis")),
     "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile", "cv2")),
     "ecog-pipeline": Part("runtime/pipelines/ecog_speech", (*_EXPORT, "h5py", "hypothesis", "pystoi")),
+    "image-pipeline": Part(
+        "runtime/pipelines/image_speech", (*_EXPORT, "diffusers", "transformers", "hypothesis")
+    ),
     "backends": Part("runtime/backends", ("onnx", "onnxruntime")),
     "openvino": Part("runtime/backends/test_open_vino.py", ("onnx", "openvino")),
     "training": Part("training", _TRAINING),
