@@ -6,14 +6,13 @@ Each command is a process of its own; what it prints and writes is what a user s
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests import small_nets
+from tests.commands import edge_export
 
 from edge_export import demo
 from edge_export.assets import SENTENCE
@@ -23,15 +22,6 @@ from edge_runtime.media.audio import read_audio
 from edge_runtime.store.bundle import open_bundle
 from edge_training.vocoder.hifigan import HifiGan
 from edge_training.weights.reading import origin_state_dict
-
-
-def edge_export(*arguments: object, status: int = 0) -> str:
-    """Run a command; returns what it printed."""
-    command = [sys.executable, "-m", "edge_export", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout if status != 2 else done.stderr
 
 
 def test_a_checkpoint_speaks(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.test_end_to_end import edge_export
+from tests.commands import edge_export
 
 from edge_runtime.media.audio import read_audio
 from edge_runtime.store.bundle import open_bundle
