@@ -40,6 +40,9 @@ def _same(value: Any) -> Any:
 
 
 def _settled(config: ConfigT, checkpoint: Checkpoint | None, said: list[str] | None = None) -> ConfigT:  # noqa: ARG001
+    from edge_training.weights.nets import note_empty_bands
+
+    note_empty_bands(getattr(config, "mel", None), said)
     return config
 
 

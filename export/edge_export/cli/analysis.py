@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_export.cli.options import Out, Overwrite
+from edge_export.cli.options import Out, Overwrite, Settings, Weights
 
 
 def gradcam(
@@ -26,6 +26,8 @@ def gradcam(
     ] = False,
     config: Annotated[Path | None, typer.Option(help="The net's configuration, if not beside it.")] = None,
     scaler: Annotated[Path | None, typer.Option(help="Mean and deviation, if the net has none.")] = None,
+    settings: Settings = None,
+    weights: Weights = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     overwrite: Overwrite = False,
 ) -> None:
@@ -33,6 +35,7 @@ def gradcam(
     from edge_export.progress import Progress
     from edge_export.run import check_apart
     from edge_training.mri_speech import gradcam as analysis
+    from edge_training.weights.options import parse_settings
 
     check_apart(out, video)
     with Progress() as progress:
@@ -46,6 +49,8 @@ def gradcam(
             legacy_bins=legacy_bins,
             config=config,
             scaler=scaler,
+            changes=parse_settings(settings or []),
+            weights=weights,
             device=device,
             overwrite=overwrite,
             progress=progress,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_export.cli.options import Json, Out, Overwrite, Tolerance
+from edge_export.cli.options import Json, Out, Overwrite, Settings, Tolerance, Weights
 from edge_export.cli.output import finish, write_json
 
 
@@ -33,13 +33,8 @@ def export(
     external_data: Annotated[
         bool, typer.Option("--external-data", help="ONNX: weights in a file of their own, as above 2 GiB.")
     ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An entry of the configuration; repeat."),
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="Of a checkpoint with several: ema, live, or the name before them.")
-    ] = None,
+    settings: Settings = None,
+    weights: Weights = None,
     swift: Annotated[
         Path | None, typer.Option(metavar="FILE.swift", help="Write a typed Swift wrapper of the bundle too.")
     ] = None,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
-from edge_export.cli.options import Mask, Out, Overwrite
+from edge_export.cli.options import Mask, Out, Overwrite, Settings, Weights
 from edge_training.mri_speech.options import PREPARATION
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
@@ -116,15 +116,22 @@ def predict(
     scaler: Annotated[Path | None, typer.Option(help="In place of the net's own mean and std.")] = None,
     mode: Annotated[str, typer.Option(help="full, or window: overlapping windows averaged.")] = "full",
     backend: Annotated[str, typer.Option(help="Of a bundle.")] = "onnxruntime",
+    settings: Settings = None,
+    weights: Weights = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the mels that the acoustic model predicts, to fine-tune the vocoder on them."""
     from edge_export.progress import Progress
     from edge_training.mri_speech.data import read_meta
     from edge_training.mri_speech.predicted_mels import open_predictor, predicted_mels
+    from edge_training.weights.options import parse_settings
 
-    predictor = open_predictor(checkpoint, bundle, config=config, mode=mode, backend=backend)
+    changes = parse_settings(settings or [])
     with Progress(steps=len(read_meta(data)["stems"])) as progress:
+        predictor = open_predictor(
+            checkpoint, bundle, config=config, mode=mode, backend=backend, changes=changes, weights=weights,
+            say=progress,
+        )  # fmt: skip
         folder = predicted_mels(data, predictor, out, scaler=scaler, overwrite=overwrite, progress=progress)
     print(f"{folder}: {len(list(folder.glob('*.npy')))} mels")
 

@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
+from edge_training.weights.options import SETTINGS_FORM, SETTINGS_HELP, WEIGHTS_HELP
+
 Out = Annotated[Path, typer.Option("--out", help="What to write; refused if it exists.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
 
 Mask = Annotated[
     str, typer.Option(help='lip, tongue, or a polygon: "x,y x,y x,y" on 256x256, JSON, or a .json file.')
 ]
+
+Weights = Annotated[str | None, typer.Option("--weights", metavar="SET", help=WEIGHTS_HELP)]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar=SETTINGS_FORM, help=SETTINGS_HELP)]
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON too.")]
 Tolerance = Annotated[float | None, typer.Option("--tolerance", help="Largest absolute error allowed.")]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edge_export.cli.options import Settings, Weights
 from edge_export.cli.output import finish
 
 
@@ -21,10 +22,8 @@ def train(
     devices: Annotated[str, typer.Option(help="Processes here; auto for all accelerators.")] = "auto",
     nodes: Annotated[int, typer.Option(help="Machines, under torchrun or SLURM.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")] = "32-true",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An entry of the configuration, as JSON; repeat."),
-    ] = None,
+    settings: Settings = None,
+    weights: Weights = None,
     export_to: Annotated[
         Path | None, typer.Option("--export", help="Then export to this bundle and verify it.")
     ] = None,
@@ -35,6 +34,8 @@ def train(
     number = int(devices) if devices.isascii() and devices.isdigit() else devices
     options = parse_settings(settings or [])
     options |= {"steps": steps, "resume": resume, "devices": number, "nodes": nodes, "precision": precision}
+    if weights is not None:
+        options["start_weights"] = weights
     result, proof = train_and_export(net, data, out, export_to, config=config, preset=preset, **options)
     print(f"{out}: {result.steps} steps, weights in {result.weights}")
     if proof is not None:

@@ -312,6 +312,34 @@ def filter_bank(config: MelConfig) -> Array:
     return triangles
 
 
+def empty_bands(config: MelConfig) -> str:
+    """Mel bands that no bin of the transform reaches, and why, as a part of a sentence; "" where all hear.
+
+    Such a band stands at the logarithm's floor whatever is heard.
+
+    >>> empty_bands(PRESETS["hifigan-22k"])
+    ''
+    >>> empty_bands(replace(PRESETS["hifigan-11k"], fmax=6000.0, fmax_above_nyquist=True))
+    '1 of 64 mel bands is empty (band 63): fmax 6000 Hz is above half the sampling rate, 5706.5 Hz'
+    """
+    if config.n_mels is None:
+        return ""
+    empty = np.flatnonzero(~filter_bank(config).any(axis=1))
+    if not empty.size:
+        return ""
+    top, nyquist, spacing = config.upper_edge, config.nyquist, config.sample_rate / config.n_fft
+    reasons = []
+    if top > nyquist:
+        reasons.append(f"fmax {top:g} Hz is above half the sampling rate, {nyquist:g} Hz")
+    if band_centres(config)[empty[0]] < nyquist - spacing:
+        reasons.append(f"bins of n_fft {config.n_fft} are {spacing:.1f} Hz apart, and bands narrower")
+    if not reasons:
+        reasons.append("no bin lies in it" if empty.size == 1 else "no bin lies in them")
+    verb = "is" if empty.size == 1 else "are"
+    which = f"band {empty[0]}" if empty.size == 1 else f"the first is {empty[0]}"
+    return f"{empty.size} of {config.n_mels} mel bands {verb} empty ({which}): {' and '.join(reasons)}"
+
+
 def band_centres(config: MelConfig) -> Array:
     """Peaks of the triangles, ``(n_mels,)`` in Hz; `ConfigError` as in `filter_bank`.
 

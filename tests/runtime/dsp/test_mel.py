@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.dsp import mel
-from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd, band_centres, filter_bank
+from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd, band_centres, empty_bands, filter_bank
 from edge_runtime.dsp.spectral import BLOCK_FRAMES, Array, Padding
 from edge_runtime.errors import ConfigError, InputError
 
@@ -481,3 +481,29 @@ def test_numbers_that_nobody_has_are_refused_at_once(field: str, value: Any) -> 
 def test_a_filter_bank_is_bounded_as_a_whole() -> None:
     with pytest.raises(ConfigError, match="n_mels: got 4096 bands of 65537 bins"):
         replace(PRESETS["mel-inversion"], n_fft=131072, n_mels=4096)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, ""),
+        ({"n_mels": None}, ""),
+        (
+            {"fmax": 8000.0, "fmax_above_nyquist": True},
+            "6 of 64 mel bands are empty (the first is 58): fmax 8000 Hz is above half the sampling rate, "
+            "5706.5 Hz",
+        ),
+        (
+            {"n_fft": 256, "win_length": 256, "hop_length": 64, "n_mels": 128},
+            "4 of 128 mel bands are empty (the first is 0): bins of n_fft 256 are 44.6 Hz apart, and bands "
+            "narrower",
+        ),
+    ],
+)
+def test_empty_bands_are_told_with_their_reason(changes: dict[str, Any], sentence: str) -> None:
+    config = replace(PRESETS["hifigan-11k"], **changes)
+    assert empty_bands(config) == sentence
+    if config.n_mels:  # each told band is silent for noise, which has all frequencies
+        mel = MelFrontEnd(config)(np.random.default_rng(0).standard_normal(11413).astype(np.float32))
+        silent = int((mel == np.float32(np.log(1e-5))).all(axis=1).sum())
+        assert silent == int(sentence.partition(" ")[0] or 0)

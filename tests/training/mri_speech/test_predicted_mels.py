@@ -74,6 +74,26 @@ def test_the_nets_own_statistics_come_first(data: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(given / "c0.npy"), np.log(10**-0.9), rtol=1e-5)
 
 
+def test_a_checkpoint_of_several_sets(tmp_path: Path) -> None:
+    state = MriAcoustic(TINY).state_dict()
+    other = {key: value + 1 if key == "head.bias" else value for key, value in state.items()}
+    torch.save({"model": state, "ema": other}, tmp_path / "both.pth")
+    said: list[str] = []
+    frames = np.zeros((4, 16, 16), np.float32)
+    live, averaged = (
+        open_predictor(tmp_path / "both.pth", weights=name, changes=TINY.to_json(), say=said.append).predict(
+            frames
+        )
+        for name in (None, "ema")
+    )
+    np.testing.assert_allclose(averaged, live + 1, atol=1e-5)
+    assert ["live weights of model taken" in said[0], "averaged (EMA) weights of ema taken" in said[1]] == [
+        True
+    ] * 2
+    with pytest.raises(ConfigError, match="both, or options of a checkpoint beside a bundle"):
+        open_predictor(bundle=tmp_path, weights="ema")
+
+
 def test_modes_of_a_checkpoint(data: Path, checkpoint: Path) -> None:
     frames = np.load(data / "samples" / "c0" / "mri.npy")
     full, window = (open_predictor(checkpoint, mode=mode) for mode in ("full", "window"))

@@ -74,10 +74,10 @@ def test_no_held_out_clips(folder: Path) -> None:
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = fit_mri(folder, tmp_path / "run", steps=1)
     figures_file = tmp_path / "figures.json"
-    main(["--weights", str(result.weights), "--data", str(folder), "--json", str(figures_file)])
+    main(["--checkpoint", str(result.weights), "--data", str(folder), "--json", str(figures_file)])
     shown = capsys.readouterr().out
     found = json.loads(figures_file.read_text())
     assert f"{found['db']['correlation']:.3f}" in shown
     assert len(found["bands"]) == 64
-    main(["--weights", str(result.weights), "--data", str(folder), "--mode", "window"])
+    main(["--checkpoint", str(result.weights), "--data", str(folder), "--mode", "window"])
     assert capsys.readouterr().out != shown

@@ -117,3 +117,23 @@ def test_a_generator_of_another_configuration_is_refused(
             steps=1,
             start_from=str(pair.weights.parent / "g_00000006"),
         )
+
+
+def test_a_training_begins_with_the_set_that_is_named(
+    pair: TrainResult, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live = load(pair.weights.parent / "g_00000006")["generator"]
+    averaged = {key: value + 1 if key == "conv_pre.bias" else value for key, value in live.items()}
+    torch.save({"generator": live, "generator_ema": averaged}, tmp_path / "g_both")
+    settings = {"steps": 1, "start_from": str(tmp_path / "g_both"), "learning_rate": 1e-9}
+    begun = fit(corpus, tmp_path / "run", start_weights="ema", progress=True, **settings)
+    error = read_checkpoint(begun.weights).state["conv_pre.bias"] - averaged["conv_pre.bias"]
+    assert float(error.abs().max()) < 1e-6
+    assert "start: averaged (EMA) weights of generator_ema taken; the file holds live ones" in (
+        capsys.readouterr().err
+    )
+
+
+def test_weights_of_no_start_are_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="start_weights: got 'ema', expected null without start_from"):
+        fit(corpus, tmp_path / "run", steps=1, start_weights="ema")

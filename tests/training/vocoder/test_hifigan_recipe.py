@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import torch
 from tests.training.vocoder.tiny_run import TINY, fit
 
 from edge_runtime.dsp.mel import MelFrontEnd
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import ConfigError, EdgeWarning, strictly
 from edge_runtime.media.audio import read_audio
 from edge_training.engine.logs import read_table
 from edge_training.engine.run_checkpoints import checkpoint_steps
+from edge_training.engine.trainer import doubt_front_ends
 from edge_training.vocoder.hifigan import HifiGanConfig
 from edge_training.vocoder.hifigan_recipe import PRESETS, HifiGanFit
 from edge_training.weights.reading import read_checkpoint, read_config
@@ -88,6 +90,27 @@ def test_the_exported_config_is_a_stock_one() -> None:
 def test_config_rules(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         HifiGanFit.from_json(STOCK | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"fmax_for_loss": 16000},
+            "fmax_for_loss: got 6 of 80 mel bands are empty (the first is 74): fmax 16000 Hz is above half "
+            "the sampling rate, 11025 Hz, expected bands that all hear something",
+        ),
+        ({"n_fft": 256, "hop_size": 256, "win_size": 256}, "fmax: got 4 of 80 mel bands are empty"),
+    ],
+)
+def test_bands_that_hear_nothing_are_told(changes: dict[str, Any], sentence: str) -> None:
+    config = HifiGanFit.from_json(STOCK | changes)
+    with pytest.warns(EdgeWarning) as told:
+        doubt_front_ends(config.front_ends)
+    assert str(told[0].message).startswith(sentence)
+    with strictly(), pytest.raises(ConfigError, match=re.escape(sentence)):
+        doubt_front_ends(config.front_ends)
+    doubt_front_ends(HifiGanFit.from_json(STOCK).front_ends)
 
 
 def test_warm_up_leaves_the_discriminators_alone(corpus: Path, tmp_path: Path) -> None:

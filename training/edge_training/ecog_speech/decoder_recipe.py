@@ -59,6 +59,7 @@ class EcogDecoderFit(EcogFit):
     net: EcogDecoderConfig = field(default_factory=EcogDecoderConfig)
     loss: DecoderLossConfig = field(default_factory=DecoderLossConfig)
     teacher: str | None = None  # run of the first stage, or a file of neural_speech_decoding
+    teacher_weights: str | None = None  # of a teacher with several sets: ema, live, or the name of one
     r_drop: float = 0.0  # λ
     steps: int = 100_000
     batch_size: int = 8
@@ -66,7 +67,11 @@ class EcogDecoderFit(EcogFit):
     def _rules(self) -> Iterator[Rule]:
         yield from super()._rules()
         yield "r_drop", "a number, 0 or more", is_number(self.r_drop, least=0)
-        yield "teacher", "a path, or null", self.teacher is None or isinstance(self.teacher, str)
+        for name, rule in (
+            ("teacher", "a path, or null"),
+            ("teacher_weights", "ema, live or a name, or null"),
+        ):
+            yield name, rule, getattr(self, name) is None or isinstance(getattr(self, name), str)
 
 
 class EcogDecoderModule(FitModule[EcogDecoderFit]):
@@ -91,9 +96,12 @@ class EcogDecoderModule(FitModule[EcogDecoderFit]):
             )
         self.net = build_decoder(config.net)
         if config.start_from is not None:
-            load_into(self.net, config.start_from, "ecog-decoder")
+            self.said += load_into(self.net, config.start_from, "ecog-decoder", config.start_weights).said
         self.net_average = copy.deepcopy(self.net).eval().requires_grad_(requires_grad=False)
-        pair = open_teacher(Path(config.teacher), bins=trials.bins, female=trials.female)
+        pair = open_teacher(
+            Path(config.teacher), bins=trials.bins, female=trials.female, weights=config.teacher_weights,
+            said=self.said,
+        )  # fmt: skip
         self.encoder, self.synthesizer = pair
         refuse_bins(config.teacher, self.encoder.config.bins, trials.bins)
         self.loss = DecoderLoss(trials.bins, self.encoder.config.scale, config.loss)

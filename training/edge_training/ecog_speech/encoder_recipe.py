@@ -78,8 +78,10 @@ class SpeechEncoderModule(FitModule[SpeechEncoderFit]):
         refuse_bins("bins", config.net.bins, cast(EcogData, data).bins)
         self.encoder, self.synthesizer = SpeechEncoder(config.net), FormantSynthesizer(config.synthesizer)
         if config.start_from is not None:
-            load_into(self.encoder, config.start_from, "speech-encoder")
-            load_into(self.synthesizer, _beside(config.start_from), "formant-synthesizer")
+            chosen = config.start_weights
+            self.said += load_into(self.encoder, config.start_from, "speech-encoder", chosen).said
+            beside = _beside(config.start_from)
+            self.said += load_into(self.synthesizer, beside, "formant-synthesizer", chosen).said
         self.encoder_average = _frozen(self.encoder)
         self.synthesizer_average = _frozen(self.synthesizer)
         self.loss = SpeechLoss(config.net.bins, config.net.scale, config.loss)

@@ -16,19 +16,23 @@ NETS = ("speech-encoder", "formant-synthesizer")
 _PLACES = (".", "checkpoints/best", "checkpoints", "best")
 
 
-def open_teacher(path: Path, *, bins: int, female: bool) -> tuple[SpeechEncoder, FormantSynthesizer]:
+def open_teacher(
+    path: Path, *, bins: int, female: bool, weights: str | None = None, said: list[str] | None = None
+) -> tuple[SpeechEncoder, FormantSynthesizer]:
     """Encoder and synthesizer in evaluation mode, without gradients.
 
     Args:
         path: the run of a first stage, its folder of weights, or a file of neural_speech_decoding
             (`model_epoch{n}.pth`).
         bins, female: of the data; they decide the configuration of such a file.
+        weights: "ema", "live" or a name, of files with several sets.
+        said: takes what was inferred.
 
     Raises:
         CheckpointError: no such files, or weights that fit no configuration.
     """
     if path.is_file():
-        encoder, synthesizer = (open_checkpoint(path, net) for net in NETS)
+        encoder, synthesizer = (open_checkpoint(path, net, weights) for net in NETS)
         settings = SpeechEncoderConfig(bins=bins, layout=_layout(encoder, female)), _told(synthesizer, bins)
     else:
         folder = next((path / place for place in _PLACES if (path / place / ENCODER_FILE).is_file()), None)
@@ -38,7 +42,10 @@ def open_teacher(path: Path, *, bins: int, female: bool) -> tuple[SpeechEncoder,
                 got=f"no {ENCODER_FILE}" if path.is_dir() else "no such folder or file",
                 expected="a run of `edge-export train speech-encoder`, or a model_epoch file",
             )
-        encoder, synthesizer = (open_checkpoint(folder / name) for name in (ENCODER_FILE, SYNTHESIZER_FILE))
+        encoder, synthesizer = (
+            open_checkpoint(folder / name, net, weights)
+            for name, net in zip((ENCODER_FILE, SYNTHESIZER_FILE), NETS, strict=True)
+        )
         first, second = (find_config(folder / name) for name in (ENCODER_FILE, SYNTHESIZER_FILE))
         if first is None or second is None:
             raise CheckpointError(
@@ -49,6 +56,8 @@ def open_teacher(path: Path, *, bins: int, female: bool) -> tuple[SpeechEncoder,
             FormantSynthesizerConfig.from_json(read_config(second)),
         )
     pair = SpeechEncoder(settings[0]), FormantSynthesizer(settings[1])
+    if said is not None:
+        said += (*encoder.said, *synthesizer.said)
     load_checkpoint(pair[0], encoder, net=NETS[0])
     load_checkpoint(pair[1], synthesizer, net=NETS[1])
     for net in pair:

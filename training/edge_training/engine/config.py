@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
+from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.errors import ConfigError
 
 Rule = tuple[str, str, bool]  # (field, what it must be, whether it is)
@@ -92,6 +93,7 @@ class FitConfig(JsonConfig):
     validate_every: int = 1000  # steps
     keep_checkpoints: int = 3  # newest ones; the best is kept beside them
     start_from: str | None = None  # a checkpoint to begin with; what it may be is the net's business
+    start_weights: str | None = None  # of one with several sets: ema, live, or the name before them
     validation_clips: int | None = None  # last ones by name, never trained on; None: a tenth, at least one
 
     def _rules(self) -> Iterator[Rule]:
@@ -102,11 +104,20 @@ class FitConfig(JsonConfig):
         for name in ("seed", "num_workers"):
             yield name, "a whole number, 0 or more", is_whole(getattr(self, name), least=0)
         yield "start_from", "a path, or null", self.start_from is None or isinstance(self.start_from, str)
+        of_none = self.start_weights is None
+        yield "start_weights", "ema, live or a name, or null", of_none or isinstance(self.start_weights, str)
+        yield "start_weights", "null without start_from", of_none or self.start_from is not None
         yield (
             "validation_clips",
             "a whole number, 0 or more, or null",
             self.validation_clips is None or is_whole(self.validation_clips, least=0),
         )
+
+    @property
+    def front_ends(self) -> Mapping[str, MelConfig]:
+        """The entry that decides it → a front end of the net, its data or its loss; for `train` to judge."""
+        mel = getattr(self.net, "mel", None)  # type: ignore[attr-defined]
+        return {"mel": mel} if isinstance(mel, MelConfig) else {}
 
     def net_json(self) -> dict[str, Any]:
         """The `config.json` that lies beside exported weights: the net's."""

@@ -67,6 +67,7 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         self.config = config
         self.clips = len(data.names)
         self.pictures: list[Picture] = []  # of the last validation
+        self.said: list[str] = []  # what was inferred from checkpoints that the training begins with
 
     # ---- what a net provides
 

@@ -35,7 +35,8 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from edge_runtime.errors import ConfigError, TargetError
+from edge_runtime.dsp.mel import PRESETS, MelConfig, empty_bands
+from edge_runtime.errors import ConfigError, TargetError, doubt
 from edge_runtime.version import VERSION
 from edge_training.engine.config import FitConfig
 from edge_training.engine.items import TrainingData, training_loader, validation_loader
@@ -143,6 +144,8 @@ def train(
     if chosen.batch_size % machine.processes:
         expected = f"a multiple of the {machine.processes} processes"
         raise ConfigError("batch_size", got=str(chosen.batch_size), expected=expected)
+    if _first_process():
+        doubt_front_ends(chosen.front_ends)
     loaded = recipe.open_data(chosen, Path(data))
     if before is not None:
         _check_resumed(before, loaded, machine)
@@ -153,7 +156,11 @@ def train(
     with in_run_folder(run, fresh=before is None) if _first_process() else nullcontext(), quiet():
         torch.manual_seed(chosen.seed)  # initial weights
         # a resumed run has all of what it once started from in its own checkpoint
-        module = recipe.build(dataclasses.replace(chosen, start_from=None) if saved else chosen, loaded)
+        fresh = dataclasses.replace(chosen, start_from=None, start_weights=None) if saved else chosen
+        module = recipe.build(fresh, loaded)
+        if progress and _first_process():
+            for sentence in module.said:
+                print(f"start: {sentence}", file=sys.stderr)
         table = TableLog(run, started)
         watching = [Checkpoints(run), Plots(run, table), *callbacks, *_progress(progress)]
         trainer = _trainer(run, chosen, recipe, machine, watching, [table, tensorboard(run, started)])
@@ -244,6 +251,25 @@ def _entries(
             )
         return dict(entries["config"])
     return entries
+
+
+def doubt_front_ends(front_ends: Mapping[str, MelConfig]) -> None:
+    """Say it where front ends have bands that hear nothing; ConfigError of the first within `strictly`.
+
+    Args:
+        front_ends: the entry that decides it → the front end; published ones are as they are.
+    """
+    for entry, front_end in front_ends.items():
+        empty = "" if front_end in PRESETS.values() else empty_bands(front_end)
+        if empty:
+            doubt(
+                ConfigError(
+                    entry,
+                    got=empty,
+                    expected="bands that all hear something",
+                    cause="training goes on with them; an empty band teaches nothing and counts as no error",
+                )
+            )
 
 
 def _check_resumed(before: Mapping[str, Any], data: TrainingData, machine: Machine) -> None:

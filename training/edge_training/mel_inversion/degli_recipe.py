@@ -110,7 +110,7 @@ class DegliModule(FitModule[DegliFit]):
         super().__init__(config, data)
         self.net = Degli(config.net)
         if config.start_from is not None:
-            load_into(self.net, config.start_from, "degli")
+            self.said += load_into(self.net, config.start_from, "degli", config.start_weights).said
         self.average = copy.deepcopy(self.net).requires_grad_(False) if config.average else None
 
     def configure_optimizers(self) -> Any:

@@ -48,6 +48,7 @@ from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig
 from edge_training.vocoder.data import SUFFIXES
 from edge_training.vocoder.quality import finite, mean_figure, pesq_and_stoi
 from edge_training.weights import loading
+from edge_training.weights.options import add_options, given_options
 
 ITERATIONS, BLOCKS = 64, 10
 FIGURES = ("si_ssdr", "in_band", "sc", "lsd", "pesq", "stoi")
@@ -100,22 +101,26 @@ def compare(
     blocks: int = BLOCKS,
     out: Path | None = None,
     say: Callable[[Row], object] = lambda _: None,
+    weights: str | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Figures of all methods; `out` receives the results as WAV, `say` each row when it is done.
+
+    `weights` chooses among several sets of every file, `changes` overrides entries of the nets.
 
     Raises:
         ConfigError: no net, or nets of different front ends.
         InputError: a recording at another rate.
         BackendError: PESQ or STOI cannot be computed here.
     """
-    loaded = {name: load_net(path) for name, path in nets.items()}
+    loaded = {name: load_net(path, weights, changes) for name, path in nets.items()}
     mel = _common_mel(loaded)
     recordings = [_record(path, mel) for path in clips]
     estimates: dict[str, Estimate] = {"true": lambda r: r.magnitude}
     estimates |= {"pinv": model_free(mel, 0), "updates": model_free(mel, UPDATES)}
     estimates |= {name: neural(net) for name, (net, _) in loaded.items()}
     fgla = fast_griffin_lim(mel, iterations)
-    deep = None if degli is None else deep_griffin_lim(load_degli(degli, mel), blocks)
+    deep = None if degli is None else deep_griffin_lim(load_degli(degli, mel, weights), blocks)
     rows = []
     for name, estimate in estimates.items():
         phases = {f"fgla-{iterations}": fgla}
@@ -133,13 +138,15 @@ def compare(
 # ---- nets -------------------------------------------------------------------------------------------------
 
 
-def load_net(weights: Path) -> tuple[nn.Module, MelConfig]:
-    """The net of a weights file, by the configuration beside it, and its mel; only domain "log"."""
-    loaded = loading.load_net(weights, "mel-inversion")
+def load_net(
+    checkpoint: Path, weights: str | None = None, changes: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, MelConfig]:
+    """The net of a file, by the configuration beside it, and its mel; only domain "log"."""
+    loaded = loading.load_net(checkpoint, "mel-inversion", weights=weights, changes=changes)
     config: MelInversionConfig = loaded.config
     if config.domain != "log":
         raise ConfigError(
-            str(weights),
+            str(checkpoint),
             got=f"a net of the domain {config.domain!r}",
             expected="a net of the domain 'log'",
             cause="the dB domain has another mel, so its figures cannot be compared with these",
@@ -147,13 +154,13 @@ def load_net(weights: Path) -> tuple[nn.Module, MelConfig]:
     return loaded.module, config.mel
 
 
-def load_degli(weights: Path, mel: MelConfig) -> Degli:
-    """The block of a weights file, for the framing of a mel; its padding may differ."""
-    checkpoint, entry = loading.open_for(weights, "degli")
+def load_degli(file: Path, mel: MelConfig, weights: str | None = None) -> Degli:
+    """The block of a file of weights, for the framing of a mel; its padding may differ."""
+    checkpoint, entry = loading.open_for(file, "degli", weights)
     config: DegliConfig = loading.config_of(entry, checkpoint, [])
     if (config.n_fft, config.hop_length, config.win_length) != (mel.n_fft, mel.hop_length, mel.win_length):
         raise ConfigError(
-            str(weights),
+            str(file),
             got=f"n_fft {config.n_fft}, hop {config.hop_length}, window {config.win_length}",
             expected=f"{mel.n_fft}, {mel.hop_length}, {mel.win_length}, those of the mel",
         )
@@ -284,6 +291,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=BLOCKS, help="of Deep Griffin-Lim")
     parser.add_argument("--out", type=Path, help="folder for what was heard")
     parser.add_argument("--json", type=Path)
+    add_options(parser)
     arguments = parser.parse_args()
     clips = sorted(path for path in arguments.data.iterdir() if path.suffix.lower() in SUFFIXES)
     nets = {name: Path(file) for name, _, file in (entry.partition("=") for entry in arguments.net)}
@@ -291,6 +299,7 @@ def main() -> None:
     rows = compare(
         clips[-arguments.last :], nets, arguments.degli, iterations=arguments.iterations,
         blocks=arguments.blocks, out=arguments.out, say=lambda row: print(line(row), flush=True),
+        **given_options(arguments),
     )  # fmt: skip
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([row.to_json() for row in rows], indent=2) + "\n")

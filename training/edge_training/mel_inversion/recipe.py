@@ -110,7 +110,7 @@ class MelInversionModule(FitModule[MelInversionFit]):
         super().__init__(config, data)
         self.net = build_mel_inversion(config.net)
         if config.start_from is not None:
-            load_into(self.net, config.start_from, "mel-inversion")
+            self.said += load_into(self.net, config.start_from, "mel-inversion", config.start_weights).said
         self.targets = InversionTargets(config.net.mel, config.net.domain)
         self.average = copy.deepcopy(self.net).requires_grad_(False) if config.average else None
 

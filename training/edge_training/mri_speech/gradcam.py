@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -180,6 +180,8 @@ def gradcam(
     legacy_bins: bool = False,
     config: AnyPath | None = None,
     scaler: AnyPath | None = None,
+    changes: Mapping[str, Any] | None = None,
+    weights: str | None = None,
     device: str = "cpu",
     overwrite: bool = False,
     progress: Callable[[str], object] = lambda _: None,
@@ -199,6 +201,8 @@ def gradcam(
         legacy_bins: mri2speech's mapping of Hz to mel bands.
         config: of the net, where it does not lie beside the checkpoint.
         scaler: mean and deviation, where the net's configuration does not hold them.
+        changes: entries that override the net's configuration.
+        weights: of a checkpoint with several sets: "ema", "live", or the name of one.
         device: torch's device, "cpu" or "cuda".
         overwrite: replace an earlier result.
         progress: called with a line of text before each step.
@@ -213,7 +217,7 @@ def gradcam(
     import_opencv()
     _check_device(device)
     parsed = _parsed(bands)
-    net = load_net(checkpoint, config, progress).to(device)
+    net = load_net(checkpoint, config, progress, changes=changes, weights=weights).to(device)
     bins = {band.name: formant_bins(band, net.config.mel, legacy_bins=legacy_bins) for band in parsed}
     statistics = net_statistics(net, scaler)
     progress(f"reading {Path(video).name}")

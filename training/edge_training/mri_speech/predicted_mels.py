@@ -12,9 +12,10 @@ Source: export_predicted_mels.py of YamaneKoyo/mri-to-speech, whose folder is `m
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,9 @@ def open_predictor(
     config: AnyPath | None = None,
     mode: str = "full",
     backend: str | Backend = "onnxruntime",
+    changes: Mapping[str, Any] | None = None,
+    weights: str | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Predictor:
     """The net of a checkpoint, in torch, or of a bundle, on a backend.
 
@@ -67,6 +71,9 @@ def open_predictor(
             it, else mri2speech's net.
         mode: "full", one pass over the clip, or "window", the mean of overlapping windows.
         backend: of a bundle.
+        changes: entries that override the checkpoint's configuration.
+        weights: of a checkpoint with several sets: "ema", "live", or the name of one.
+        say: takes what was inferred from a checkpoint.
 
     Raises:
         ConfigError: both or neither of checkpoint and bundle; an unknown mode.
@@ -74,31 +81,37 @@ def open_predictor(
     """
     if mode not in MODES:
         raise ConfigError("mode", got=repr(mode), expected=" or ".join(MODES))
-    if bundle is not None and checkpoint is None and config is None:
+    if bundle is not None and checkpoint is None and config is None and not changes and weights is None:
         return _of_bundle(bundle, mode, backend)
     if checkpoint is None or bundle is not None:
         raise ConfigError(
             "checkpoint and bundle",
-            got="neither" if checkpoint is bundle else "both, or a configuration beside a bundle",
+            got="neither" if checkpoint is bundle else "both, or options of a checkpoint beside a bundle",
             expected="a checkpoint and its configuration, or a bundle",
         )
-    return _of_checkpoint(checkpoint, config, mode)
+    net = load_net(checkpoint, config, say, changes=changes, weights=weights)
+    return _of_checkpoint(net, mode)
 
 
 def load_net(
-    checkpoint: AnyPath, config: AnyPath | None = None, say: Callable[[str], object] = lambda _: None
+    checkpoint: AnyPath,
+    config: AnyPath | None = None,
+    say: Callable[[str], object] = lambda _: None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    weights: str | None = None,
 ) -> MriAcoustic:
-    """The net of a checkpoint, for inference; see `open_predictor`. `say` takes what was inferred."""
-    loaded = loading.load_net(checkpoint, "mri-acoustic", config, default=MriAcousticConfig())
+    """The net of a checkpoint, for inference; arguments as of `open_predictor`."""
+    loaded = loading.load_net(
+        checkpoint, "mri-acoustic", config, default=MriAcousticConfig(), changes=changes, weights=weights
+    )
     for sentence in loaded.said:
         say(sentence)
     net: MriAcoustic = loaded.module
     return net
 
 
-def _of_checkpoint(checkpoint: AnyPath, config: AnyPath | None, mode: str) -> Predictor:
-    net = load_net(checkpoint, config)
-
+def _of_checkpoint(net: MriAcoustic, mode: str) -> Predictor:
     def predict(frames: F32) -> F32:
         with torch.inference_mode():
             batch = torch.from_numpy(frames)[None]

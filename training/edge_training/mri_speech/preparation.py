@@ -48,7 +48,7 @@ from typing import Any, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
+from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd, empty_bands
 from edge_runtime.errors import ConfigError, EdgeError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.media.video import FrameScaling, differs, follow_clock, open_video, prepare_frames
@@ -184,7 +184,7 @@ def prepare(
         )
         with partial_folder(run.place, plan):
             write_json(run.place / PLAN, plan.to_json())
-            notes = run.samples(clips, peak)
+            notes = (*_front_end_notes(chosen), *run.samples(clips, peak))
             done = [clip for clip in clips if run.is_done(clip.name)]
             if not done:
                 shutil.rmtree(run.place)
@@ -450,6 +450,12 @@ def _write_pictures(
                 pictures.write(prepare_frames(block, preparation.size, preparation.frame_scaling))
     except InputError as error:
         raise error.within(str(video)) from error
+
+
+def _front_end_notes(preparation: Preparation) -> list[str]:
+    """What is to be said of the mel that was asked for."""
+    empty = empty_bands(preparation.mel)
+    return [f"{empty}; they are kept, and hold the lowest level"] if empty else []
 
 
 def _note(fps: float | None, preparation: Preparation) -> str:

@@ -32,6 +32,7 @@ from edge_runtime.errors import InputError
 from edge_training.mri_speech.data import MriData, MriSource
 from edge_training.mri_speech.predicted_mels import Predictor, open_predictor
 from edge_training.mri_speech.preparation import vocoder_mel
+from edge_training.weights.options import add_options, given_options
 
 FIGURES = ("correlation", "mse", "baseline", "gain")
 LEAST = 1e-12  # smallest error in a gain
@@ -153,13 +154,16 @@ def table(quality: MriQuality) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: prints the table."""
     parser = argparse.ArgumentParser(description="Figures of a trained MriAcoustic on held-out clips.")
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--config", type=Path, help="of the net; config.json beside the weights if not given")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="weights of mri-acoustic")
+    add_options(parser)
+    parser.add_argument(
+        "--config", type=Path, help="of the net; config.json beside the checkpoint if not given"
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder that `edge-export data mri` wrote")
     parser.add_argument("--mode", choices=("full", "window"), default="full")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
-    predictor = open_predictor(given.weights, config=given.config, mode=given.mode)
+    predictor = open_predictor(given.checkpoint, config=given.config, mode=given.mode, **given_options(given))
     net = predictor.config
     quality = judge(predictor, MriData(MriSource(given.data, net.image_size, net.n_mels)))
     print(table(quality))

@@ -169,7 +169,8 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
         self.to(memory_format=torch.channels_last)
 
     def _start(self, path: Path) -> None:
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_checkpoint(path, weights=self.config.start_weights)
+        self.said += checkpoint.said
         if any(key.startswith("conv_stem.") for key in checkpoint.stored):
             load_backbone(self.net, checkpoint)
             return

@@ -50,6 +50,7 @@ from edge_training.mri_speech.gradcam import (
 )
 from edge_training.mri_speech.mri_acoustic import MriAcoustic
 from edge_training.mri_speech.predicted_mels import load_net
+from edge_training.weights.options import add_options, given_options
 
 JAW = Polygon(((30, 152), (47.6, 155), (133.4, 172.2), (122, 200), (60, 206), (30, 194)))
 REGIONS: Mapping[str, tuple[Polygon, ...]] = MappingProxyType(
@@ -85,9 +86,11 @@ def measure(
     bands: Sequence[str] = DEFAULT_BANDS,
     config: str | Path | None = None,
     scaler: str | Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    weights: str | None = None,
 ) -> Figures:
     """The figures of a net on some videos; raises as `gradcam` does."""
-    net = load_net(checkpoint, config)
+    net = load_net(checkpoint, config, changes=changes, weights=weights)
     torch.manual_seed(0)
     initial = MriAcoustic(net.config)
     statistics = net_statistics(net, scaler)
@@ -189,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scaler", type=Path, help="mean and deviation, if the net has none")
     parser.add_argument("--formant-band", action="append", help="NAME:LOW-HIGH in Hz; repeat")
     parser.add_argument("--json", type=Path, help="write the figures as JSON too")
+    add_options(parser)
     given = parser.parse_args(arguments)
     try:
         figures = measure(
@@ -197,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bands=given.formant_band or DEFAULT_BANDS,
             config=given.config,
             scaler=given.scaler,
+            **given_options(given),
         )
     except EdgeError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -42,6 +42,7 @@ from edge_training.talking_head.data import SyncData, SyncSource
 from edge_training.talking_head.syncnet_face import PICTURES, SyncNetFace, SyncNetFaceConfig
 from edge_training.weights.configs import read_config
 from edge_training.weights.loading import load_into
+from edge_training.weights.options import WEIGHTS_HELP
 
 SECOND = 25  # pictures of a clip
 WINDOWS = SECOND - PICTURES + 1  # of a clip
@@ -159,12 +160,15 @@ def offsets(one: Embedded, *, reach: int = REACH, stride: int = STRIDE) -> list[
 # ---- a run, and recordings on the disk --------------------------------------------------------------------
 
 
-def load_towers(run: Path, *, best: bool = True, encoder: Path | None = None) -> tuple[nn.Module, nn.Module]:
+def load_towers(
+    run: Path, *, best: bool = True, encoder: Path | None = None, weights: str | None = None
+) -> tuple[nn.Module, nn.Module]:
     """Face and audio tower of a run of `audio-encoder`, ready to use.
 
     Args:
         best: of the best validation, else of the newest checkpoint.
         encoder: weights that replace those of the run's audio tower, as exported or shipped.
+        weights: of an encoder's file with several sets: "ema", "live", or the name of one.
     """
     record = read_config(run / "config.json")
     if record.get("net") != "audio-encoder":
@@ -179,7 +183,7 @@ def load_towers(run: Path, *, best: bool = True, encoder: Path | None = None) ->
     for net, prefix in ((face, "face."), (audio, "audio.")):
         net.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     if encoder is not None:
-        load_into(audio, encoder, "audio-encoder")
+        load_into(audio, encoder, "audio-encoder", weights)
     return face.eval(), audio.eval()
 
 
@@ -214,9 +218,12 @@ def main() -> None:
     parser.add_argument("--clips", choices=get_args(Which), default="all", help="which clips of the folder")
     parser.add_argument("--newest", action="store_true", help="the newest checkpoint, not the best")
     parser.add_argument("--encoder", type=Path, help="weights that replace the run's audio tower")
+    parser.add_argument("--weights", metavar="SET", help=WEIGHTS_HELP)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    towers = load_towers(arguments.run, best=not arguments.newest, encoder=arguments.encoder)
+    towers = load_towers(
+        arguments.run, best=not arguments.newest, encoder=arguments.encoder, weights=arguments.weights
+    )
     quality = asdict(evaluate(*towers, recordings(arguments.data, arguments.clips)))
     for name, value in quality.items():
         print(f"{name:12}{value:10.4f}" if isinstance(value, float) else f"{name:12}{value:10d}")

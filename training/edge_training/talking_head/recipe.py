@@ -102,7 +102,8 @@ class AudioEncoderModule(FitModule[AudioEncoderFit]):
         self.audio = AudioEncoder(config.net)
         self.face = SyncNetFace(config.face)
         if config.start_from is not None:
-            load_into(self.audio, config.start_from, "audio-encoder")
+            taken = load_into(self.audio, config.start_from, "audio-encoder", config.start_weights)
+            self.said += taken.said
         # the CPU's convolutions in bfloat16 are twice as fast in this order
         self.to(memory_format=torch.channels_last)
 

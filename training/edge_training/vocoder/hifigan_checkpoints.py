@@ -47,6 +47,7 @@ class OriginPair:
     file: str
     optimizers: tuple[Mapping[str, Any], Mapping[str, Any]] | None  # generator's, discriminators'
     epoch: int
+    said: tuple[str, ...] = ()  # what was inferred from the generator's file, and why
 
     def restore(self, optimizers: list[Optimizer]) -> None:
         """Load the optimisers' moments, where there are any; all other numbers stay the configuration's."""
@@ -58,14 +59,19 @@ class OriginPair:
             optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
-def read_pair(path: Path, nets: PairNets) -> OriginPair:
+def read_pair(path: Path, nets: PairNets, weights: str | None = None) -> OriginPair:
     """Load a `g_` file, and the `do_` file beside it where there is one, into the nets.
+
+    Args:
+        path: of the generator's file.
+        nets: what is trained.
+        weights: "ema", "live" or the name of a set, where it has several.
 
     Raises:
         CheckpointError: files of another net or configuration.
         ConfigError: the generator has another wiring.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, "hifigan", weights)
     config = nets.generator.config
     _check_dialect(path, checkpoint, config)
     told = hifigan_wiring(config, checkpoint)
@@ -73,13 +79,13 @@ def read_pair(path: Path, nets: PairNets) -> OriginPair:
     load_checkpoint(nets.generator, checkpoint, net="hifigan")
     other = path.with_name(re.sub(r"^g_", "do_", path.name))
     if other == path or not other.is_file():
-        return OriginPair(path.name, None, 0)
+        return OriginPair(path.name, None, 0, checkpoint.said)
     saved = _load(other)
     load_stock_state(nets.mpd, _bare(saved["mpd"]), name=f"{other}: mpd")
     if nets.msd is not None:
         load_stock_state(nets.msd, _bare(saved["msd"]), name=f"{other}: msd")
     states = (saved["optim_g"], saved["optim_d"]) if {"optim_g", "optim_d"} <= saved.keys() else None
-    return OriginPair(other.name, states, max(0, int(saved.get("epoch", 0))))
+    return OriginPair(other.name, states, max(0, int(saved.get("epoch", 0))), checkpoint.said)
 
 
 def writers(

@@ -147,6 +147,10 @@ class HifiGanFit(FitConfig):
         mel = self.net.mel
         return mel, replace(mel, fmax=self.net.fmax_for_loss)
 
+    @property
+    def front_ends(self) -> Mapping[str, MelConfig]:
+        return dict(zip(("fmax", "fmax_for_loss"), self.mels, strict=True))
+
     @classmethod
     def from_json(cls, entries: Mapping[str, Any]) -> Self:
         """The configuration of a stock `config.json`, or of `to_json`."""
@@ -185,7 +189,8 @@ class HifiGanModule(FitModule[HifiGanFit]):
         self.distance = SpectralDistance(config.stft_resolutions if config.lambda_stft else ())
         self.origin: OriginPair | None = None
         if config.start_from is not None:
-            self.origin = read_pair(Path(config.start_from), self._pair)
+            self.origin = read_pair(Path(config.start_from), self._pair, config.start_weights)
+            self.said += self.origin.said
         self.began_epoch = 0 if self.origin is None else self.origin.epoch  # passes behind the pair
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.average else None
 

@@ -151,7 +151,7 @@ class IstftVocoderModule(FitModule[IstftVocoderFit]):
         self.automatic_optimization = False
         self.net = IstftVocoder(config.net)
         if config.start_from is not None:
-            load_into(self.net, config.start_from, "istft-vocoder")
+            self.said += load_into(self.net, config.start_from, "istft-vocoder", config.start_weights).said
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         # segments are cut from the middle: framed as the net frames them, whatever the padding of whole clips
         self.front_end = TorchMel(replace(config.net.mel, padding="reflect", peak=None))

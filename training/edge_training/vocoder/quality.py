@@ -38,6 +38,7 @@ from edge_runtime.media.audio import read_audio, write_wav
 from edge_training.vocoder.data import SUFFIXES
 from edge_training.vocoder.hifigan import HifiGan
 from edge_training.weights.loading import load_net
+from edge_training.weights.options import add_options, given_options
 
 ITERATIONS, MOMENTUM = 32, 0.99
 PEAK = 0.95
@@ -69,9 +70,12 @@ def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
 
-def compare(weights: Path, clips: Sequence[Path], out: Path | None = None) -> list[Quality]:
-    """Measures of the generator and of Fast Griffin-Lim on recordings; `out` receives the results as WAV."""
-    generator = load_generator(weights)
+def compare(checkpoint: Path, clips: Sequence[Path], out: Path | None = None, **chosen: Any) -> list[Quality]:
+    """Measures of the generator and of Fast Griffin-Lim on recordings; `out` receives the results as WAV.
+
+    ``chosen``: `weights` and `changes` of `edge_training.weights.loading.load_net`.
+    """
+    generator = load_generator(checkpoint, **chosen)
     config = generator.config.mel
     ways: dict[str, Synthesis] = {
         "hifigan": neural(generator),
@@ -81,9 +85,9 @@ def compare(weights: Path, clips: Sequence[Path], out: Path | None = None) -> li
     return [_judge(name, way, recordings, config, out) for name, way in ways.items()]
 
 
-def load_generator(weights: Path) -> HifiGan:
-    """The generator of a weights file and the `config.json` beside it, for inference."""
-    generator: HifiGan = load_net(weights, "hifigan").module
+def load_generator(checkpoint: Path, **chosen: Any) -> HifiGan:
+    """The generator of a file and the `config.json` beside it, for inference; ``chosen`` as `compare`'s."""
+    generator: HifiGan = load_net(checkpoint, "hifigan", **chosen).module
     return generator
 
 
@@ -199,14 +203,16 @@ def table(qualities: Sequence[Quality]) -> str:
 def main() -> None:
     """Command line: prints the table."""
     parser = argparse.ArgumentParser(description="Figures of a trained HiFi-GAN beside Fast Griffin-Lim.")
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="weights of hifigan")
+    add_options(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder of recordings")
     parser.add_argument("--last", type=int, default=4, help="how many recordings, the last by name")
     parser.add_argument("--out", type=Path, help="folder for what was made")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     clips = sorted(path for path in arguments.data.iterdir() if path.suffix.lower() in SUFFIXES)
-    qualities = compare(arguments.weights, clips[-arguments.last :], arguments.out)
+    chosen = given_options(arguments)
+    qualities = compare(arguments.checkpoint, clips[-arguments.last :], arguments.out, **chosen)
     print(table(qualities))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([quality.to_json() for quality in qualities], indent=2) + "\n")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge_runtime.errors import ConfigError
 from edge_training.vocoder.hifigan import HIFIGAN_PRESETS, HifiGanConfig, Wiring
+from edge_training.weights.nets import note_empty_bands
 from edge_training.weights.recognition import recognise
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def settle_hifigan(
             f"fmax {config.fmax:g} Hz taken, above half the sampling rate ({nyquist:g} Hz): the highest mel "
             "bands are empty, as they were in training"
         )
+    else:
+        note_empty_bands(config.known_front_end, said)
     return settle_wiring(config, checkpoint, said)
 
 

@@ -98,9 +98,9 @@ def finish(entry: LoadableNet[Any], config: Config, checkpoint: Checkpoint, said
     return LoadedNet(module.eval(), config, checkpoint, tuple(said))
 
 
-def load_into(module: nn.Module, source: AnyPath, net: str) -> Checkpoint:
+def load_into(module: nn.Module, source: AnyPath, net: str, weights: str | None = None) -> Checkpoint:
     """Load a checkpoint into a net that is there already, as a training that starts from it does."""
-    checkpoint = open_checkpoint(source, net)
+    checkpoint = open_checkpoint(source, net, weights)
     load_checkpoint(module, checkpoint, net=net)
     return checkpoint
 

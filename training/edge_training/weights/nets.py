@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from torch import nn
 
+from edge_runtime.dsp.mel import PRESETS, MelConfig, empty_bands
 from edge_runtime.errors import ConfigError
 from edge_runtime.store.scaler import read_scaler
 from edge_training.weights.dialects import CONFIG_FILES, Source, translate
@@ -36,7 +37,14 @@ class Settle(Protocol[ConfigT]):
 
 
 def _settled(config: ConfigT, checkpoint: Checkpoint | None, said: list[str] | None = None) -> ConfigT:  # noqa: ARG001
+    note_empty_bands(getattr(config, "mel", None), said)
     return config
+
+
+def note_empty_bands(mel: object, said: list[str] | None) -> None:
+    """Say it where a front end that is none of the published ones has bands that hear nothing."""
+    if said is not None and isinstance(mel, MelConfig) and mel not in PRESETS.values():
+        said += [f"front end taken as it is: {words}" for words in [empty_bands(mel)] if words]
 
 
 Translate = Callable[[Mapping[str, Any], "Checkpoint | None", list[str]], Mapping[str, Any]]
@@ -236,6 +244,7 @@ def settle_scaler(
     config: MriAcousticConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
 ) -> MriAcousticConfig:
     """The config with mean and deviation from the scaler.json beside the checkpoint, where it has none."""
+    note_empty_bands(config.mel, said)
     if config.mel_mean is not None or checkpoint is None:
         return config
     scaler = Path(checkpoint.path).with_name("scaler.json")
