@@ -104,6 +104,50 @@ data_app.command(
 )
 
 
+@data_app.command("image-speech")
+def image_speech(
+    out: Out,
+    prompts: Annotated[Path | None, typer.Option(help="One prompt a line, or ID|prompt.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Folder of recordings ID.wav, spoken already.")] = None,
+    count: Annotated[int | None, typer.Option(help="Prompts to draw; 50 if not given.")] = None,
+    words: Annotated[int | None, typer.Option(help="Words of a drawn prompt; 9 if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the drawing.")] = None,
+    word_list: Annotated[Path | None, typer.Option(help="One word a line, in place of ours.")] = None,
+    tts: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Speaks: espeak-ng -w {wav} {text} if not given.")
+    ] = None,
+    stretch: Annotated[float, typer.Option(help="Times as long as spoken, at the same pitch.")] = 2.0,
+    plbert: Annotated[Path | None, typer.Option(help="PL-BERT's folder, for phoneme embeddings.")] = None,
+    phonemes: Annotated[Path | None, typer.Option(help="Lines of phonemes, in place of espeak-ng's.")] = None,
+    language: Annotated[str | None, typer.Option(help="Of espeak-ng's phonemes; en-us if not given.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Prompts to speech to pictures, with the manifest that training reads; goes on where it was stopped."""
+    from edge_export.image_speech_data import write_image_speech_data
+
+    made = write_image_speech_data(
+        out,
+        prompts=prompts,
+        audio=audio,
+        count=count,
+        words=words,
+        seed=seed,
+        word_list=word_list,
+        tts=tts,
+        stretch=stretch,
+        plbert=plbert,
+        phonemes=phonemes,
+        language=language,
+        overwrite=overwrite,
+    )
+    for note in made.notes:
+        print(f"warning: {note}", file=sys.stderr)
+    for name, reason in made.skipped.items():
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    skipped = f", {len(made.skipped)} skipped" if made.skipped else ""
+    print(f"{made.folder}: {len(made.clips)} prompts{skipped}")
+
+
 @data_app.command("predicted-mels")
 def predict(
     data: Annotated[Path, typer.Option(help="Folder that `data mri` wrote.")],
