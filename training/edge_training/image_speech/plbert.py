@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_runtime.errors import BackendError, CheckpointError, ConfigError, InputError
+from edge_runtime.errors import CheckpointError, ConfigError, InputError
 from edge_runtime.store.ownership import plain_name
+from edge_training.image_speech.libraries import library
 from edge_training.image_speech.phonemes import espeak_phonemes, ids_of, read_phonemes
 from edge_training.image_speech.prompts import Prompt
 from edge_training.weights.reading import read_config, read_saved
@@ -71,15 +72,7 @@ def open_plbert(folder: str | os.PathLike[str]) -> PlBert:
         ConfigError: no such files, or a configuration without their entries.
         CheckpointError: weights that are damaged, or of another net.
     """
-    try:
-        from transformers import AlbertConfig, AlbertModel
-    except ImportError as error:
-        raise BackendError(
-            "phoneme embeddings",
-            got=f"no module named {error.name}",
-            expected="transformers",
-            cause="pip install 'edge-export[image-speech]'",
-        ) from error
+    transformers = library("transformers")
     place = Path(folder)
     config = read_config(_inside(place, "config.yml"))
     model, dataset = config.get("model_params"), config.get("dataset_params")
@@ -93,7 +86,7 @@ def open_plbert(folder: str | os.PathLike[str]) -> PlBert:
     ids = _token_map(_inside(place, dataset.get("token_maps", "token_maps.pkl")))
     weights = _newest(place)
     try:
-        net = AlbertModel(AlbertConfig(**model)).eval()
+        net = transformers.AlbertModel(transformers.AlbertConfig(**model)).eval()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
             str(place / "config.yml"), got=f"model_params that Albert refuses ({error})", expected="its sizes"
