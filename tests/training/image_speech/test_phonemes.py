@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import BackendError, InputError
-from edge_training.image_speech import speech
 from edge_training.image_speech.phonemes import espeak_phonemes, ids_of, read_phonemes
 from edge_training.image_speech.prompts import Prompt
 
@@ -47,7 +46,7 @@ def test_unknown_languages_and_empty_texts_are_refused() -> None:
 
 
 def test_without_espeak_the_line_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speech.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(BackendError, match="apt-get install espeak-ng"):
         espeak_phonemes("hello")
 

@@ -48,6 +48,11 @@ def source(*texts: str) -> Source:
     return Source(tuple(Prompt(f"{n}-{text}", text) for n, text in enumerate(texts)))
 
 
+def named(*texts: str) -> Source:
+    """Names that do not depend on the texts."""
+    return Source(tuple(Prompt(str(number), text) for number, text in enumerate(texts)))
+
+
 def run(folder: Path, command: str, *texts: str, overwrite: bool = False) -> Prepared:
     return prepare(source(*texts), folder / "out", Preparation(tts=command), overwrite=overwrite)
 
@@ -86,13 +91,20 @@ def test_an_interrupted_call_is_continued(tmp_path: Path, voices: Path) -> None:
     assert len(once) == 3 * 3 + 3 + 2
 
 
-def test_other_settings_or_texts_begin_anew(tmp_path: Path, voices: Path) -> None:
-    command = speaker(tmp_path, voices, 'test "$2" != silent || exit 1')
+@pytest.mark.parametrize(("stretch", "again"), [(2.0, ["other"]), (1.0, ["short", "other"])])
+def test_other_texts_or_settings_begin_anew(
+    tmp_path: Path, voices: Path, stretch: float, again: list[str]
+) -> None:
+    """The first prompt has the text of the call before, the second another."""
+    shutil.copytree(voices, tmp_path / "voices")
+    shutil.copy(voices / "short.wav", tmp_path / "voices" / "other.wav")
+    command = speaker(tmp_path, tmp_path / "voices", 'test "$2" != lost || exit 1')
     with pytest.raises(InputError, match="exit status 1"):
-        run(tmp_path, command, "short", "silent")
-    texts = Source((Prompt("0-short", "short"), Prompt("1-silent", "short")))
-    prepare(texts, tmp_path / "out", Preparation(tts=command, stretch=1.0))
-    assert spoken(tmp_path) == ["short", "silent", "short", "short"]
+        prepare(named("short", "short", "lost"), tmp_path / "out", Preparation(tts=command))
+    texts = named("short", "other")
+    made = prepare(texts, tmp_path / "out", Preparation(tts=command, stretch=stretch))
+    assert spoken(tmp_path) == ["short", "short", "lost", *again]
+    assert made.clips == ("0", "1")
 
 
 def test_nothing_stays_where_the_first_prompt_fails(tmp_path: Path, voices: Path) -> None:

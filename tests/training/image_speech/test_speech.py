@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_runtime.errors import BackendError, ConfigError, InputError
-from edge_training.image_speech.speech import SAMPLES, SpeechCommand, check_stretch, fitted, stretched
+from edge_runtime.pipelines.image_speech.picture import SAMPLES
+from edge_training.image_speech.speech import SpeechCommand, check_stretch, fitted, stretched
 
 
 def script(folder: Path, body: str) -> str:
@@ -20,10 +22,8 @@ def script(folder: Path, body: str) -> str:
     return f"sh {shlex.quote(str(path))} {{wav}} {{text}}"
 
 
-def tone(seconds: float) -> np.ndarray:
-    return np.float32(0.3) * np.sin(
-        2 * np.pi * 440 / 16000 * np.arange(round(16000 * seconds)), dtype=np.float32
-    )
+def tone(seconds: float) -> NDArray[np.float32]:
+    return (0.3 * np.sin(2 * np.pi * 440 / 16000 * np.arange(round(16000 * seconds)))).astype(np.float32)
 
 
 def test_text_and_path_are_single_arguments_whatever_they_hold(tmp_path: Path) -> None:

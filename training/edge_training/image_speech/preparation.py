@@ -305,8 +305,8 @@ def _finish(place: Path, fresh: Path, done: Sequence[Prompt], phonemes: Sequence
         (p.name, p.text, f"{SPECTROGRAMS}/{p.name}.npy", f"{SPEECH}/{p.name}.wav", spoken)
         for p, spoken in zip(done, phonemes, strict=True)
     ]
-    with (fresh / MANIFEST).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+    with (fresh / MANIFEST).open("w", newline="", encoding="utf-8") as table:
+        writer = csv.writer(table, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
 
