@@ -174,5 +174,5 @@ def _is_result(folder: Path) -> bool:
     """Whether a folder holds the result of an earlier run and nothing else."""
     known = find_object(folder / RESULT).get("pipeline") in [*PIPELINES]
     return known and all(
-        entry.suffix in (".npy", ".npz", ".wav", ".json", ".png") for entry in folder.iterdir()
+        entry.suffix in (".npy", ".npz", ".wav", ".json", ".png", ".csv") for entry in folder.iterdir()
     )

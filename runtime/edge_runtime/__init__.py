@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edge_runtime.pipelines.ecog_speech.pipeline import EcogSpeech
     from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
     from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
+    from edge_runtime.pipelines.picture_speech.pipeline import PictureSpeech
     from edge_runtime.pipelines.registry import PIPELINES, get_system
     from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
     from edge_runtime.pipelines.vocoder.pipeline import Vocoder
@@ -61,6 +62,7 @@ _HOMES = {
     "MriSpeech": "pipelines.mri_speech.pipeline",
     "PIPELINES": "pipelines.registry",
     "PRESETS": "dsp.mel",
+    "PictureSpeech": "pipelines.picture_speech.pipeline",
     "RealtimeGriffinLim": "dsp.griffin_lim",
     "Stft": "dsp.spectral",
     "StftConfig": "dsp.spectral",
@@ -105,6 +107,7 @@ __all__ = [
     "MelFrontEnd",
     "MelInversion",
     "MriSpeech",
+    "PictureSpeech",
     "RealtimeGriffinLim",
     "Stft",
     "StftConfig",

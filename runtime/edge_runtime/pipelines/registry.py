@@ -20,6 +20,7 @@ FOLDERS = (
     "mel_inversion",
     "mri_speech",
     "ecog_speech",
+    "picture_speech",
 )
 
 _HOME = "edge_runtime.pipelines"
