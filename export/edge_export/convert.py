@@ -28,6 +28,7 @@ from edge_runtime.errors import BackendError, CheckpointError, ConfigError, Edge
 from edge_runtime.store.bundle import (
     Artifact,
     Bundle,
+    Form,
     Manifest,
     Precision,
     Source,
@@ -49,6 +50,7 @@ Name = TypeVar("Name", bound=str)
 
 TARGETS: tuple[Target, ...] = get_args(Target)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FORMS: tuple[Form, ...] = ("cpu", "plain")
 _SUFFIXES: Mapping[Target, str] = {"onnx": ".onnx", "coreml": ".mlpackage"}
 _LIBRARIES: Mapping[Target, str] = {"onnx": "onnx", "coreml": "coremltools"}
 SEEDS = 2**63
@@ -61,6 +63,7 @@ class _Job:
     net: Net[Any]
     targets: tuple[Target, ...]
     precisions: tuple[Precision, ...]
+    forms: tuple[Form, ...]  # of ONNX; empty where the precision decides
     axes: Axes  # of Core ML
     external_data: bool  # of ONNX, even where all fits into one file
     weights: str  # their name in errors: the checkpoint as it was given
@@ -79,6 +82,7 @@ def export(
     weights: str | None = None,
     targets: Sequence[str] = TARGETS,
     precisions: Sequence[str] = PRECISIONS,
+    forms: Sequence[str] | None = None,
     frame_buckets: Sequence[int] | None = None,
     external_data: bool = False,
     swift: PathLike | None = None,
@@ -98,6 +102,9 @@ def export(
         changes: entries that override the config's, as {"wiring": "stock"}.
         weights: which set of a checkpoint that has several: "ema", "live", or the name in front of it.
         targets, precisions: which artifacts.
+        forms: of ONNX, for nets that processors run faster in another form than their own: "cpu", "plain",
+            or both. Where None, fp32 has both and fp16 is plain. A net with one form has one file, whatever
+            is named here.
         frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis and with
             coreml among the targets; the longest must exceed twice the net's context.
         external_data: put ONNX weights into a file beside the graph; above 2 GiB this is done in any case.
@@ -118,6 +125,7 @@ def export(
         net=get_net(net),
         targets=_chosen("target", targets, TARGETS),
         precisions=_chosen("precision", precisions, PRECISIONS),
+        forms=_chosen("form", forms, FORMS) if forms is not None else (),
         axes=_axes(get_net(net), frame_buckets),
         external_data=external_data,
         weights=("random" if get_net(net).has_weights else net) if checkpoint is None else str(checkpoint),
@@ -129,6 +137,13 @@ def export(
             got="buckets without target coreml",
             expected="no buckets",
             cause="ONNX takes any length",
+        )
+    if job.forms and "onnx" not in job.targets:
+        raise ConfigError(
+            "--form",
+            got=f"{', '.join(job.forms)} without target onnx",
+            expected="no form",
+            cause="Core ML has one",
         )
     if preset is not None and preset not in job.net.presets:
         raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
@@ -332,9 +347,10 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: NetConfig, source
         job.progress(f"reference case {name}")
         reference[name] = write_reference(folder, name, inputs | _outputs(job, module, config, inputs))
     artifacts = [
-        _write_artifact(job, folder, module, config, source, target, precision)
+        _write_artifact(job, folder, module, config, source, target, precision, form)
         for target in job.targets
         for precision in job.precisions
+        for form in _forms(job, module, target, precision)
     ]
     Manifest(
         net=net.name,
@@ -372,6 +388,17 @@ def _outputs(job: _Job, module: nn.Module, config: NetConfig, inputs: Arrays) ->
     return arrays
 
 
+def _forms(job: _Job, module: nn.Module, target: Target, precision: Precision) -> tuple[Form, ...]:
+    """The forms to write: those asked for, of the forms that there are."""
+    if target != "onnx":
+        return ("any",)
+    from edge_export.to_onnx.exporter import forms_of
+
+    there = forms_of(module, job.net)
+    wanted = job.forms or (FORMS if precision == "fp32" else ("plain",))
+    return there if there == ("any",) else tuple(form for form in there if form in wanted)
+
+
 def _write_artifact(
     job: _Job,
     folder: Path,
@@ -380,9 +407,9 @@ def _write_artifact(
     source: Source,
     target: Target,
     precision: Precision,
+    form: Form,
 ) -> Artifact:
-    infix = "" if precision == "fp32" else f".{precision}"
-    name = f"model{infix}{_SUFFIXES[target]}"
+    name = _name(target, precision, form)
     job.progress(f"writing {name}")
     data: tuple[str, ...] = ()
     if target == "onnx":
@@ -390,7 +417,13 @@ def _write_artifact(
         from edge_export.to_onnx.weighted_graph import DATA_SUFFIX
 
         version = to_onnx.write_onnx(
-            module, job.net, config, folder / name, precision, external_data=job.external_data
+            module,
+            job.net,
+            config,
+            folder / name,
+            precision,
+            form=None if form == "any" else form,
+            external_data=job.external_data,
         )
         data = tuple(path.name for path in folder.glob(f"{name}{DATA_SUFFIX}"))
         axes, note = to_onnx.flexible_axes(job.net, config), ""
@@ -413,7 +446,18 @@ def _write_artifact(
         note=note,
         data=data,
         float32_parts=parts,
+        form=form,
     )
+
+
+def _name(target: Target, precision: Precision, form: Form) -> str:
+    """The artifact's name: what is usual for its target and precision is left out."""
+    words: list[str] = [] if precision == "fp32" else [precision]
+    if target == "onnx":
+        from edge_export.to_onnx.exporter import OWN_FORM
+
+        words += [] if form in ("any", OWN_FORM[precision]) else [form]
+    return ".".join(["model", *words]) + _SUFFIXES[target]
 
 
 def _versions(targets: tuple[Target, ...]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import platform
 from dataclasses import dataclass
 
 from edge_export.backends import BACKENDS, get_backend
+from edge_runtime.backends import ort
 
 # distribution → what edge-export does with it
 LIBRARIES = {
@@ -35,7 +36,8 @@ class Finding:
 
 
 def doctor() -> list[Finding]:
-    """Versions of the libraries that matter and the usability of every backend, in fixed order."""
+    """Versions of the libraries that matter, the usability of every backend, and which of onnxruntime's
+    devices start: each is tried on a net of one operation."""
     findings = [
         Finding("python", platform.python_version(), platform.platform()),
         Finding("cores", str(os.cpu_count()), platform.machine()),
@@ -45,6 +47,8 @@ def doctor() -> list[Finding]:
         backend = get_backend(name)
         state = backend.unavailable() or "usable"
         findings.append(Finding(f"backend {name}", state, f"executes {backend.target} artifacts"))
+    for device in ort.devices:
+        findings.append(Finding(f"device {device}", ort.trial(device) or "starts", "of onnxruntime"))
     return findings
 
 

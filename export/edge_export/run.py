@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_export.backends import get_backend
+from edge_export.backends import tuned_backend
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import ConfigError, TargetError
 from edge_runtime.media.audio import read_audio
@@ -48,6 +48,8 @@ def open_pipeline(
     bundles: GivenBundles,
     *,
     backend: str = "onnxruntime",
+    tf32: bool = False,
+    cuda_graphs: bool = False,
     progress: Callable[[str], None] | None = None,
     inside: Mapping[str, Callable[[Bundle], object]] | None = None,
     **options: Any,
@@ -58,6 +60,7 @@ def open_pipeline(
         name: in `edge_runtime.pipelines.registry.PIPELINES`.
         bundles: one for each of its nets, in any order: their manifests tell which is which; or with roles.
         backend: name of the backend that runs the nets.
+        tf32, cuda_graphs: settings of CUDA, see `edge_export.backends.tuned_backend`.
         progress: called with the state of long work, by pipelines that take long.
         inside: for arguments in `Declaration.inside`: function from the role's bundle to the argument.
         options: options that the pipeline declares; None counts as not given.
@@ -72,7 +75,7 @@ def open_pipeline(
     system = get_system(name)
     if progress is not None and system.tells_progress:
         given["progress"] = progress
-    library = get_backend(backend)
+    library = tuned_backend(backend, tf32=tf32, cuda_graphs=cuda_graphs)
     opened = sort_bundles(declared, bundles)
     if inside is not None:
         given |= {argument: inside[argument](opened[role]) for argument, role in declared.inside.items()}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from tests import small_nets
@@ -57,12 +58,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_a_bundle_has_all_that_was_asked_for(whole: Bundle) -> None:
     manifest = whole.manifest
-    assert [(a.path, a.target, a.precision, a.version) for a in manifest.artifacts] == [
-        ("model.onnx", "onnx", "fp32", "opset 17, IR 8"),
-        ("model.fp16.onnx", "onnx", "fp16", "opset 17, IR 8"),
-        ("model.mlpackage", "coreml", "fp32", "iOS 16, specification 7"),
-        ("model.fp16.mlpackage", "coreml", "fp16", "iOS 16, specification 7"),
+    assert [(a.path, a.target, a.precision, a.form, a.version) for a in manifest.artifacts] == [
+        ("model.onnx", "onnx", "fp32", "cpu", "opset 17, IR 8"),
+        ("model.plain.onnx", "onnx", "fp32", "plain", "opset 17, IR 8"),
+        ("model.fp16.onnx", "onnx", "fp16", "plain", "opset 17, IR 8"),
+        ("model.mlpackage", "coreml", "fp32", "any", "iOS 16, specification 7"),
+        ("model.fp16.mlpackage", "coreml", "fp16", "any", "iOS 16, specification 7"),
     ]
+    assert manifest.artifact("onnx", device="cpu").path == "model.onnx"
+    assert manifest.artifact("onnx", device="cuda").path == "model.plain.onnx"
     assert whole.cases == ("frames-16", "frames-24")
     assert manifest.geometry == Geometry(
         24, small_nets.CONFIG.receptive_field, small_nets.CONFIG.context_frames
@@ -74,6 +78,63 @@ def test_a_bundle_has_all_that_was_asked_for(whole: Bundle) -> None:
     for artifact in manifest.artifacts:
         frames = Lengths() if artifact.target == "onnx" else Lengths(16, 24, (16, 24))
         assert artifact.axes["frames"] == frames
+
+
+def test_the_plain_form_has_the_layers_of_the_net_and_the_cpu_form_other_ones(whole: Bundle) -> None:
+    kinds = {
+        artifact.path: {
+            len(a.ints)
+            for n in _nodes(whole, artifact.path, "Conv")
+            for a in n.attribute
+            if a.name == "dilations"
+        }
+        for artifact in whole.manifest.artifacts
+        if artifact.target == "onnx"
+    }
+    assert kinds == {"model.onnx": {2}, "model.plain.onnx": {1}, "model.fp16.onnx": {1}}
+    _, outputs = whole.reference("frames-16")
+    inputs, _ = whole.reference("frames-16")
+    for path in kinds:
+        got = get_backend("onnxruntime").open(whole.path / path).run(inputs)["audio"]
+        assert compare(outputs["audio"], got, tolerance=2e-2).passed
+
+
+def _nodes(bundle: Bundle, path: str, kind: str) -> list[onnx.NodeProto]:
+    return [node for node in onnx.load(bundle.path / path).graph.node if node.op_type == kind]
+
+
+def test_forms_can_be_chosen(tmp_path: Path) -> None:
+    made = export(
+        "hifigan",
+        tmp_path / "b",
+        random=1,
+        config=small_nets.CONFIG.to_json(),
+        targets=["onnx"],
+        forms=["plain"],
+    )
+    assert [(item.path, item.form) for item in made.manifest.artifacts] == [
+        ("model.plain.onnx", "plain"),
+        ("model.fp16.onnx", "plain"),
+    ]
+    assert made.manifest.artifact("onnx", "fp32", "cpu").form == "plain"  # the only one there is
+    made = export(
+        "hifigan", tmp_path / "c", random=1, config=small_nets.CONFIG.to_json(), targets=["onnx"],
+        precisions=["fp16"], forms=["cpu", "plain"],
+    )  # fmt: skip
+    assert [item.path for item in made.manifest.artifacts] == ["model.fp16.cpu.onnx", "model.fp16.onnx"]
+
+
+def test_a_net_of_one_form_has_one_file(tmp_path: Path) -> None:
+    """Reflecting at the ends leaves no other form; what is asked for is there all the same."""
+    made = export("stft", tmp_path / "b", targets=["onnx"], precisions=["fp32"], forms=["cpu", "plain"])
+    assert [(item.path, item.form) for item in made.manifest.artifacts] == [("model.onnx", "any")]
+
+
+def test_forms_belong_to_onnx(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--form: got plain without target onnx, expected no form"):
+        export("stft", tmp_path / "b", targets=["coreml"], forms=["plain"])
+    with pytest.raises(ConfigError, match="form: got gpu, expected one of cpu, plain"):
+        export("stft", tmp_path / "b", forms=["gpu"])
 
 
 def test_its_reference_arrays_are_the_pytorch_net(whole: Bundle) -> None:
@@ -118,6 +179,7 @@ def test_a_checkpoint_with_its_config_beside_it(tmp_path: Path) -> None:
         "reference case frames-32",
         "reference case frames-64",
         "writing model.onnx",
+        "writing model.plain.onnx",
         f"checking {tmp_path / 'out'}",
     ]
     torch.manual_seed(0)

@@ -6,14 +6,25 @@ from importlib.metadata import version
 
 from edge_export.backends import BACKENDS
 from edge_export.doctor import LIBRARIES, _version, doctor
+from edge_runtime.backends import ort
 
 
 def test_every_library_and_backend_is_listed() -> None:
     states = {finding.subject: finding.state for finding in doctor()}
-    assert set(states) == {"python", "cores", *LIBRARIES, *(f"backend {name}" for name in BACKENDS)}
+    assert set(states) == {
+        "python",
+        "cores",
+        *LIBRARIES,
+        *(f"backend {name}" for name in BACKENDS),
+        *(f"device {name}" for name in ort.devices),
+    }
     assert states["numpy"] == version("numpy")
     assert states["backend onnxruntime"] == "usable"
     assert states["backend mil"] == "usable"
+    assert states["device cpu"] == "starts"
+    assert states["device xnnpack"].startswith(
+        "an onnxruntime that was built with XNNPACK has it: got onnxruntime"
+    )
 
 
 def test_a_library_that_is_missing_is_said() -> None:

@@ -34,6 +34,28 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
 )
 
 
+def tuned_backend(name: str, *, tf32: bool = False, cuda_graphs: bool = False) -> Backend:
+    """The backend of a name with settings for CUDA.
+
+    Args:
+        tf32: multiply in TensorFloat-32, with 10 bits of mantissa.
+        cuda_graphs: record the kernels once for each set of shapes and replay them.
+
+    Raises:
+        BackendError: no backend has this name, or another one than onnxruntime is to have such settings.
+    """
+    if not (tf32 or cuda_graphs):
+        return get_backend(name)
+    if name != "onnxruntime":
+        raise BackendError(
+            "--tf32" if tf32 else "--cuda-graphs", got=f"backend {name}", expected="onnxruntime",
+            cause="it is a setting of its CUDA provider",
+        )  # fmt: skip
+    from edge_runtime.backends.ort import TunedBackend, Tuning
+
+    return TunedBackend(Tuning(tf32=tf32, cuda_graphs=cuda_graphs))
+
+
 def get_backend(name: str) -> Backend:
     """The backend of a name in `BACKENDS`; its library is imported only when it opens an artifact.
 

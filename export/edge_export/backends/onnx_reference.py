@@ -20,6 +20,7 @@ from edge_runtime.errors import BackendError
 
 name = "onnx-reference"
 target = "onnx"
+devices = ("cpu",)
 
 
 class ReferenceSession:

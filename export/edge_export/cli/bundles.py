@@ -27,6 +27,10 @@ def export(
     config: Annotated[Path | None, typer.Option(help="The net's config.json.")] = None,
     target: Annotated[list[str] | None, typer.Option(help="onnx, coreml; both if not given.")] = None,
     precision: Annotated[list[str] | None, typer.Option(help="fp32, fp16; both if not given.")] = None,
+    form: Annotated[
+        list[str] | None,
+        typer.Option(help="ONNX: cpu, plain (GPUs, other runtimes); fp32 in both, fp16 plain if not given."),
+    ] = None,
     frames: Annotated[
         list[int] | None, typer.Option(help="Core ML: a number of frames that hifigan admits; repeat.")
     ] = None,
@@ -57,6 +61,7 @@ def export(
             weights=weights,
             targets=target or ("onnx", "coreml"),
             precisions=precision or ("fp32", "fp16"),
+            forms=form,
             frame_buckets=frames,
             external_data=external_data,
             swift=swift,
@@ -68,13 +73,17 @@ def export(
         print(f"  {sentence}")
     for artifact in bundle.manifest.artifacts:
         size = f"{artifact.total_bytes / 1e6:7.2f} MB"
-        print(f"  {artifact.path:24} {artifact.precision}  {size}  {artifact.version}")
+        form_told = "" if artifact.form == "any" else f", {artifact.form} form"
+        print(f"  {artifact.path:24} {artifact.precision}  {size}  {artifact.version}{form_told}")
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="The bundle to prove.")],
     tolerance: Tolerance = None,
     backend: Annotated[list[str] | None, typer.Option(help="Prove by this backend only; repeat.")] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="cpu if not given; cuda, gpu …, see doctor; repeat.")
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Execute every artifact on every backend of this machine and compare with the PyTorch net."""
@@ -82,7 +91,9 @@ def verify(
     from edge_export.proof import verify as parity
 
     with Progress() as progress:
-        result = parity.verify(bundle, tolerance=tolerance, backends=backend, progress=progress)
+        result = parity.verify(
+            bundle, tolerance=tolerance, backends=backend, devices=device or ("cpu",), progress=progress
+        )
     print(parity.table(result.rows), parity.notes(result.rows), sep="\n\n")
     write_json(json_file, result.to_json(), bundle)
     finish(result.passed, f"{bundle}: {result.summary()}")

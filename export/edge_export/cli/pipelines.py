@@ -104,7 +104,13 @@ def _bundle_option(declared: Declaration) -> Any:
     return typer.Option("--bundle", metavar="DIR", help=f"Bundle of {nets}{several}.")
 
 
-run_app = _group(_run, "Run a pipeline on a file.")
+_TF32 = typer.Option("--tf32", help="CUDA: multiply in TensorFloat-32, three digits and faster.")
+_GRAPHS = typer.Option("--cuda-graphs", help="CUDA: record and replay the kernels of each set of shapes.")
+_CUDA = [
+    parameter("tf32", Annotated[bool | None, _TF32], None),
+    parameter("cuda_graphs", Annotated[bool | None, _GRAPHS], None),
+]
+run_app = _group(_run, "Run a pipeline on a file.", _CUDA)
 _SWIFT = typer.Option(
     "--swift", metavar="DIR", help="Write a Swift test target of the pack to this folder too."
 )
@@ -115,5 +121,6 @@ reference_app = _group(
     [
         parameter("swift", Annotated[Path | None, _SWIFT], None),
         parameter("kotlin", Annotated[Path | None, _KOTLIN], None),
+        *_CUDA,
     ],
 )

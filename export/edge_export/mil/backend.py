@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 name = "mil"
 target = "coreml"
+devices = ("cpu",)
 
 
 class MilSession:

@@ -4,16 +4,21 @@ The truth is stored in the bundle: inputs and outputs of the net in float32, run
 artifact is executed on them by every backend that this machine has (`edge_export.backends`), and compared
 with `edge_runtime.compare` under the manifest's tolerance of its precision.
 
+Rows are those of the processor unless other devices are named, and then one beside the other: "cuda" is
+onnxruntime's provider, "gpu" that of OpenVINO or of Core ML.
+
 A missing backend is listed as absent and never counts as passed; an artifact that no backend of this machine
 could execute is not proved, and neither is its bundle.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -23,7 +28,7 @@ from edge_runtime.backends.artifacts import TypedSession, open_artifact
 from edge_runtime.backends.base import Backend, Session
 from edge_runtime.compare import Comparison, compare
 from edge_runtime.errors import BackendError, ConfigError, EdgeError
-from edge_runtime.store.bundle import Artifact, Bundle, Tolerance, open_bundle
+from edge_runtime.store.bundle import Artifact, Bundle, Form, Tolerance, open_bundle
 
 Status = Literal["PASS", "FAIL", "absent"]
 
@@ -57,6 +62,18 @@ class Row:
     comparison: Comparison | None = None
     seconds: float = 0.0
     largest_magnitude: float | None = None  # of all inner tensors, where they are recorded; inf: an overflow
+    form: Form = "any"  # of the artifact
+    device: str = "cpu"
+
+    @property
+    def where(self) -> str:
+        """The backend, and the device unless it is the processor."""
+        return self.backend if self.device == "cpu" else f"{self.backend} {self.device}"
+
+    @property
+    def bits(self) -> str:
+        """The precision, and the form where the net has several."""
+        return self.precision if self.form == "any" else f"{self.precision} {self.form}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -94,7 +111,7 @@ class Verification:
         words = f"{self.count('PASS')} passed, {self.count('FAIL')} failed"
         if self.unproved:
             words += f"; not proved: {', '.join(self.unproved)}"
-        lacking = sorted({row.backend for row in self.rows if row.status == "absent"})
+        lacking = sorted({row.where for row in self.rows if row.status == "absent"})
         return f"{words}; not on this machine: {', '.join(lacking)}" if lacking else words
 
 
@@ -103,6 +120,7 @@ def verify(
     *,
     tolerance: float | None = None,
     backends: Sequence[str] | None = None,
+    devices: Sequence[str] = ("cpu",),
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Verification:
     """Execute every artifact on every backend and compare with the stored outputs.
@@ -111,56 +129,89 @@ def verify(
         bundle: folder, or an opened bundle.
         tolerance: largest absolute error allowed for every precision; the manifest's own where None.
         backends: names in `edge_export.backends`, all where None; one that this machine lacks is refused.
+        devices: each artifact runs on every one of them, on the backends that know it. One other than the
+            processor must be on this machine.
         progress: called with one line before each execution.
 
     Raises:
         BundleError: the bundle is damaged.
-        ConfigError: an unknown backend, one that none of the artifacts is for, or a negative tolerance.
-        BackendError: a backend that was asked for by name is missing here.
+        ConfigError: an unknown backend or device, one that none of the artifacts is for, or a negative
+            tolerance.
+        BackendError: a backend or device that was asked for by name is missing here.
     """
     if tolerance is not None and not 0 <= tolerance < math.inf:
         raise ConfigError("--tolerance", got=str(tolerance), expected="a finite number of at least 0")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-    chosen = _required(backends, opened) if backends else [get_backend(name) for name in BACKENDS]
+    chosen = _places(opened, backends, devices)
     rows: list[Row] = []
     for artifact in opened.manifest.artifacts:
         allowed = opened.manifest.tolerance[artifact.precision]
         if tolerance is not None:
             allowed = Tolerance(max_abs=tolerance, min_snr_db=allowed.min_snr_db)
-        for backend in chosen:
+        for backend, device in chosen:
             if backend.target == artifact.target:
-                rows.extend(_prove(opened, artifact, backend, allowed, progress))
+                rows.extend(_prove(opened, artifact, backend, device, allowed, progress))
     rows.extend(_prove_geometry(opened, chosen, progress))
     return Verification(str(opened.path), tuple(rows))
 
 
-def _required(names: Sequence[str], bundle: Bundle) -> list[Backend]:
-    """The backends requested by name: each must be usable here and have an artifact to execute."""
+_Place = tuple[Backend, str]  # a backend and one of its devices
+
+
+def _places(bundle: Bundle, names: Sequence[str] | None, devices: Sequence[str]) -> list[_Place]:
+    """Every backend, or those requested, on every device that it knows."""
+    backends = [get_backend(name) for name in names or BACKENDS]
+    if names:
+        _check_targets(bundle, backends)
+    chosen: list[_Place] = []
+    for device in dict.fromkeys(devices):
+        knowing = [backend for backend in backends if device in backend.devices]
+        if not knowing:
+            known = sorted({each for backend in backends for each in backend.devices})
+            raise ConfigError("--device", got=repr(device), expected=f"one of {', '.join(known)}")
+        chosen += [(backend, device) for backend in knowing]
+        reasons = {backend: backend.unavailable(device) for backend in knowing}
+        if names and device == "cpu":
+            missing = [(f"--backend {backend.name}", reason) for backend, reason in reasons.items() if reason]
+        elif device != "cpu" and all(reasons.values()):
+            missing = [(f"--device {device}", reason) for reason in reasons.values()]
+        else:
+            missing = []
+        for what, reason in missing:
+            raise BackendError(what, got=reason, expected="something that this machine has")
+    return chosen
+
+
+def _check_targets(bundle: Bundle, backends: Sequence[Backend]) -> None:
+    """ConfigError for a backend requested by name that has no artifact to execute."""
     targets = sorted({artifact.target for artifact in bundle.manifest.artifacts})
-    backends = [get_backend(name) for name in names]
     for backend in backends:
-        what = f"--backend {backend.name}"
         if backend.target not in targets:
-            raise ConfigError(
-                what, got=f"a bundle with only {', '.join(targets)}", expected=f"{backend.target} artifacts"
-            )
-        if reason := backend.unavailable():
-            raise BackendError(what, got=reason, expected="a backend that this machine has")
-    return backends
+            got, expected = f"a bundle with only {', '.join(targets)}", f"{backend.target} artifacts"
+            raise ConfigError(f"--backend {backend.name}", got=got, expected=expected)
+
+
+def _what(bundle: Bundle, artifact: Artifact, backend: Backend) -> tuple[str, str, str, str]:
+    return bundle.manifest.net, artifact.path, backend.name, artifact.precision
 
 
 def _prove(
-    bundle: Bundle, artifact: Artifact, backend: Backend, allowed: Tolerance, progress: Callable[[str], None]
+    bundle: Bundle,
+    artifact: Artifact,
+    backend: Backend,
+    device: str,
+    allowed: Tolerance,
+    progress: Callable[[str], None],
 ) -> Iterator[Row]:
-    """Rows of one artifact on one backend; a backend that cannot run it gives a failed row, not a crash."""
-    what = (bundle.manifest.net, artifact.path, backend.name, artifact.precision)
-    if reason := backend.unavailable():
-        yield Row(*what, "absent", reason)
+    """Rows of one artifact in one place; a backend that cannot run it gives a failed row, not a crash."""
+    what = partial(Row, *_what(bundle, artifact, backend), form=artifact.form, device=device)
+    if reason := backend.unavailable(device):
+        yield what("absent", reason)
         return
     try:
-        session = open_artifact(bundle, artifact, backend)
+        session = open_artifact(bundle, artifact, backend, device=device)
     except EdgeError as failure:
-        yield Row(*what, "FAIL", str(failure))
+        yield what("FAIL", str(failure))
         return
     for case in bundle.cases:
         progress(f"{artifact.path} on {backend.name}, case {case}")
@@ -168,47 +219,47 @@ def _prove(
 
 
 def _prove_geometry(
-    bundle: Bundle, backends: Sequence[Backend], progress: Callable[[str], None]
+    bundle: Bundle, places: Sequence[_Place], progress: Callable[[str], None]
 ) -> Iterator[Row]:
     """One row, of the first artifact on the first backend that runs it; none where nothing is stated."""
-    pairs = ((artifact, backend) for artifact in bundle.manifest.artifacts for backend in backends)
-    for artifact, backend in pairs:
-        if backend.target != artifact.target or backend.unavailable():
+    for artifact, (backend, device) in itertools.product(bundle.manifest.artifacts, places):
+        if backend.target != artifact.target or backend.unavailable(device):
             continue
         progress(f"{artifact.path} on {backend.name}, how far its context reaches")
         try:
-            reach = measure_reach(bundle, artifact, open_artifact(bundle, artifact, backend))
+            session = open_artifact(bundle, artifact, backend, device=device)
+            reach = measure_reach(bundle, artifact, session)
         except EdgeError:
             return  # the artifact's own rows say why it does not run
         if reach is not None:
-            what = (bundle.manifest.net, artifact.path, backend.name, artifact.precision)
+            what = partial(Row, *_what(bundle, artifact, backend), form=artifact.form, device=device)
             status: Status = "PASS" if reach.passed else "FAIL"
-            yield Row(*what, status, reach.detail, CASE, reach.output, None, reach.seconds)
+            yield what(status, reach.detail, CASE, reach.output, None, reach.seconds)
         return
 
 
 def _compared(
-    bundle: Bundle, case: str, session: Session, allowed: Tolerance, what: tuple[str, str, str, str]
+    bundle: Bundle, case: str, session: Session, allowed: Tolerance, what: Callable[..., Row]
 ) -> Iterator[Row]:
-    """Rows of one case: every output that the net has."""
+    """Rows of one case: every output that the net has; ``what`` makes one."""
     inputs, expected = bundle.reference(case)
     started = time.perf_counter()
     try:
         outputs = session.run(inputs)
     except EdgeError as failure:
-        yield Row(*what, "FAIL", str(failure), case)
+        yield what("FAIL", str(failure), case)
         return
     seconds = time.perf_counter() - started
     seen = session.inner if isinstance(session, TypedSession) else session
     largest = seen.largest_magnitude if isinstance(seen, Watching) else None
     for name, truth in expected.items():
         if name not in outputs:
-            yield Row(*what, "FAIL", f"no output {name}; got {', '.join(outputs)}", case, name)
+            yield what("FAIL", f"no output {name}; got {', '.join(outputs)}", case, name)
             continue
         result = compare(truth, outputs[name], tolerance=allowed.max_abs, min_snr_db=allowed.min_snr_db)
         detail = "; ".join(filter(None, (result.reason, session.detail)))
         status: Status = "PASS" if result.passed else "FAIL"
-        yield Row(*what, status, detail, case, name, result, seconds, largest)
+        yield what(status, detail, case, name, result, seconds, largest)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -220,7 +271,7 @@ def table(rows: Sequence[Row]) -> str:
             figures = (f"{c.max_abs:.2e}", f"{c.snr_db:.1f}", rounded_up(c.smallest_tolerance))
         told = row.comparison and row.status == "PASS"
         verdict = row.status if told else f"{row.status}: {row.detail}"
-        lines.append((row.net, row.backend, row.precision, row.case or "-", *figures, verdict))
+        lines.append((row.net, row.where, row.bits, row.case or "-", *figures, verdict))
     return align(lines)
 
 
@@ -229,7 +280,7 @@ def notes(rows: Sequence[Row]) -> str:
     ran: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.comparison:
-            ran.setdefault((row.net, row.backend, row.precision), []).append(row)
+            ran.setdefault((row.net, row.where, row.bits), []).append(row)
     lines = [
         (*what, max(same, key=lambda row: row.largest_magnitude or 0.0).detail) for what, same in ran.items()
     ]

@@ -3,8 +3,9 @@
 Opset 17 with IR version 8 is read by onnxruntime since 1.12 (2022), and by current web and mobile runtimes.
 torch's tracing exporter writes it directly; the newer one (dynamo) begins at opset 18.
 
-float32 is for processors and takes the form of the net that onnxruntime runs fastest there (`Net.onnx_form`);
-float16 is for GPUs and phones and keeps the net's own layers.
+A net may have two forms of equal numbers (`forms_of`): "plain", the net's own layers, which GPUs run fastest
+and runtimes with few operators load; and "cpu", as processors run it fastest (`Net.onnx_form`). Which are
+written, unless the caller chooses: float32 in both, float16, which processors compute in float32, plain.
 
 Weights stay where torch has them until the file is written (`to_onnx.weighted_graph`), so that a net of more
 than 2 GiB can be exported, with them in a file beside the graph.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
@@ -34,12 +35,14 @@ from edge_export.to_onnx.constants import MOST_ELEMENTS, folded_constants, reads
 from edge_export.to_onnx.identities import without_identities
 from edge_export.to_onnx.mixed import to_mixed
 from edge_export.to_onnx.weighted_graph import LARGEST_FILE, WeightedGraph
-from edge_runtime.store.bundle import Lengths, Precision, Tensor
+from edge_runtime.store.bundle import Form, Lengths, Precision, Tensor
 
 OPSET = 17
 IR_VERSION = 8  # the one that came with opset 17; newer ones only add types that are not used here
 PRODUCER = "edge-export"
 VERSION = f"opset {OPSET}, IR {IR_VERSION}"
+# precision → the form of its file without a form in its name
+OWN_FORM: Mapping[Precision, Form] = {"fp32": "cpu", "fp16": "plain"}
 
 
 def write_onnx(
@@ -49,6 +52,7 @@ def write_onnx(
     path: str | os.PathLike[str],
     precision: Precision,
     *,
+    form: Form | None = None,
     external_data: bool = False,
     largest_file: int = LARGEST_FILE,
 ) -> str:
@@ -60,6 +64,7 @@ def write_onnx(
         path: the file to write.
         precision: "fp32", or "fp16" for float16 weights and arithmetic between float32 inputs and outputs,
             except in the net's `float32_parts`.
+        form: "cpu" or "plain"; as the precision's own file has it where None: float32 cpu, float16 plain.
         external_data: put the weights into ``PATH.data`` beside it, even if all fits into one file.
         largest_file: bytes of weights above which they go there in any case.
 
@@ -70,12 +75,21 @@ def write_onnx(
     weights_alone = precision == "fp16" and net.half == "weights"
     if weights_alone:
         plain = with_half_weights(plain)
-    graph = build_graph(net.onnx_form(plain) if precision == "fp32" else plain, net, config)
+    form = form or OWN_FORM[precision]
+    graph = build_graph(net.onnx_form(plain) if form == "cpu" else plain, net, config)
     if precision == "fp16" and not weights_alone:
         half = to_mixed(graph.model, net.float32_parts, weights=graph.weights)
         graph = WeightedGraph(_checked(half), graph.weights)
     graph.write(path, external=external_data, largest_file=largest_file)
     return VERSION
+
+
+def forms_of(module: nn.Module, net: Net[ConfigT]) -> tuple[Form, ...]:
+    """ "cpu" and "plain", or "any" alone for a net whose two forms are the same."""
+    if net.half == "weights":
+        return ("any",)
+    plain = folded(module)
+    return ("any",) if net.onnx_form(plain) is plain else ("cpu", "plain")
 
 
 def flexible_axes(net: Net[ConfigT], config: ConfigT) -> dict[str, Lengths]:

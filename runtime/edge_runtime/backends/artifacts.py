@@ -64,6 +64,16 @@ def open_artifact(
     return TypedSession(session, bundle.manifest.inputs, bundle.manifest.outputs)
 
 
+def in_words(session: Session, artifact: Artifact, device: str) -> str:
+    """What runs, for results and tables: the session's own description and the artifact's form."""
+    if artifact.form == "any":
+        return session.detail
+    words = f"{session.detail}, {artifact.form} form"
+    if artifact.form == "cpu" and device != "cpu":
+        words += " (a plain one would be faster here: edge-export export … --form plain)"
+    return words
+
+
 def _narrowed(name: str, array: Array) -> np.ndarray[Any, np.dtype[Any]]:
     """The array in the type that a Core ML package takes."""
     stored = DTYPES.get(str(array.dtype), str(array.dtype))

@@ -2,6 +2,7 @@
 
     name          what users call it
     target        which artifacts it opens, "onnx" or "coreml"
+    devices       names of the devices that it knows, "cpu" among them
     unavailable   why it cannot run here, as a clause; empty when it can
     open          an artifact → a Session
 
@@ -11,7 +12,7 @@ quotes the first informative line of its message. Nothing is written to stdout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,6 +53,11 @@ class Backend(Protocol):
     @property
     def target(self) -> str:
         """ "onnx" or "coreml"."""
+        ...
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """What `open` takes as a device, whether this machine has it or not."""
         ...
 
     def unavailable(self, device: str = "cpu") -> str:

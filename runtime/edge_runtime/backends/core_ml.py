@@ -22,6 +22,7 @@ target = "coreml"
 
 # device → member of coremltools.ComputeUnit
 _UNITS = {"cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "ane": "CPU_AND_NE", "all": "ALL"}
+devices = tuple(_UNITS)
 
 
 class CoreMlSession:

@@ -27,6 +27,7 @@ name = "openvino"
 target = "onnx"
 
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
+devices = tuple(_DEVICES)
 
 
 class OpenVinoSession:

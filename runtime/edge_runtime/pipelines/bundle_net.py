@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.backends import get_backend
-from edge_runtime.backends.artifacts import open_artifact
+from edge_runtime.backends.artifacts import in_words, open_artifact
 from edge_runtime.backends.base import Backend
 from edge_runtime.errors import BundleError
 from edge_runtime.store.bundle import Bundle, Lengths, Tensor, open_bundle
@@ -59,7 +59,8 @@ class BundleNet:
         self.backend = library.name
         self.precision = precision
         self.bundle.artifact(library.target, precision)  # refuses by the bundle's name
-        self.artifact = self.manifest.artifact(library.target, precision)
+        self.artifact = self.manifest.artifact(library.target, precision, device)
+        self._device = device
         self._session = open_artifact(self.bundle, self.artifact, library, device=device, threads=threads)
         self._dtypes = {tensor.name: tensor.dtype for tensor in self.manifest.inputs}
         self._input = self.manifest.inputs[0].name
@@ -67,8 +68,8 @@ class BundleNet:
 
     @property
     def detail(self) -> str:
-        """Library, device and threads that were chosen."""
-        return self._session.detail
+        """Library, device, threads, and the artifact's form where there are several."""
+        return in_words(self._session, self.artifact, self._device)
 
     def lengths(self, axis: int) -> Lengths:
         """Which lengths the artifact takes on an axis of its (first) input."""

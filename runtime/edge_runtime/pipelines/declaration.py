@@ -107,7 +107,12 @@ class Role:
 
 EXECUTION = (
     Option("backend", str, "What runs the nets, see `edge-export doctor`", "onnxruntime"),
-    Option("device", str, "cpu or cuda; with coreml also gpu, ane, all", "cpu"),
+    Option(
+        "device",
+        str,
+        "cpu, cuda, tensorrt …; of backend coreml gpu, ane, all; see `edge-export doctor`",
+        "cpu",
+    ),
     Option("threads", int, "Processor threads; chosen by the backend if not given"),
     Option("precision", str, "Of the artifacts", "fp32", ("fp32", "fp16")),
 )

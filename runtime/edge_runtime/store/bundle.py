@@ -3,6 +3,7 @@
     BUNDLE/
       manifest.json                    everything below, and the hash of itself
       model.onnx  model.fp16.onnx      a file per artifact …
+      model.plain.onnx                 … where a net has another form for processors, each form has its own …
       model.onnx.data                  … with others beside it that it refers to (weights above 2 GiB) …
       model.mlpackage/  …              … or a folder
       reference/<case>/<tensor>.npy    inputs and outputs of the PyTorch net in float32
@@ -44,9 +45,16 @@ REFERENCE = "reference"
 Array = NDArray[Any]
 Target = Literal["onnx", "coreml"]
 Precision = Literal["fp32", "fp16"]
+Form = Literal["cpu", "plain", "any"]
 
 MOST_VALUES = 1 << 33  # of one tensor; more than fits into any machine that this is for
 MOST_FRAMES = 1 << 20  # that one output frame depends on; samples from one to the next
+
+# device → forms of an artifact, the one that it runs fastest first; any other device is as "gpu"
+_PREFERRED: Mapping[str, tuple[Form, ...]] = {
+    "cpu": ("cpu", "any", "plain"),
+    "gpu": ("plain", "any", "cpu"),
+}
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARTIFACT_NAME = re.compile(r"model[A-Za-z0-9_.-]*")
@@ -132,9 +140,18 @@ class Artifact:
     data: tuple[DataFile, ...] = ()  # files that it refers to: weights that do not fit into an ONNX file
     # parts of a float16 artifact that are float32, by the names of the net's modules
     float32_parts: tuple[str, ...] = ()
+    # "cpu": arranged for processors; "plain": the net's own layers, for GPUs and runtimes with few operators;
+    # "any": the net has one form for both, or the bundle is older than this entry
+    form: Form = "any"
 
     def __post_init__(self) -> None:
         _check_artifact_name(self.path)
+
+    @property
+    def kind(self) -> str:
+        """Target, precision and, where there are several, form, as in sentences: "onnx fp32 plain"."""
+        words = (self.target, self.precision, *((self.form,) if self.form != "any" else ()))
+        return " ".join(words)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -219,7 +236,7 @@ class Manifest:
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
         _check_unique("inputs and outputs", names)
-        _check_unique("artifacts", [f"{item.target} {item.precision}" for item in self.artifacts])
+        _check_unique("artifacts", [item.kind for item in self.artifacts])
         _check_unique("artifacts", [path for item in self.artifacts for path in item.paths])
         for item in self.artifacts:
             if item.precision not in self.tolerance:
@@ -255,18 +272,22 @@ class Manifest:
         path.write_bytes(_canonical(entries | {"sha256": _self_hash(entries)}))
         return path
 
-    def artifact(self, target: str, precision: str = "fp32") -> Artifact:
+    def artifact(self, target: str, precision: str = "fp32", device: str = "cpu") -> Artifact:
         """The artifact of a target ("onnx", "coreml") and a precision ("fp32", "fp16").
+
+        Of several forms it is the one that the device runs fastest; of the forms that are there: a bundle
+        with one form has it for every device.
 
         Raises:
             BundleError: the bundle holds none; the sentence lists what it holds.
         """
-        for item in self.artifacts:
-            if (item.target, item.precision) == (target, precision):
-                return item
+        forms = _PREFERRED.get(device, _PREFERRED["gpu"])
+        fitting = [item for item in self.artifacts if (item.target, item.precision) == (target, precision)]
+        if fitting:
+            return min(fitting, key=lambda item: forms.index(item.form))
         raise BundleError(
             "artifacts",
-            got=listed(f"{item.target} {item.precision}" for item in self.artifacts),
+            got=listed(item.kind for item in self.artifacts),
             expected=f"{target} {precision}",
             cause="export the net again with this target and precision",
         )
@@ -279,10 +300,10 @@ class Bundle:
     path: Path
     manifest: Manifest
 
-    def artifact(self, target: str, precision: str = "fp32") -> Path:
-        """Path of the artifact of a target and a precision; BundleError if there is none."""
+    def artifact(self, target: str, precision: str = "fp32", device: str = "cpu") -> Path:
+        """Path of the artifact of a target and a precision for a device; BundleError if there is none."""
         try:
-            return self.path / self.manifest.artifact(target, precision).path
+            return self.path / self.manifest.artifact(target, precision, device).path
         except BundleError as error:
             raise error.within(str(self.path)) from error
 
@@ -368,6 +389,7 @@ def describe_artifact(
     note: str = "",
     data: Sequence[str] = (),
     float32_parts: Sequence[str] = (),
+    form: Form = "any",
 ) -> Artifact:
     """The manifest's entry for an artifact, a file or folder, in a bundle's folder.
 
@@ -385,6 +407,7 @@ def describe_artifact(
         note=note,
         data=tuple(DataFile(name, _hash(Path(folder, name)), _size(Path(folder, name))) for name in data),
         float32_parts=tuple(float32_parts),
+        form=form,
     )
 
 

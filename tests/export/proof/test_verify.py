@@ -84,12 +84,14 @@ def test_notes_say_what_ran_and_what_the_executor_saw(small_hifigan: Path) -> No
     notes = parity.notes(parity.verify(small_hifigan, backends=["onnxruntime", "mil"]).rows).splitlines()
     assert [line.split()[1:3] for line in notes] == [
         ["onnxruntime", "fp32"],
+        ["onnxruntime", "fp32"],
         ["onnxruntime", "fp16"],
         ["mil", "fp32"],
         ["mil", "fp16"],
     ]
     assert "CPUExecutionProvider" in notes[0]
-    assert "largest magnitude" in notes[3]
+    assert [line.split()[3] for line in notes[:3]] == ["cpu", "plain", "plain"]
+    assert "largest magnitude" in notes[4]
 
 
 def row(magnitude: float | None, detail: str, case: str) -> parity.Row:
@@ -150,7 +152,7 @@ def test_an_artifact_that_cannot_be_opened_is_a_failed_row(copy: Path) -> None:
     artifacts = tuple(new if item == old else item for item in opened.manifest.artifacts)
     replace(opened.manifest, artifacts=artifacts).save(copy)
     result = parity.verify(copy, backends=["onnxruntime"])
-    broken = [row for row in result.rows if row.precision == "fp32"]
+    broken = [row for row in result.rows if row.artifact == "model.onnx"]
     assert [row.status for row in broken] == ["FAIL"]
     assert "NoSuchOperator" in broken[0].detail
     assert not result.passed
@@ -165,6 +167,38 @@ def test_a_damaged_bundle_is_refused_before_anything_runs(copy: Path) -> None:
     with pytest.raises(BundleError, match=r"model\.onnx"):
         parity.verify(copy, progress=ran.append)
     assert ran == []
+
+
+def test_every_form_is_a_row_and_says_its_name(small_hifigan: Path) -> None:
+    result = parity.verify(small_hifigan, backends=["onnxruntime"])
+    proved = {(row.artifact, row.form) for row in result.rows if row.comparison}
+    assert proved == {("model.onnx", "cpu"), ("model.plain.onnx", "plain"), ("model.fp16.onnx", "plain")}
+    assert "onnxruntime  fp32 plain" in parity.table(result.rows)
+
+
+def test_a_device_is_known_and_there_or_refused(small_hifigan: Path) -> None:
+    with pytest.raises(ConfigError, match="--device: got 'tpu', expected one of all, ane, coreml, cpu, cuda"):
+        parity.verify(small_hifigan, devices=["tpu"])
+    if get_backend("onnxruntime").unavailable("cuda"):
+        with pytest.raises(BackendError, match=r"--device cuda: got .*onnxruntime-gpu"):
+            parity.verify(small_hifigan, devices=["cpu", "cuda"])
+    with pytest.raises(ConfigError, match="--device: got 'cuda', expected one of cpu"):
+        parity.verify(small_hifigan, backends=["mil"], devices=["cuda"])
+
+
+def test_devices_are_rows_beside_each_other(small_hifigan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On two devices: OpenVINO's processor under a second name, as no other device is everywhere."""
+    backend = get_backend("openvino")
+    monkeypatch.setattr(backend, "devices", ("cpu", "gpu"))
+    monkeypatch.setattr(backend, "_DEVICES", {"cpu": "CPU", "gpu": "CPU"})
+    rows = parity.verify(small_hifigan, backends=["openvino"], devices=["cpu", "gpu"]).rows
+    assert {(row.device, row.artifact) for row in rows if row.comparison} == {
+        (device, path)
+        for device in ("cpu", "gpu")
+        for path in ("model.onnx", "model.plain.onnx", "model.fp16.onnx")
+    }
+    assert "openvino gpu  fp32 plain" in parity.table(rows)
+    assert rows[0].to_json()["device"] == "cpu"
 
 
 def test_a_negative_tolerance_is_refused(small_hifigan: Path) -> None:

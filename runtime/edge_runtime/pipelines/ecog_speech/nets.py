@@ -63,7 +63,7 @@ class ManyOutputs:
         self.precision = precision
         self.inputs = {tensor.name: tensor.shape for tensor in self.manifest.inputs}
         self._session = library.open(
-            self.bundle.artifact(library.target, precision), device=device, threads=threads
+            self.bundle.artifact(library.target, precision, device), device=device, threads=threads
         )
 
     @property

@@ -80,6 +80,10 @@ public struct Manifest: Sendable {
         public let note: String
         /// Files that it refers to.
         public let data: [DataFile]
+        /// `cpu` or `plain` where the net has two forms of equal numbers; `any` where it has one.
+        public let form: String
+        /// Target, precision and form, as in sentences.
+        var kind: String { ([target, precision] + (form == "any" ? [] : [form])).joined(separator: " ") }
 
         /// All names in the bundle that belong to it, its own first.
         public var paths: [String] { [path] + data.map(\.path) }
@@ -148,13 +152,14 @@ public struct Manifest: Sendable {
     /// Case → file → its SHA-256.
     public let reference: [String: [String: String]]
 
-    /// The artifact of a target and a precision.
+    /// The artifact of a target and a precision; of two forms the one for processors.
     ///
     /// - Throws: `EdgeError` of kind `bundle`: the bundle holds none; the sentence lists what it holds.
     public func artifact(target: String, precision: String = "fp32") throws -> Artifact {
-        guard let found = artifacts.first(where: { $0.target == target && $0.precision == precision }) else {
+        let fitting = artifacts.filter { $0.target == target && $0.precision == precision }
+        guard let found = fitting.first(where: { $0.form != "plain" }) ?? fitting.first else {
             throw EdgeError(
-                .bundle, "artifacts", got: listed(artifacts.map { "\($0.target) \($0.precision)" }),
+                .bundle, "artifacts", got: listed(artifacts.map(\.kind)),
                 expected: "\(target) \(precision)",
                 cause: "export the net again with this target and precision")
         }
@@ -253,7 +258,7 @@ extension Manifest {
     private func check() throws {
         let names = (inputs + outputs).map(\.name)
         for (what, names) in [
-            ("inputs and outputs", names), ("artifacts", artifacts.map { "\($0.target) \($0.precision)" }),
+            ("inputs and outputs", names), ("artifacts", artifacts.map(\.kind)),
             ("artifacts", artifacts.flatMap(\.paths)),
         ] where Set(names).count != names.count {
             let twice = Set(names.filter { name in names.count { $0 == name } > 1 })
@@ -317,6 +322,10 @@ extension Manifest.Artifact {
         axes = try record.object("axes").records().mapValues(Manifest.Lengths.init)
         note = try record.entries["note"] == nil ? "" : record.string("note")
         data = try record.entries["data"] == nil ? [] : record.list("data").map(Manifest.DataFile.init)
+        form = try record.entries["form"] == nil ? "any" : record.string("form")
+        guard ["cpu", "plain", "any"].contains(form) else {
+            throw record.unfit("form", "cpu, plain or any")
+        }
     }
 }
 
