@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge_export.catalog.net import Net
     from edge_export.convert import export
     from edge_export.mil import Program
+    from edge_export.proof.comparing.compare import compare_artifacts
     from edge_export.proof.reference import CheckReport, check_reference, write_reference
     from edge_export.proof.verify import Verification, verify
     from edge_export.run import mel as write_mel
@@ -35,6 +36,7 @@ _HOMES = {
     "Program": "mil",
     "Verification": "proof.verify",
     "check_reference": "proof.reference",
+    "compare_artifacts": "proof.comparing.compare",
     "export": "convert",
     "get_backend": "backends",
     "get_net": "catalog",
@@ -54,6 +56,7 @@ __all__ = [
     "Program",
     "Verification",
     "check_reference",
+    "compare_artifacts",
     "export",
     "get_backend",
     "get_net",

@@ -33,7 +33,19 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    promised = {"nets", "export", "verify", "mel", "check", "bench", "train", "demo", "doctor", "gradcam"}
+    promised = {
+        "nets",
+        "export",
+        "verify",
+        "compare",
+        "mel",
+        "check",
+        "bench",
+        "train",
+        "demo",
+        "doctor",
+        "gradcam",
+    }
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == promised
     groups = {"run", "reference", "data"}
     assert {group.name for group in app.registered_groups} == groups

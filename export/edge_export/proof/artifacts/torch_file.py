@@ -143,7 +143,7 @@ class ScriptArtifact(TorchArtifact):
     kind = "torchscript"
 
     def __init__(self, module: Any, what: str) -> None:
-        arguments = module.forward.schema.arguments[1:]
+        arguments = [a for a in module.forward.schema.arguments[1:] if not a.has_default_value()]
         super().__init__(module, what, [Port(argument.name) for argument in arguments])
 
     @cached_property
@@ -230,13 +230,14 @@ def named_outputs(result: Any, ports: Sequence[Port] = ()) -> dict[str, Array]:
 
 
 def parameters_of(function: Any) -> list[Port]:
-    """The positional parameters of a function as inputs."""
+    """The positional parameters of a function that have no default, as inputs."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return []
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [Port(parameter.name) for parameter in parameters if parameter.kind in kinds]
+    needed = (parameter for parameter in parameters if parameter.default is inspect.Parameter.empty)
+    return [Port(parameter.name) for parameter in needed if parameter.kind in kinds]
 
 
 def _script_value(value: Any) -> Value:
