@@ -7,7 +7,7 @@ libraries is fixed when they load.
 
     contest          ours                                    peers
     mel-60s          MelFrontEnd (numpy alone)               librosa (SyncTalk_2D's float64 steps), torch.stft
-    net              onnxruntime on model.onnx               PyTorch eager, the same net
+    net              onnxruntime on the device's artifact    PyTorch eager on the same device, the same net
     stream           StreamingVocoder, a chunk of 4 frames   the time that the chunk's audio plays
     griffin-lim      griffin_lim, with and without scipy     librosa.griffinlim, 32 iterations of FGLA
     startup          import edge_runtime; --help             an empty interpreter (seconds, no ratio)
@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -61,6 +62,24 @@ Contender = Callable[[], object]
 
 
 @dataclass(frozen=True)
+class Contest:
+    """What one process times."""
+
+    name: str
+    bundle: str = ""
+    threads: int = 1
+    device: str = "cpu"
+    precision: str = "fp32"
+    tf32: bool = False
+    cuda_graphs: bool = False
+
+    def __str__(self) -> str:
+        threads = f"with {self.threads} thread{'s' if self.threads > 1 else ''}"
+        words = (self.name, self.bundle, threads if self.device == "cpu" else f"on {self.device}")
+        return " ".join(filter(None, words))
+
+
+@dataclass(frozen=True)
 class Timing:
     """One contest. ``ratio`` is peer time / our time, median over rounds; None where nothing is compared."""
 
@@ -78,6 +97,10 @@ def bench(
     *,
     against: Sequence[str] = PEERS,
     threads: Sequence[int] = (1, 2),
+    devices: Sequence[str] = ("cpu",),
+    precision: str = "fp32",
+    tf32: bool = False,
+    cuda_graphs: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> list[Timing]:
     """Time the front ends and nets of bundles; without bundles Griffin-Lim; and the start of the program.
@@ -85,12 +108,15 @@ def bench(
     Args:
         bundles: folders; each gives its net's contest, and the `talking-head` mel's where it has that.
         against: peers to race, of `PEERS`.
-        threads: thread settings, one contest each.
+        threads: thread settings of the processor, one contest each.
+        devices: of onnxruntime, for nets; a row each, PyTorch beside it on the same device where it has it.
+        precision: of the artifacts, "fp32" or "fp16"; PyTorch stays float32.
+        tf32, cuda_graphs: settings of CUDA, see `edge_export.backends.tuned_backend`; PyTorch gets TF32 too.
         progress: called with one line before each contest.
 
     Raises:
         ConfigError: unknown peer.
-        BackendError: a peer is not installed, or a contest's process failed.
+        BackendError: a peer or device is not there, or a contest's process failed.
         BundleError: a bundle is damaged.
     """
     unknown = set(against) - set(PEERS)
@@ -103,17 +129,27 @@ def bench(
             raise BackendError(
                 f"--against {peer}", got=f"no module named {peer}", expected=peer, cause=f"pip install {peer}"
             )
-    contests = [("startup", "", 1)]
+    _check_devices(devices)
+    net = partial(Contest, "net", precision=precision)
+    contests = [Contest("startup")]
     if not bundles and "librosa" in against:
-        contests.append(("griffin-lim", "", 1))
+        contests.append(Contest("griffin-lim"))
     for path in bundles:
         manifest = open_bundle(path).manifest
         if manifest.front_end == PRESETS["talking-head"]:
-            contests += [("mel-60s", "", count) for count in threads]
-        if "torch" in against:
-            contests += [("net", str(path), count) for count in threads]
-        if "torch" in against and manifest.net in STREAMED:
-            contests.append(("stream", str(path), 1))
+            contests += [Contest("mel-60s", threads=count) for count in threads]
+        if "torch" not in against:
+            continue
+        for device in devices:
+            if device == "cpu":
+                contests += [net(str(path), count) for count in threads]
+            else:
+                on = device == "cuda"
+                contests.append(
+                    net(str(path), device=device, tf32=tf32 and on, cuda_graphs=cuda_graphs and on)
+                )
+        if manifest.net in STREAMED:
+            contests.append(Contest("stream", str(path)))
     if bundles and len(contests) == 1:
         raise ConfigError(
             "--against",
@@ -122,21 +158,33 @@ def bench(
             cause="librosa is the peer for the mel only",
         )
     timings: list[Timing] = []
-    for name, bundle, count in dict.fromkeys(contests):
+    for contest in dict.fromkeys(contests):
         if progress:
-            progress(f"{name} {bundle} with {count} thread{'s' if count > 1 else ''}".replace("  ", " "))
-        timings += _in_a_process(name, bundle, count, against)
+            progress(str(contest))
+        timings += _in_a_process(contest, against)
     return timings
 
 
-def _in_a_process(contest: str, bundle: str, threads: int, against: Sequence[str]) -> list[Timing]:
-    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
-    command = [sys.executable, "-m", "edge_export.bench", contest, bundle, str(threads), ",".join(against)]
+def _check_devices(devices: Sequence[str]) -> None:
+    """ConfigError for a device that onnxruntime does not know, BackendError for one that does not start."""
+    from edge_runtime.backends import ort
+
+    for device in devices:
+        if device not in ort.devices:
+            raise ConfigError("--device", got=repr(device), expected=f"one of {', '.join(ort.devices)}")
+        if reason := ort.trial(device):
+            raise BackendError(f"--device {device}", got=reason, expected="a device that starts here")
+
+
+def _in_a_process(contest: Contest, against: Sequence[str]) -> list[Timing]:
+    environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(contest.threads))
+    told = json.dumps(asdict(contest))
+    command = [sys.executable, "-m", "edge_export.bench", told, ",".join(against)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise BackendError(
-            f"contest {contest}",
+            f"contest {contest.name}",
             got=last,
             expected="a process that ends normally",
             cause="see edge-export doctor",
@@ -246,29 +294,41 @@ def _librosa_griffin_lim(magnitude: NDArray[np.float32]) -> Contender:
     )
 
 
-def _net_contest(bundle: Bundle, threads: int) -> list[Timing]:
+def _net_contest(bundle: Bundle, contest: Contest) -> list[Timing]:
     """onnxruntime against eager PyTorch; the peer's weights are random, its arithmetic is the same."""
     import torch
 
+    from edge_export.backends import tuned_backend
     from edge_export.catalog import NETS
-    from edge_runtime.backends import get_backend
+    from edge_runtime.backends.artifacts import open_artifact
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(contest.threads)
+    beside = contest.device if contest.device == "cuda" and torch.cuda.is_available() else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = contest.tf32
     manifest = bundle.manifest
     net = NETS[manifest.net]
     inputs = _timed_inputs(bundle)
     sizes = TIMED_SHAPES.get(manifest.net, {"case": bundle.cases[-1]})
-    module = net.build(net.config_from_json(manifest.config)).eval()
-    tensors = [torch.from_numpy(array) for array in inputs.values()]
-    session = get_backend("onnxruntime").open(bundle.artifact("onnx", "fp32"), threads=threads)
+    module = net.build(net.config_from_json(manifest.config)).eval().to(beside)
+    artifact = manifest.artifact("onnx", contest.precision, contest.device)
+    library = tuned_backend("onnxruntime", tf32=contest.tf32, cuda_graphs=contest.cuda_graphs)
+    threads = contest.threads if contest.device == "cpu" else None
+    session = open_artifact(bundle, artifact, library, device=contest.device, threads=threads)
 
     @torch.inference_mode()
-    def eager() -> object:
-        return module(*tensors)
+    def eager() -> object:  # arrays go there and back, as they do for ours; the way back also waits
+        results = module(*(torch.from_numpy(array).to(beside) for array in inputs.values()))
+        tensors = results if isinstance(results, tuple) else (results,)
+        return [tensor.cpu() for tensor in tensors]
 
     ours_ms, peer_ms, ratio = race(lambda: session.run(inputs), eager)
     what = f"{manifest.net}, {', '.join(f'{axis} {size}' for axis, size in sizes.items())}"
-    return [Timing(what, threads, "onnxruntime fp32", ours_ms, "PyTorch eager", peer_ms, ratio)]
+    ours = f"onnxruntime {artifact.kind.removeprefix('onnx ')}" + _on(contest.device)
+    return [Timing(what, contest.threads, ours, ours_ms, "PyTorch eager" + _on(beside), peer_ms, ratio)]
+
+
+def _on(device: str) -> str:
+    return "" if device == "cpu" else f", {device}"
 
 
 def _stream_contest(bundle: Bundle, chunks: int = 40) -> list[Timing]:
@@ -321,19 +381,19 @@ def table(timings: Sequence[Timing]) -> str:
     return align(lines)
 
 
-def _contest(name: str, bundle: str, threads: int, against: Sequence[str]) -> list[dict[str, Any]]:
-    if name == "startup":
+def _contest(contest: Contest, against: Sequence[str]) -> list[dict[str, Any]]:
+    if contest.name == "startup":
         timings = _startup_contest()
-    elif name == "mel-60s":
-        timings = _mel_contest(threads, against)
-    elif name == "griffin-lim":
+    elif contest.name == "mel-60s":
+        timings = _mel_contest(contest.threads, against)
+    elif contest.name == "griffin-lim":
         timings = _griffin_lim_contest()
-    elif name == "stream":
-        timings = _stream_contest(open_bundle(bundle))
+    elif contest.name == "stream":
+        timings = _stream_contest(open_bundle(contest.bundle))
     else:
-        timings = _net_contest(open_bundle(bundle), threads)
+        timings = _net_contest(open_bundle(contest.bundle), contest)
     return [asdict(timing) for timing in timings]
 
 
 if __name__ == "__main__":
-    print(json.dumps(_contest(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4].split(","))))
+    print(json.dumps(_contest(Contest(**json.loads(sys.argv[1])), sys.argv[2].split(","))))

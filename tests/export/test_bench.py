@@ -9,10 +9,11 @@ import pytest
 from tests import small_bundles
 
 from edge_export import bench
+from edge_runtime.backends import ort
 from edge_runtime.dsp.griffin_lim import griffin_lim
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.dsp.spectral import Stft, StftConfig
-from edge_runtime.errors import ConfigError
+from edge_runtime.errors import BackendError, ConfigError
 from edge_runtime.store.bundle import open_bundle
 
 
@@ -58,8 +59,9 @@ def test_librosas_griffin_lim_does_the_same() -> None:
 
 def test_a_net_is_raced_against_torch(small_hifigan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "ROUNDS", 1)
-    (row,) = bench._net_contest(open_bundle(small_hifigan), 1)
+    (row,) = bench._net_contest(open_bundle(small_hifigan), bench.Contest("net"))
     assert row.what == "hifigan, batch 1, frames 172"
+    assert (row.ours, row.peer) == ("onnxruntime fp32 cpu", "PyTorch eager")
     assert row.ratio is not None
     assert row.ratio > 0
 
@@ -70,6 +72,16 @@ def test_a_stream_is_raced_against_its_own_playing_time(tmp_path: Path) -> None:
     assert row.what == "hifigan, stream in chunks of 4 frames"
     assert row.peer_ms == 1e3 * 4 * small_bundles.HOP / 8000
     assert row.ratio == row.peer_ms / row.ours_ms
+
+
+def test_devices_are_refused_before_anything_is_timed(small_hifigan: Path) -> None:
+    with pytest.raises(ConfigError, match="--device: got 'tpu', expected one of cpu, cuda"):
+        bench.bench([small_hifigan], devices=["tpu"])
+    if ort.trial("cuda"):
+        with pytest.raises(
+            BackendError, match=r"--device cuda: got .*onnxruntime-gpu.* expected a device that"
+        ):
+            bench.bench([small_hifigan], devices=["cpu", "cuda"])
 
 
 def test_an_unknown_peer_is_refused() -> None:

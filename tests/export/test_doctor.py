@@ -23,7 +23,7 @@ def test_every_library_and_backend_is_listed() -> None:
     assert states["backend mil"] == "usable"
     assert states["device cpu"] == "starts"
     assert states["device xnnpack"].startswith(
-        "an onnxruntime that was built with XNNPACK has it: got onnxruntime"
+        "no package on PyPI has it: build onnxruntime with XNNPACK: got onnxruntime"
     )
 
 

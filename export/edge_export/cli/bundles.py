@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_export.cli.options import Json, Out, Overwrite, Settings, Tolerance, Weights
+from edge_export.cli.options import TF32, CudaGraphs, Json, Out, Overwrite, Settings, Tolerance, Weights
 from edge_export.cli.output import finish, write_json
 
 
@@ -84,6 +84,8 @@ def verify(
     device: Annotated[
         list[str] | None, typer.Option(help="cpu if not given; cuda, gpu …, see doctor; repeat.")
     ] = None,
+    tf32: TF32 = False,
+    cuda_graphs: CudaGraphs = False,
     json_file: Json = None,
 ) -> None:
     """Execute every artifact on every backend of this machine and compare with the PyTorch net."""
@@ -92,7 +94,13 @@ def verify(
 
     with Progress() as progress:
         result = parity.verify(
-            bundle, tolerance=tolerance, backends=backend, devices=device or ("cpu",), progress=progress
+            bundle,
+            tolerance=tolerance,
+            backends=backend,
+            devices=device or ("cpu",),
+            tf32=tf32,
+            cuda_graphs=cuda_graphs,
+            progress=progress,
         )
     print(parity.table(result.rows), parity.notes(result.rows), sep="\n\n")
     write_json(json_file, result.to_json(), bundle)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_export.cli.options import Json, Out, Overwrite
+from edge_export.cli.options import TF32, CudaGraphs, Json, Out, Overwrite
 from edge_export.cli.output import finish, write_json
 
 
@@ -44,6 +44,12 @@ def bench(
     bundle: Annotated[list[Path] | None, typer.Argument(help="Bundles to time.")] = None,
     against: Annotated[list[str] | None, typer.Option(help="torch, librosa; both if not given.")] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Threads; 1 and 2 if not given.")] = None,
+    device: Annotated[
+        list[str] | None, typer.Option(help="For nets: cpu if not given; cuda, see doctor; repeat.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="Of the nets' artifacts: fp32, fp16.")] = "fp32",
+    tf32: TF32 = False,
+    cuda_graphs: CudaGraphs = False,
     json_file: Json = None,
 ) -> None:
     """Time front ends and nets against their peers, as ratios in one run."""
@@ -54,7 +60,14 @@ def bench(
 
     with Progress() as progress:
         rows = timing.bench(
-            bundle or [], against=against or timing.PEERS, threads=threads or (1, 2), progress=progress
+            bundle or [],
+            against=against or timing.PEERS,
+            threads=threads or (1, 2),
+            devices=device or ("cpu",),
+            precision=precision,
+            tf32=tf32,
+            cuda_graphs=cuda_graphs,
+            progress=progress,
         )
     print(timing.table(rows))
     write_json(json_file, [asdict(row) for row in rows], *bundle or [])

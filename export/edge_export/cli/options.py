@@ -19,5 +19,12 @@ Mask = Annotated[
 Weights = Annotated[str | None, typer.Option("--weights", metavar="SET", help=WEIGHTS_HELP)]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar=SETTINGS_FORM, help=SETTINGS_HELP)]
 
+TF32 = Annotated[
+    bool, typer.Option("--tf32", help="CUDA: multiply in TensorFloat-32, three digits and faster.")
+]
+CudaGraphs = Annotated[
+    bool, typer.Option("--cuda-graphs", help="CUDA: record and replay the kernels of each set of shapes.")
+]
+
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON too.")]
 Tolerance = Annotated[float | None, typer.Option("--tolerance", help="Largest absolute error allowed.")]

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
-from edge_export.cli.options import Out, Overwrite
+from edge_export.cli.options import TF32, CudaGraphs, Out, Overwrite
 from edge_export.cli.output import list_files
 from edge_runtime.pipelines.declaration import Declaration, Input
 from edge_runtime.pipelines.registry import PIPELINES, get_declaration
@@ -104,12 +104,7 @@ def _bundle_option(declared: Declaration) -> Any:
     return typer.Option("--bundle", metavar="DIR", help=f"Bundle of {nets}{several}.")
 
 
-_TF32 = typer.Option("--tf32", help="CUDA: multiply in TensorFloat-32, three digits and faster.")
-_GRAPHS = typer.Option("--cuda-graphs", help="CUDA: record and replay the kernels of each set of shapes.")
-_CUDA = [
-    parameter("tf32", Annotated[bool | None, _TF32], None),
-    parameter("cuda_graphs", Annotated[bool | None, _GRAPHS], None),
-]
+_CUDA = [parameter("tf32", TF32, False), parameter("cuda_graphs", CudaGraphs, False)]
 run_app = _group(_run, "Run a pipeline on a file.", _CUDA)
 _SWIFT = typer.Option(
     "--swift", metavar="DIR", help="Write a Swift test target of the pack to this folder too."

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from edge_export.backends import BACKENDS, get_backend
+from edge_export.backends import BACKENDS, get_backend, tuned_backend
 from edge_export.proof.geometry import CASE, measure_reach
 from edge_runtime.backends.artifacts import TypedSession, open_artifact
 from edge_runtime.backends.base import Backend, Session
@@ -121,6 +121,8 @@ def verify(
     tolerance: float | None = None,
     backends: Sequence[str] | None = None,
     devices: Sequence[str] = ("cpu",),
+    tf32: bool = False,
+    cuda_graphs: bool = False,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Verification:
     """Execute every artifact on every backend and compare with the stored outputs.
@@ -131,6 +133,7 @@ def verify(
         backends: names in `edge_export.backends`, all where None; one that this machine lacks is refused.
         devices: each artifact runs on every one of them, on the backends that know it. One other than the
             processor must be on this machine.
+        tf32, cuda_graphs: settings of CUDA, see `edge_export.backends.tuned_backend`.
         progress: called with one line before each execution.
 
     Raises:
@@ -143,6 +146,12 @@ def verify(
         raise ConfigError("--tolerance", got=str(tolerance), expected="a finite number of at least 0")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     chosen = _places(opened, backends, devices)
+    if tf32 or cuda_graphs:
+        tuned = tuned_backend("onnxruntime", tf32=tf32, cuda_graphs=cuda_graphs)
+        if "cuda" not in devices:
+            got = f"devices {', '.join(devices)}"
+            raise ConfigError("--tf32" if tf32 else "--cuda-graphs", got=got, expected="--device cuda")
+        chosen = [(tuned if device == "cuda" else backend, device) for backend, device in chosen]
     rows: list[Row] = []
     for artifact in opened.manifest.artifacts:
         allowed = opened.manifest.tolerance[artifact.precision]

@@ -38,22 +38,38 @@ target = "onnx"
 
 @dataclass(frozen=True)
 class Provider:
-    """One of onnxruntime's execution providers: its name there, its options, the package that has it."""
+    """One of onnxruntime's execution providers: its name there, where it comes from, its options."""
 
     name: str
-    package: str
+    cure: str  # a clause, for whom it is missing
     options: Mapping[str, str] = field(default_factory=dict)
 
 
 # names and options: onnxruntime.ai/docs/execution-providers
 PROVIDERS: Mapping[str, Provider] = {
-    "cpu": Provider("CPUExecutionProvider", "onnxruntime"),
-    "cuda": Provider("CUDAExecutionProvider", "onnxruntime-gpu", {"cudnn_conv_algo_search": "HEURISTIC"}),
-    "tensorrt": Provider("TensorrtExecutionProvider", "onnxruntime-gpu and TensorRT"),
-    "coreml": Provider("CoreMLExecutionProvider", "onnxruntime on macOS", {"ModelFormat": "MLProgram"}),
-    "directml": Provider("DmlExecutionProvider", "onnxruntime-directml on Windows"),
-    "openvino": Provider("OpenVINOExecutionProvider", "onnxruntime-openvino", {"precision": "FP32"}),
-    "xnnpack": Provider("XnnpackExecutionProvider", "an onnxruntime that was built with XNNPACK"),
+    "cpu": Provider("CPUExecutionProvider", "every onnxruntime has it"),
+    "cuda": Provider(
+        "CUDAExecutionProvider",
+        "pip install onnxruntime-gpu in place of onnxruntime",
+        {"cudnn_conv_algo_search": "HEURISTIC"},
+    ),
+    "tensorrt": Provider(
+        "TensorrtExecutionProvider", "pip install onnxruntime-gpu in place of onnxruntime, and TensorRT"
+    ),
+    "coreml": Provider(
+        "CoreMLExecutionProvider", "onnxruntime for macOS has it", {"ModelFormat": "MLProgram"}
+    ),
+    "directml": Provider(
+        "DmlExecutionProvider", "on Windows: pip install onnxruntime-directml in place of onnxruntime"
+    ),
+    "openvino": Provider(
+        "OpenVINOExecutionProvider",
+        "pip install onnxruntime-openvino in place of onnxruntime",
+        {"precision": "FP32"},
+    ),
+    "xnnpack": Provider(
+        "XnnpackExecutionProvider", "no package on PyPI has it: build onnxruntime with XNNPACK"
+    ),
 }
 devices = tuple(PROVIDERS)
 _NVIDIA = ("cuda", "tensorrt")
@@ -297,9 +313,7 @@ def _library(device: str) -> Any:
             f"{name} on {device}",
             got=f"onnxruntime {library.__version__} with {', '.join(installed)}",
             expected=provider.name,
-            cause=f"pip install {provider.package} in place of onnxruntime"
-            if provider.package.startswith("onnxruntime-")
-            else f"{provider.package} has it",
+            cause=provider.cure,
         )
     if device in _NVIDIA:
         _prepare_nvidia(library)

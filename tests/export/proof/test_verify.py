@@ -182,6 +182,8 @@ def test_a_device_is_known_and_there_or_refused(small_hifigan: Path) -> None:
     if get_backend("onnxruntime").unavailable("cuda"):
         with pytest.raises(BackendError, match=r"--device cuda: got .*onnxruntime-gpu"):
             parity.verify(small_hifigan, devices=["cpu", "cuda"])
+    with pytest.raises(ConfigError, match="--tf32: got devices cpu, expected --device cuda"):
+        parity.verify(small_hifigan, tf32=True)
     with pytest.raises(ConfigError, match="--device: got 'cuda', expected one of cpu"):
         parity.verify(small_hifigan, backends=["mil"], devices=["cuda"])
 

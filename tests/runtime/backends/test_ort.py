@@ -173,7 +173,7 @@ def test_devices_that_are_not_installed_are_named_with_their_package(model: Path
     ]
     for device in lacking:
         with pytest.raises(
-            BackendError, match=rf"onnxruntime on {device}: got .*{ort.PROVIDERS[device].package}"
+            BackendError, match=rf"onnxruntime on {device}: got .*{ort.PROVIDERS[device].cure}"
         ):
             ort.open(model, device=device)
     with pytest.raises(BackendError, match="onnxruntime: device: got tpu, expected coreml or cpu or cuda"):
