@@ -23,7 +23,9 @@ def script(folder: Path, body: str) -> str:
 
 
 def tone(seconds: float) -> NDArray[np.float32]:
-    return (0.3 * np.sin(2 * np.pi * 440 / 16000 * np.arange(round(16000 * seconds)))).astype(np.float32)
+    time = np.arange(round(16000 * seconds)) / 16000
+    samples: NDArray[np.float32] = (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+    return samples
 
 
 def test_text_and_path_are_single_arguments_whatever_they_hold(tmp_path: Path) -> None:
