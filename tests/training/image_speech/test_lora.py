@@ -48,7 +48,8 @@ class Wrapper(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.base(x)
-        return y + (self.scale * self.B(self.A(x.float()))).to(y.dtype)
+        added: Tensor = (self.scale * self.B(self.A(x.float()))).to(y.dtype)
+        return y + added
 
 
 @pytest.fixture(scope="module")

@@ -348,7 +348,7 @@ def _cpu(tensor: Tensor) -> Tensor:
 
 def own_state(lora: LoraWeights) -> dict[str, Tensor]:
     """The contents of the seed's lora.pt."""
-    state = {}
+    state: dict[str, Tensor] = {}
     for name, pair in lora.pairs.items():
         state |= {
             f"{name}.A.weight": pair.A,
@@ -361,7 +361,7 @@ def own_state(lora: LoraWeights) -> dict[str, Tensor]:
 
 def own_base_state(lora: LoraWeights) -> dict[str, Tensor]:
     """The contents of the seed's base_unet.pt: parameters of wrapped Linears have `.base.` in their names."""
-    state = {}
+    state: dict[str, Tensor] = {}
     for name, value in lora.base.items():
         layer, _, last = name.rpartition(".")
         state[f"{layer}.base.{last}" if layer in lora.pairs else name] = value
@@ -370,7 +370,7 @@ def own_base_state(lora: LoraWeights) -> dict[str, Tensor]:
 
 def peft_state(lora: LoraWeights) -> dict[str, Tensor]:
     """The contents of peft's adapter_model.safetensors."""
-    state = {}
+    state: dict[str, Tensor] = {}
     for name, pair in lora.pairs.items():
         state[f"base_model.model.{name}.lora_A.weight"] = pair.A
         state[f"base_model.model.{name}.lora_B.weight"] = pair.B
