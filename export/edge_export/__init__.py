@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import edge_training  # noqa: F401 - it registers what reads files of torch
 from edge_export.former_names import FORMER as _FORMER
 from edge_runtime.former_names import install as _install
 from edge_runtime.lazy_names import lazy_names as _lazy_names

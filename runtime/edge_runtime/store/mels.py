@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import MelConfig
-from edge_runtime.errors import EdgeError, InputError
-from edge_runtime.store.reading import open_regular, read_array
+from edge_runtime.errors import InputError
+from edge_runtime.store.arrays import Member, read_one
+from edge_runtime.store.arrays import is_array_file as is_array_file
 
-ARRAYS = frozenset({".npy", ".npz", ".pt", ".pth", ".pkl", ".mat", ".h5"})
+EXPECTED = "a mel in a .npy, .npz or .pt file"
 # of natural logarithms of magnitudes: no usual floor is lower than e^-30, and full scale is about 2
 LOWEST, HIGHEST = -30.0, 12.0
 BELOW_THE_FLOOR = 3.0  # of ln; nets that predict mels go a little below it
 
 
-def is_array_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file holds an array, by its name or its first bytes, rather than sound."""
-    if Path(path).suffix.lower() in ARRAYS:
-        return True
-    try:
-        with open_regular(path) as file:
-            return file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
-    except EdgeError:
-        return False  # the reader reports the reason
+def read_mel(
+    path: str | os.PathLike[str], bands: int, say: Callable[[str], object] = lambda _: None
+) -> NDArray[Any]:
+    """A mel (bands, frames), of its own type, from a file that holds (bands, frames) or (1, bands, frames).
 
-
-def read_mel(path: str | os.PathLike[str], bands: int) -> NDArray[Any]:
-    """A mel (bands, frames), of its own type, from a .npy file of (bands, frames) or (1, bands, frames).
+    Files are .npy, .npz and .pt, see `edge_runtime.store.arrays`; ``say`` is told which of several arrays was
+    taken.
 
     Raises:
-        InputError: another format, which is named, or other axes (also transposed ones).
+        InputError: another format, which is named, several arrays, or other axes (also transposed ones).
     """
-    mel = read_array(path, "a mel in numpy's .npy format")
+    mel = read_one(path, EXPECTED, likely=_can_be_mel, say=say)
     if mel.ndim == 3 and len(mel) == 1:
         mel = mel[0]
     if mel.ndim != 2 or len(mel) != bands or mel.dtype.kind != "f":
@@ -53,6 +47,10 @@ def read_mel(path: str | os.PathLike[str], bands: int) -> NDArray[Any]:
             cause=cause if mel.dtype.kind == "f" else "",
         )
     return mel
+
+
+def _can_be_mel(member: Member) -> bool:
+    return member.kind == "f" and len(member.shape) >= 2
 
 
 def check_logarithms(mel: NDArray[Any], config: MelConfig | None) -> None:

@@ -286,7 +286,7 @@ def read_array_header(
     Raises:
         EdgeError: another format, a damaged header, objects or text, fewer values than the shape says.
     """
-    shape, by_columns, dtype = _parse_header(path, file, expected, refusal)
+    shape, by_columns, dtype = parse_npy_header(path, file, expected, refusal)
     offset = file.tell()
     whole = all(type(length) is int and 0 <= length < 1 << 48 for length in shape)
     if not whole or len(shape) > 32:  # what old numpy takes
@@ -372,9 +372,14 @@ def read_archive(
 _ARCHIVE = "take the array out of it: numpy.save('mel.npy', numpy.load(ARCHIVE)[NAME])"
 
 
-def _parse_header(
+def parse_npy_header(
     path: AnyPath, file: BinaryIO, expected: str, refusal: type[EdgeError]
 ) -> tuple[tuple[Any, ...], bool, np.dtype[Any]]:
+    """(shape, Fortran's order, type) as the header of an opened .npy file has them, unchecked.
+
+    Raises:
+        EdgeError: no such header; names the file, and another format where it is recognised.
+    """
     read: dict[tuple[int, int], Callable[..., Any]] = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,

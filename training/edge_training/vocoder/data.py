@@ -227,10 +227,11 @@ def _mel_folders(source: VocoderSource) -> Iterator[Path]:
 
 
 def _mel_file(folder: Path, name: str) -> Path:
-    file = folder / f"{name}.npy"
-    if not file.is_file():
-        raise InputError(str(file), got="no such file", expected="a mel for each recording")
-    return file
+    files = [folder / f"{name}{suffix}" for suffix in (".npy", ".npz", ".pt", ".pth")]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        raise InputError(str(files[0]), got="no such file", expected="a mel for each recording")
+    return found
 
 
 def read_mel(path: str | os.PathLike[str], config: MelConfig) -> Samples:

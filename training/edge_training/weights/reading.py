@@ -80,7 +80,7 @@ class Checkpoint:
     def read(self, key: str) -> Tensor:
         """The tensor (…,) of one key, as float32 if it is floating; CheckpointError for values not finite."""
         with _named(self.path or self.file):
-            return _finite(key, _single(_values(key, self.stored[key])))
+            return _finite(key, _single(read_values(key, self.stored[key])))
 
 
 def read_checkpoint(
@@ -150,7 +150,7 @@ def _whole(value: object, done: dict[int, object], left: list[int]) -> object:
         left[0] -= value.values * value.dtype.itemsize
         if value.kind or left[0] < 0:
             raise refusal(value.kind or "tensors that unfold to far more than the file", "")
-        return _values("a tensor", value)
+        return read_values("a tensor", value)
     if not isinstance(value, dict | list | tuple):
         return value
     if done.get(id(value)) is _UNDONE or len(done) > MOST_CONTAINERS:
@@ -237,7 +237,8 @@ def _name(torch_constant: object) -> str:
     return str(torch_constant).removeprefix("torch.")
 
 
-def _values(key: str, stored: Stored) -> Tensor:
+def read_values(key: str, stored: Stored) -> Tensor:
+    """The tensor (…,) of one key, of its own type; CheckpointError where its bytes cannot be read."""
     try:
         return stored.read()
     except CheckpointError:

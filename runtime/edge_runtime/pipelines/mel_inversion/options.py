@@ -5,7 +5,7 @@ from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 DECLARATION = Declaration(
     name="mel-inversion",
     summary="Mel spectrogram, or audio, to magnitude and audio.",
-    inputs=(Input("source", "Audio file, or a mel .npy (n_mels, frames)."),),
+    inputs=(Input("source", "Audio file, or a mel (n_mels, frames): .npy, .npz or .pt[:NAME]."),),
     roles=(
         Role("bundle", ("mel-inversion",), required=False),
         Role("degli", ("degli",), required=False),

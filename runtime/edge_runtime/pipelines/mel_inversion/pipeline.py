@@ -123,6 +123,7 @@ class MelInversion:
         backend, device, threads: what executes the nets: a name in `edge_runtime.backends`, or a `Backend`.
         precision: of the artifacts, "fp32" or "fp16".
         chunk_frames: most frames per run of a net that takes any number; memory grows with it.
+        progress: told which array of a file was taken.
 
     Raises:
         ConfigError: options that contradict each other, or a front end that cannot be inverted.
@@ -151,11 +152,12 @@ class MelInversion:
         threads: int | None = None,
         precision: str = "fp32",
         chunk_frames: int = CHUNK_FRAMES,
+        progress: Callable[[str], object] = lambda _line: None,
     ) -> None:
         options: dict[str, Any] = {
             "backend": backend, "device": device, "threads": threads, "precision": precision
         }  # fmt: skip
-        self.threads = threads
+        self.threads, self.progress = threads, progress
         self.linear = linear
         self.phase = _check_phase(phase, degli is not None)
         self.iterations = _count("iterations", iterations, BLOCKS if self.phase == "degli" else ITERATIONS)
@@ -242,7 +244,7 @@ class MelInversion:
                 expected=f"the one that made it, one of {', '.join(PRESETS)}",
                 cause="a bundle of the net mel-inversion would state it too",
             )
-        mel = read_mel(path, self.front_end.bands)
+        mel = read_mel(path, self.front_end.bands, self.progress)
         with pack.naming(path):
             return self._as_the_front_end(mel), None
 

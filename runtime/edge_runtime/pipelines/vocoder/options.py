@@ -7,7 +7,7 @@ from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 DECLARATION = Declaration(
     name="vocoder",
     summary="Mel spectrogram, or audio, to speech.",
-    inputs=(Input("source", "Audio file, or a mel .npy (n_mels, frames).", Path),),
+    inputs=(Input("source", "Audio file, or a mel (n_mels, frames): .npy, .npz or .pt[:NAME].", Path),),
     roles=(Role("bundle", ("hifigan", "istft-vocoder")),),
     options=(
         Option("chunk_frames", int, "Most frames per run of the net", 512),

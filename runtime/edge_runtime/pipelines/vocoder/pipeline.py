@@ -238,13 +238,13 @@ class Vocoder:
     def read_mel(
         self, path: str | os.PathLike[str], dtype: str = "float32"
     ) -> tuple[NDArray[Any], Audio | None]:
-        """The mel (n_mels, frames) in a .npy file, or the mel of an audio file, in ``dtype``, and its audio.
+        """The mel (n_mels, frames) in a file, or the mel of an audio file, in ``dtype``, and its audio.
 
         Raises:
             InputError: the file cannot be processed; the error names it.
         """
         if is_array_file(path):
-            return read_mel(path, self.n_mels), None
+            return read_mel(path, self.n_mels, self.progress), None
         audio = read_audio(path, self.sample_rate)
         with pack.naming(path):
             return self._mel(audio.samples, dtype), audio

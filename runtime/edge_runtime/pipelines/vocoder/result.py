@@ -20,6 +20,7 @@ from edge_runtime.media.audio import write_wav
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.vocoder.pipeline import Vocoder
 from edge_runtime.pipelines.vocoder.streaming import StreamingVocoder
+from edge_runtime.store.arrays import label
 
 
 def write_result(pipeline: Vocoder, folder: Path, source: Path) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def write_result(pipeline: Vocoder, folder: Path, source: Path) -> dict[str, Any
             samples, facts = timed_stream(pipeline, mel, pipeline.chunk)
             pipeline.progress(_told(facts["stream"]))
     np.save(folder / "mel.npy", mel)
-    write_wav(folder / f"{source.stem}_generated.wav", samples, pipeline.sample_rate)
+    write_wav(folder / f"{label(source)}_generated.wav", samples, pipeline.sample_rate)
     return {
         "executed_by": pipeline.net.detail,
         "sample_rate": pipeline.sample_rate,
