@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from edge_export.backends import BACKENDS, get_backend
 from edge_runtime.backends import ort
+from edge_runtime.media import ffmpeg
 
 # distribution → what edge-export does with it
 LIBRARIES = {
     "numpy": "the runtime",
     "scipy": "faster transforms",
     "soundfile": "reads flac, mp3, ogg",
+    "av": "reads m4a, webm, sound of videos",
     "soxr": "resamples",
     "onnxruntime": "runs ONNX",
     "openvino": "runs ONNX",
@@ -43,6 +45,8 @@ def doctor() -> list[Finding]:
         Finding("cores", str(os.cpu_count()), platform.machine()),
     ]
     findings += [Finding(name, _version(name), purpose) for name, purpose in LIBRARIES.items()]
+    program = "found" if ffmpeg.available() else "not installed"
+    findings.append(Finding("ffmpeg", program, "reads what av would, where that is missing"))
     for name in BACKENDS:
         backend = get_backend(name)
         state = backend.unavailable() or "usable"

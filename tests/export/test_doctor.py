@@ -14,6 +14,7 @@ def test_every_library_and_backend_is_listed() -> None:
     assert set(states) == {
         "python",
         "cores",
+        "ffmpeg",
         *LIBRARIES,
         *(f"backend {name}" for name in BACKENDS),
         *(f"device {name}" for name in ort.devices),

@@ -3,8 +3,8 @@
 WAV (PCM 8/16/24/32, float 32/64, A-law, µ-law, also as WAVE_FORMAT_EXTENSIBLE) is read here
 (`edge_runtime.media.wav`), because Python's ``wave`` has no floats. Other formats and encodings (FLAC, MP3,
 Ogg, AIFF, RF64 …) are read by soundfile where it is installed, and formats that soundfile lacks (M4A, AAC,
-WebM, AMR, WMA, the sound of a video) by PyAV where it is (`edge_runtime.media.containers`). The contents
-decide, never the file's name.
+WebM, AMR, WMA, the sound of a video) by PyAV or the program ffmpeg (`edge_runtime.media.containers`). The
+contents decide, never the file's name.
 
 Integers are divided by 2^(bits−1); channels are averaged. Writing multiplies by the same power of two,
 rounds and clips: +1.0 becomes the largest integer instead of wrapping to the smallest, and a PCM 16 file
@@ -123,11 +123,13 @@ def _read_foreign(path: Path, file: BinaryIO, form: formats.Format | None) -> Au
     except (ImportError, OSError) as error:  # OSError: the package without its C library
         if form is None:
             raise not_audio from error
+        if containers.available():
+            return _read_container(path, file, form)
         raise BackendError(
             f"reading {form.name}",
             got="no module named soundfile",
             expected="soundfile",
-            cause="pip install 'edge-export[audio]'",
+            cause="pip install 'edge-export[audio]'; PyAV or the program ffmpeg read it too",
         ) from error
     os.lseek(file.fileno(), 0, os.SEEK_SET)  # it reads past Python's buffer
     try:
@@ -150,7 +152,7 @@ def _read_container(path: Path, file: BinaryIO, form: formats.Format) -> Audio:
             expected="WAV, FLAC, MP3, Ogg or another format of libsndfile",
             cause=formats.way_out(form, path.name),
         )
-    samples, rate, channels = containers.read_sound(file, form.name, formats.way_out(form, path.name))
+    samples, rate, channels = containers.read_sound(path, file, form.name, formats.way_out(form, path.name))
     check_rate(rate)
     mixed = np.empty(len(samples), np.float32)
     listener = Listener(channels)

@@ -1,6 +1,7 @@
-"""The sound of formats that libsndfile cannot read (M4A, AAC, WebM, AMR, WMA, videos), through PyAV.
+"""The sound of formats that libsndfile cannot read (M4A, AAC, WebM, AMR, WMA, videos).
 
-PyAV is the extra ``media``. It gets the opened file, so that a playlist or index in it cannot open others.
+Through PyAV, the extra ``media``, or else the program ``ffmpeg`` (`edge_runtime.media.ffmpeg`). PyAV gets the
+opened file, so that a playlist or index in it cannot open others.
 """
 
 from __future__ import annotations
@@ -10,32 +11,45 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
+from edge_runtime.media import ffmpeg
 
 MOST_SAMPLES = 1 << 32  # of all channels; a day at 48 kHz
 
 
 def available() -> bool:
-    """Whether PyAV is installed."""
+    """Whether PyAV or ffmpeg is installed."""
+    return _has_pyav() or ffmpeg.available()
+
+
+def _has_pyav() -> bool:
     return find_spec("av") is not None
 
 
-def read_sound(file: BinaryIO, name: str, way_out: str) -> tuple[NDArray[np.float32], int, int]:
+def read_sound(path: Path, file: BinaryIO, name: str, way_out: str) -> tuple[NDArray[np.float32], int, int]:
     """The first stream of sound: (samples (n, channels), Hz, channels).
 
     Args:
-        file: opened for reading bytes.
+        path: of the file.
+        file: the same, opened for reading bytes.
         name: of the format, for errors.
         way_out: what else can be tried, for errors.
 
     Raises:
         InputError: no sound in it, or damaged.
     """
+    if _has_pyav():
+        return _by_pyav(file, name, way_out)
+    return ffmpeg.read_sound(path, name, way_out)
+
+
+def _by_pyav(file: BinaryIO, name: str, way_out: str) -> tuple[NDArray[np.float32], int, int]:
     import av  # type: ignore[import-not-found, unused-ignore]
 
     expected = "a recording"

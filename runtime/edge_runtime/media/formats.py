@@ -136,5 +136,5 @@ def way_out(form: Format | None, name: str) -> str:
     stem = name.rpartition(".")[0] or name
     return (
         f"convert it: ffmpeg -i {shlex.quote(name)} {shlex.quote(stem + '_converted.wav')}; "
-        "or let PyAV read it: pip install 'edge-export[media]'"
+        "it is read as it is where PyAV (pip install 'edge-export[media]') or the program ffmpeg is installed"
     )

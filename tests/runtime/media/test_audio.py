@@ -258,6 +258,7 @@ def test_headerless_names_are_refused(tmp_path: Path) -> None:
 
 def test_without_soundfile_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
+    monkeypatch.setattr("edge_runtime.media.containers.available", lambda: False)
     for head, name in (
         (b"fLaC", "FLAC"),
         (b"ID3\x04", "MP3"),

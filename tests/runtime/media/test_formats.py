@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -73,11 +74,13 @@ def test_recordings_that_nobody_here_reads_name_format_and_command(
         pytest.importorskip("av")
     else:
         monkeypatch.setattr("edge_runtime.media.containers.find_spec", lambda _: None)
+        monkeypatch.setattr("edge_runtime.media.ffmpeg.available", lambda: False)
     path = tmp_path / "my memo.wav"
     path.write_bytes(head + bytes(3000))
     with pytest.raises(InputError, match=r"ffmpeg -i 'my memo\.wav' 'my memo_converted\.wav'") as refusal:
         read_audio(path)
     assert HEADS[head] in refusal.value.got
+    assert re.search(r"edge-export\[media\].* or the program ffmpeg", str(refusal.value))
 
 
 def test_what_holds_no_sound_is_not_for_ffmpeg(tmp_path: Path) -> None:
