@@ -98,8 +98,8 @@ def _samples(file: IO[bytes], name: str, way_out: str) -> tuple[NDArray[np.float
         raise InputError("audio file", got=f"{name} without a sample", expected="a recording", cause=way_out)
     if end - start >= MOST_BYTES - 4096:
         raise _refusal(name, f"holds more than {MOST_BYTES} bytes of samples", way_out)
-    samples = np.fromfile(file, "<f4", frames * channels)
-    return samples.astype(np.float32, copy=False).reshape(frames, channels), rate, channels
+    samples = np.frombuffer(file.read(4 * frames * channels), "<f4").astype(np.float32, copy=False)
+    return samples.reshape(frames, channels), rate, channels
 
 
 def _refusal(name: str, what: str, way_out: str) -> EdgeError:

@@ -118,6 +118,7 @@ def read_one(
         archived = head.startswith(_ZIP) and _is_npz(place, file)
     if not head.startswith((*_ZIP, _PICKLE)) and key is None:
         return read_array(place, expected)
+    members: Mapping[str, Member]
     if archived:
         members = _members(place, expected)
     elif head.startswith((*_ZIP, _PICKLE)):
