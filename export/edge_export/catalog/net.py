@@ -77,6 +77,7 @@ class Net(Generic[ConfigT]):
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
         float32_parts: names of the module's children that stay float32 in float16 artifacts: what was
             measured to need it.
+        justified: rule of `edge-export lint` → why this net breaks it all the same.
         half: what float16 artifacts round: weights and every operation, or only the weights of layers, where
             the net computes values that do not fit half precision.
     """
@@ -106,6 +107,7 @@ class Net(Generic[ConfigT]):
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
     float32_parts: tuple[str, ...] = ()
     half: Literal["arithmetic", "weights"] = "arithmetic"
+    justified: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def loadable(self) -> LoadableNet[ConfigT]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_export.cli.options import Json, Tolerance
 from edge_export.cli.output import finish, write_json
 from edge_runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_export.proof.comparing.feeding import Wishes
 
 ANYTHING = ".onnx, .mlpackage, .tflite, a bundle, what PyTorch saved, or module:function"
 Pairs = list[str] | None
@@ -44,14 +47,8 @@ def compare(
     """Run two artifacts on the same inputs and compare all that they give."""
     from edge_export.progress import Progress
     from edge_export.proof.comparing import compare as comparing
-    from edge_export.proof.comparing.feeding import Wishes
 
-    wishes = Wishes(
-        given={name: _json(text, f"--value {name}") for name, text in _pairs("--value", value).items()},
-        lengths={name: _length(name, text) for name, text in _pairs("--axis", axis).items()},
-        rate=rate,
-        windows=_at_least_one("--windows", windows),
-    )
+    wishes = wishes_of(value, axis, rate, windows)
     with Progress() as progress:
         result = comparing.compare_artifacts(
             a,
@@ -71,6 +68,18 @@ def compare(
     print(comparing.table(result), "\n".join(result.said), sep="\n\n")
     write_json(json_file, result.to_json(), *(Path(place) for place in (a, b) if Path(place).exists()))
     finish(result.passed, f"{a} against {b}: {result.summary()}")
+
+
+def wishes_of(value: Pairs, axis: Pairs, rate: int | None, windows: int) -> Wishes:
+    """What the options say of inputs."""
+    from edge_export.proof.comparing.feeding import Wishes
+
+    return Wishes(
+        given={name: _json(text, f"--value {name}") for name, text in _pairs("--value", value).items()},
+        lengths={name: _length(name, text) for name, text in _pairs("--axis", axis).items()},
+        rate=rate,
+        windows=_at_least_one("--windows", windows),
+    )
 
 
 def _pairs(option: str, entries: Sequence[str] | None) -> dict[str, str]:

@@ -38,6 +38,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         "export",
         "verify",
         "compare",
+        "lint",
         "mel",
         "check",
         "bench",

@@ -65,8 +65,8 @@ def compare_artifacts(
     """
     if sum(value is not None for value in (inputs, audio, random)) > 1:
         raise ConfigError("inputs", got="several", expected="one of --inputs, --audio and --random")
-    if random is not None and not 1 <= random <= 10_000:
-        raise ConfigError("--random", got=str(random), expected="1 to 10000 draws")
+    if random is not None:
+        feeding.check_draws(random)
     sides = [Side(opened, opened.new_state() or None) for opened in _opened(a, b, backends, trust)]
     asked = dict(match or {})
     ports = [side.runnable.inputs for side in sides]

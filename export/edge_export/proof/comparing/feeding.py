@@ -75,6 +75,12 @@ def from_file(path: str | Path, inputs: Sequence[Input], wishes: Wishes) -> Iter
 # random numbers --------------------------------------------------------------------------------------------
 
 
+def check_draws(count: int) -> None:
+    """ConfigError for a number of draws that is no small positive one."""
+    if not 1 <= count <= 10_000:
+        raise ConfigError("--random", got=str(count), expected="1 to 10000 draws")
+
+
 def at_random(count: int, inputs: Sequence[Input], wishes: Wishes) -> Iterator[Case]:
     """Draws of normal numbers, of even bytes for pictures; of enumerated shapes each at least once."""
     rng = np.random.default_rng(SEED)
