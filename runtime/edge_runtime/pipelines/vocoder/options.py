@@ -11,6 +11,7 @@ DECLARATION = Declaration(
     roles=(Role("bundle", ("hifigan", "istft-vocoder")),),
     options=(
         Option("chunk_frames", int, "Most frames per run of the net", 512),
+        Option("length_buckets", bool, "Run few lengths, so that a new one costs nothing on a GPU", False),
         Option(
             "stream", int, "Frames per chunk of a stream, as a live source sends them; its times are reported"
         ),

@@ -19,6 +19,7 @@ from edge_runtime.dsp.mel import MelFrontEnd
 from edge_runtime.errors import BundleError, ConfigError, InputError, TargetError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.vocoder.pipeline import Chunk, Vocoder, plan_chunks
+from edge_runtime.pipelines.vocoder.pipeline import buckets as ladder
 from edge_runtime.pipelines.vocoder.system import SYSTEM
 from edge_runtime.store.bundle import Geometry
 from edge_runtime.store.reading import read_array
@@ -75,6 +76,24 @@ def test_plans_use_the_admitted_lengths_alone(frames: int, context: int, admitte
             assert 0 <= chunk.start < chunk.stop <= frames
             assert chunk.start == 0 or chunk.first - chunk.start >= context
             assert chunk.stop == frames or chunk.stop - chunk.last >= context
+
+
+def test_buckets_are_few_and_longer_than_the_context() -> None:
+    assert ladder(27, 512) == (32, 48, 64, 96, 128, 192, 256, 384, 512)
+    assert ladder(100, 120) == (120,)
+    assert ladder(1, 500)[-2:] == (384, 500)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 150))
+def test_length_buckets_change_no_sample(bundle: Path, frames: int) -> None:
+    mel = random_mel(frames)
+    vocoder = Vocoder(bundle, threads=1, chunk_frames=64, length_buckets=True)
+    ran = {chunk.stop - chunk.start for chunk in vocoder.plan(frames)}
+    assert ran == {frames} if frames < 32 else ran <= {32, 48, 64}
+    np.testing.assert_allclose(vocoder.synthesize(mel), one_run(bundle, mel), rtol=0, atol=SAME)
+    streamed = np.concatenate(list(vocoder.stream(mel[:, at : at + 7] for at in range(0, frames, 7))))
+    np.testing.assert_allclose(streamed, one_run(bundle, mel), rtol=0, atol=SAME)
 
 
 @given(st.integers(1, 200), st.integers(0, 6), st.integers(0, 6), st.integers(13, 40))
