@@ -63,6 +63,7 @@ class _Job:
     net: Net[Any]
     targets: tuple[Target, ...]
     precisions: tuple[Precision, ...]
+    io: Precision  # of float16 artifacts
     forms: tuple[Form, ...]  # of ONNX; empty where the precision decides
     axes: Axes  # of Core ML
     external_data: bool  # of ONNX, even where all fits into one file
@@ -82,6 +83,7 @@ def export(
     weights: str | None = None,
     targets: Sequence[str] = TARGETS,
     precisions: Sequence[str] = PRECISIONS,
+    io: str = "fp32",
     forms: Sequence[str] | None = None,
     frame_buckets: Sequence[int] | None = None,
     external_data: bool = False,
@@ -102,6 +104,7 @@ def export(
         changes: entries that override the config's, as {"wiring": "stock"}.
         weights: which set of a checkpoint that has several: "ema", "live", or the name in front of it.
         targets, precisions: which artifacts.
+        io: "fp16": inputs and outputs of float16 artifacts are float16 too, which spares runtimes the casts.
         forms: of ONNX, for nets that processors run faster in another form than their own: "cpu", "plain",
             or both. Where None, fp32 has both and fp16 is plain. A net with one form has one file, whatever
             is named here.
@@ -125,6 +128,7 @@ def export(
         net=get_net(net),
         targets=_chosen("target", targets, TARGETS),
         precisions=_chosen("precision", precisions, PRECISIONS),
+        io=_io(get_net(net), io, precisions),
         forms=_chosen("form", forms, FORMS) if forms is not None else (),
         axes=_axes(get_net(net), frame_buckets),
         external_data=external_data,
@@ -186,6 +190,21 @@ def _chosen(what: str, names: Sequence[str], known: tuple[Name, ...]) -> tuple[N
     if not names:
         raise ConfigError(what, got="none", expected=f"one of {', '.join(known)}")
     return tuple(name for name in known if name in names)
+
+
+def _io(net: Net[Any], io: str, precisions: Sequence[str]) -> Precision:
+    """The type of float16 artifacts' inputs and outputs; ConfigError where there are no such artifacts."""
+    (chosen,) = _chosen("--io", io, PRECISIONS)
+    if chosen == "fp16" and "fp16" not in precisions:
+        raise ConfigError("--io", got="fp16 without precision fp16", expected="fp32")
+    if chosen == "fp16" and net.half == "weights":
+        raise ConfigError(
+            "--io",
+            got=f"fp16 for {net.name}",
+            expected="fp32",
+            cause="only its weights are float16: what it computes with does not fit half precision",
+        )
+    return chosen
 
 
 def _axes(net: Net[Any], frame_buckets: Sequence[int] | None) -> Axes:
@@ -410,6 +429,7 @@ def _write_artifact(
     form: Form,
 ) -> Artifact:
     name = _name(target, precision, form)
+    io: Precision = job.io if precision == "fp16" else "fp32"
     job.progress(f"writing {name}")
     data: tuple[str, ...] = ()
     if target == "onnx":
@@ -423,6 +443,7 @@ def _write_artifact(
             folder / name,
             precision,
             form=None if form == "any" else form,
+            io=io,
             external_data=job.external_data,
         )
         data = tuple(path.name for path in folder.glob(f"{name}{DATA_SUFFIX}"))
@@ -431,7 +452,14 @@ def _write_artifact(
         from edge_export.to_coreml import exporter as to_coreml
 
         version = to_coreml.write_coreml(
-            module, job.net, config, folder / name, precision, job.axes, source_sha256=source.sha256
+            module,
+            job.net,
+            config,
+            folder / name,
+            precision,
+            job.axes,
+            io=io,
+            source_sha256=source.sha256,
         )
         axes = {name: axis.lengths for name, axis in job.axes.items()}
         note = to_coreml.width_note(job.net, config, job.axes)
@@ -447,6 +475,7 @@ def _write_artifact(
         data=data,
         float32_parts=parts,
         form=form,
+        io=io,
     )
 
 

@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 from types import MappingProxyType
 
+import coremltools as ct
 import numpy as np
+import onnxruntime
 import pytest
 from tests import wide_net
 
@@ -14,7 +16,7 @@ from edge_export import catalog, convert
 from edge_export.__main__ import main
 from edge_export.backends import get_backend
 from edge_export.proof.verify import verify
-from edge_runtime.errors import BundleError, InputError
+from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.pipelines.bundle_net import BundleNet
 from edge_runtime.store.bundle import DTYPES, Bundle, is_bundle, open_bundle
 
@@ -43,6 +45,38 @@ def test_every_artifact_is_proved_on_every_backend(bundle: Bundle) -> None:
         }
     largest = [row.largest_magnitude for row in proof.rows if row.backend == "mil"]
     assert all(value is not None for value in largest), "the executor's own figures come through"
+
+
+def test_floats_go_in_and_out_as_float16_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Whole numbers and truth values stay; nothing is cast at the ends of the file; verify converts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "NETS", MappingProxyType({**catalog.NETS, "wide": wide_net.NET}))
+        made = convert.export("wide", tmp_path / "b", random=0, precisions=["fp16"], io="fp16")
+        assert {item.io for item in made.manifest.artifacts} == {"fp16"}
+        proof = verify(made)
+    assert proof.passed, [row.detail for row in proof.rows if row.status == "FAIL"]
+    assert {row.backend for row in proof.rows if row.comparison} >= {"onnxruntime", "openvino", "mil"}
+    session = onnxruntime.InferenceSession(made.artifact("onnx", "fp16"), providers=["CPUExecutionProvider"])
+    kinds = {
+        value.name: value.type.removeprefix("tensor(").removesuffix(")")
+        for value in (*session.get_inputs(), *session.get_outputs())
+    }
+    tensors = (*made.manifest.inputs, *made.manifest.outputs)
+    short = {"float32": "float16"}
+    assert kinds == {each.name: short.get(each.dtype, each.dtype) for each in tensors}
+    package = ct.models.MLModel(str(made.artifact("coreml", "fp16")), skip_model_load=True).get_spec()
+    features = (*package.description.input, *package.description.output)
+    types = {each.name: each.type.multiArrayType.dataType for each in features}
+    assert {types[each.name] for each in tensors if each.dtype in ("float32", "float16")} == {65552}
+
+
+def test_float16_ends_need_a_float16_artifact(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--io: got fp16 without precision fp16, expected fp32"):
+        convert.export("stft", tmp_path / "b", precisions=["fp32"], io="fp16")
+    with pytest.raises(ConfigError, match="--io: got fp16 for formant-synthesizer, expected fp32; only its"):
+        convert.export("formant-synthesizer", tmp_path / "b", io="fp16")
+    with pytest.raises(ConfigError, match="--io: got int8, expected one of fp32, fp16"):
+        convert.export("stft", tmp_path / "b", io="int8")
 
 
 def test_files_beside_an_artifact_are_listed_and_hashed(bundle: Bundle, tmp_path: Path) -> None:

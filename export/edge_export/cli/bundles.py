@@ -31,6 +31,9 @@ def export(
         list[str] | None,
         typer.Option(help="ONNX: cpu, plain (GPUs, other runtimes); fp32 in both, fp16 plain if not given."),
     ] = None,
+    io: Annotated[
+        str, typer.Option(help="fp16: inputs and outputs of fp16 artifacts are float16 too (iOS 16).")
+    ] = "fp32",
     frames: Annotated[
         list[int] | None, typer.Option(help="Core ML: a number of frames that hifigan admits; repeat.")
     ] = None,
@@ -62,6 +65,7 @@ def export(
             targets=target or ("onnx", "coreml"),
             precisions=precision or ("fp32", "fp16"),
             forms=form,
+            io=io,
             frame_buckets=frames,
             external_data=external_data,
             swift=swift,
@@ -74,7 +78,8 @@ def export(
     for artifact in bundle.manifest.artifacts:
         size = f"{artifact.total_bytes / 1e6:7.2f} MB"
         form_told = "" if artifact.form == "any" else f", {artifact.form} form"
-        print(f"  {artifact.path:24} {artifact.precision}  {size}  {artifact.version}{form_told}")
+        io_told = "" if artifact.io == "fp32" else ", float16 inputs and outputs"
+        print(f"  {artifact.path:24} {artifact.precision}  {size}  {artifact.version}{form_told}{io_told}")
 
 
 def verify(

@@ -1,7 +1,8 @@
 """A PyTorch module → a Core ML package: ML Program for iOS 16 and macOS 13, canonical bytes.
 
 Inputs and outputs are float32 in both precisions, so that apps are the same, and int32 where the net takes or
-gives whole numbers or truth values (`bundle.DTYPES`); fp16 means float16 weights and arithmetic between.
+gives whole numbers or truth values (`bundle.DTYPES`); fp16 means float16 weights and arithmetic between. With
+``io`` fp16 inputs and outputs of a float16 package are float16 too, which iOS 16 has: nothing is converted.
 Nets are traced with torch.jit.trace, which coremltools 9 converts with the pinned numpy.
 
 Transposed convolutions are written without padding, and the samples that padding would remove are sliced off
@@ -40,6 +41,7 @@ from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, ConfigT, Net  # noqa:
 from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
 from edge_export.half_weights import with_half_weights  # noqa: E402
 from edge_export.norm_folding import folded  # noqa: E402
+from edge_export.to_coreml import half_lstm  # noqa: E402
 from edge_export.to_coreml.package import write_canonical  # noqa: E402
 from edge_runtime.store.bundle import DTYPES, Precision, Tensor  # noqa: E402
 from edge_runtime.version import VERSION  # noqa: E402
@@ -61,6 +63,7 @@ def write_coreml(
     precision: Precision,
     axes: Axes | None = None,
     *,
+    io: Precision = "fp32",
     source_sha256: str = "",
 ) -> str:
     """Write a module's Core ML package.
@@ -71,6 +74,7 @@ def write_coreml(
         path: the folder to write, which must not exist.
         precision: "fp32" or "fp16".
         axes: named axis → the lengths that it may have; by default those of the catalogue.
+        io: "fp16" for float16 inputs and outputs.
         source_sha256: of the checkpoint, for the package's metadata.
 
     Returns:
@@ -88,12 +92,13 @@ def write_coreml(
             _traced(plain, examples),
             convert_to="mlprogram",
             inputs=[
-                ct.TensorType(name=tensor.name, shape=_shape(tensor, axes), dtype=_dtype(tensor))
+                ct.TensorType(name=tensor.name, shape=_shape(tensor, axes), dtype=_dtype(tensor, io))
                 for tensor in inputs
             ],
-            outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor)) for tensor in outputs],
+            outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor, io)) for tensor in outputs],
             compute_precision=_precision("fp32" if weights_alone else precision, net.float32_parts),
             minimum_deployment_target=_TARGET,
+            pass_pipeline=half_lstm.pipeline() if precision == "fp16" and not net.float32_parts else None,
             skip_model_load=True,
         )
         saved = Path(folder, "saved.mlpackage")
@@ -181,8 +186,9 @@ def with_interface_types(module: nn.Module, inputs: Sequence[Tensor], outputs: S
     return module if same else InterfaceTypes(module, inputs, outputs)
 
 
-def _dtype(tensor: Tensor) -> type[np.generic]:
-    return np.dtype(DTYPES[tensor.dtype]).type
+def _dtype(tensor: Tensor, io: Precision) -> type[np.generic]:
+    stored = DTYPES[tensor.dtype]
+    return np.float16 if (stored, io) == ("float32", "fp16") else np.dtype(stored).type
 
 
 def _traced(module: nn.Module, examples: tuple[torch.Tensor, ...]) -> Any:

@@ -53,6 +53,7 @@ def write_onnx(
     precision: Precision,
     *,
     form: Form | None = None,
+    io: Precision = "fp32",
     external_data: bool = False,
     largest_file: int = LARGEST_FILE,
 ) -> str:
@@ -65,6 +66,7 @@ def write_onnx(
         precision: "fp32", or "fp16" for float16 weights and arithmetic between float32 inputs and outputs,
             except in the net's `float32_parts`.
         form: "cpu" or "plain"; as the precision's own file has it where None: float32 cpu, float16 plain.
+        io: "fp16" for float16 inputs and outputs of a float16 file: no casts at its ends.
         external_data: put the weights into ``PATH.data`` beside it, even if all fits into one file.
         largest_file: bytes of weights above which they go there in any case.
 
@@ -78,7 +80,7 @@ def write_onnx(
     form = form or OWN_FORM[precision]
     graph = build_graph(net.onnx_form(plain) if form == "cpu" else plain, net, config)
     if precision == "fp16" and not weights_alone:
-        half = to_mixed(graph.model, net.float32_parts, weights=graph.weights)
+        half = to_mixed(graph.model, net.float32_parts, weights=graph.weights, half_io=io == "fp16")
         graph = WeightedGraph(_checked(half), graph.weights)
     graph.write(path, external=external_data, largest_file=largest_file)
     return VERSION

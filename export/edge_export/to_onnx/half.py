@@ -1,8 +1,8 @@
-"""A float32 ONNX graph → the same graph in float16, with float32 inputs and outputs.
+"""A float32 ONNX graph → the same graph in float16, with float32 inputs and outputs, or float16 ones.
 
 Weights, constants and every intermediate tensor become float16; there is a Cast after each input and before
-each output. Weights beyond float16's range saturate at ±65504 instead of becoming infinite; weights below its
-smallest subnormal are rounded to zero.
+each output, unless they become float16 themselves. Weights beyond float16's range saturate at ±65504 instead
+of becoming infinite; weights below its smallest subnormal are rounded to zero.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ LARGEST = float(np.finfo(np.float16).max)
 _KEPT: dict[str, tuple[int, ...]] = {"Resize": (1, 2)}
 
 
-def to_half(model: ModelProto, weights: Container[str] = frozenset()) -> ModelProto:
+def to_half(model: ModelProto, weights: Container[str] = frozenset(), *, half_io: bool = False) -> ModelProto:
     """A float16 copy of a model; the model itself is not changed.
 
     ``weights``: names of inputs that are weights (`to_onnx.weighted_graph`); they become float16 themselves.
+    ``half_io``: inputs and outputs are float16 too, without casts.
     """
     model = copy.deepcopy(model)
     graph = model.graph
@@ -35,8 +36,12 @@ def to_half(model: ModelProto, weights: Container[str] = frozenset()) -> ModelPr
     }
     _halve(graph, kept)
     for value in graph.input:
-        if value.name in weights and value.name not in kept and _is_float(value):
+        if (half_io or value.name in weights) and value.name not in kept and _is_float(value):
             value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    if half_io:
+        for value in filter(_is_float, graph.output):
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+        return model
     own = [value.name for value in graph.input if value.name not in weights and _is_float(value)]
     casts_in = [_cast_input(graph, name) for name in own]
     casts_out = [_cast_output(graph, value.name) for value in graph.output if _is_float(value)]

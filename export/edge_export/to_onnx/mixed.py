@@ -1,5 +1,7 @@
 """A float32 ONNX graph → the same in float16 except for named parts, with float32 inputs and outputs.
 
+Inputs and outputs may be float16 too (`half_io`), as in `half`.
+
 A part is a module of the net: torch's exporter names nodes by the module that they were traced in,
 `/part/Op`. Nodes of the parts keep float32; the others get float16 weights, constants and arithmetic as in
 `half`. Where a tensor goes from one to the other there is one Cast, shared by all nodes that read it.
@@ -19,7 +21,11 @@ _SUFFIX: dict[int, str] = {SINGLE: "single", HALF: "half"}
 
 
 def to_mixed(
-    model: ModelProto, float32_parts: Sequence[str], weights: Container[str] = frozenset()
+    model: ModelProto,
+    float32_parts: Sequence[str],
+    weights: Container[str] = frozenset(),
+    *,
+    half_io: bool = False,
 ) -> ModelProto:
     """A copy of a model in both precisions, all float16 where no part is named; the model is not changed.
 
@@ -27,9 +33,10 @@ def to_mixed(
         model: float32, with the types of all its tensors.
         float32_parts: names of modules; AssertionError where one has no node.
         weights: names of inputs that are weights (`to_onnx.weighted_graph`).
+        half_io: float16 inputs and outputs.
     """
     if not float32_parts:
-        return to_half(model, weights)
+        return to_half(model, weights, half_io=half_io)
     model = copy.deepcopy(model)
     graph = model.graph
     kept = [_part(node) in float32_parts for node in graph.node]
@@ -38,6 +45,10 @@ def to_mixed(
     floats = _float_tensors(graph)
     del graph.value_info[:]  # types that no longer hold
     _halve_weights(graph, kept, weights)
+    if half_io:
+        for value in (*(each for each in graph.input if each.name not in weights), *graph.output):
+            if value.name in floats:
+                value.type.tensor_type.elem_type = HALF
     precisions = {tensor.name: tensor.data_type for tensor in graph.initializer}
     precisions |= {value.name: value.type.tensor_type.elem_type for value in graph.input}
     casts: dict[tuple[str, int], str] = {}
@@ -51,7 +62,7 @@ def to_mixed(
                 node.input[index] = _cast(name, wanted, casts, nodes)
         nodes.append(node)
         precisions |= {name: wanted for name in node.output if name in floats}
-    _restore_outputs(graph, precisions, nodes)
+    _restore_outputs(graph, precisions, nodes, HALF if half_io else SINGLE)
     del graph.node[:]
     graph.node.extend(nodes)
     return model
@@ -101,14 +112,17 @@ def _cast(name: str, wanted: int, casts: dict[tuple[str, int], str], nodes: list
     return casts[name, wanted]
 
 
-def _restore_outputs(graph: GraphProto, precisions: dict[str, int], nodes: list[NodeProto]) -> None:
-    """Outputs are float32: where a float16 node made one, a Cast takes over its name."""
+def _restore_outputs(
+    graph: GraphProto, precisions: dict[str, int], nodes: list[NodeProto], wanted: int
+) -> None:
+    """Outputs are of one precision: where a node made one in the other, a Cast takes over its name."""
     for output in graph.output:
-        if precisions.get(output.name) == HALF:
-            half = f"{output.name}_half"
+        made = precisions.get(output.name, wanted)
+        if made != wanted:
+            inner = f"{output.name}_{_SUFFIX[made]}"
             for node in nodes:
                 for names in (node.input, node.output):
                     for index, name in enumerate(names):
                         if name == output.name:
-                            names[index] = half
-            nodes.append(helper.make_node("Cast", [half], [output.name], name=f"{half}_cast", to=SINGLE))
+                            names[index] = inner
+            nodes.append(helper.make_node("Cast", [inner], [output.name], name=f"{inner}_cast", to=wanted))

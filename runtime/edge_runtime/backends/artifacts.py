@@ -1,13 +1,13 @@
 """Opens an artifact of a bundle on a backend, so that arrays have the manifest's types for every target.
 
 ONNX files have the types that the manifest states. Core ML packages have only float32 and int32 at their
-interfaces (`bundle.DTYPES`): float16, int64 and bool are converted on the way in and back.
+interfaces (`bundle.DTYPES`): float16, int64 and bool are converted on the way in and back. So is float32
+where an artifact takes and gives float16 (`Artifact.io`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,10 +22,18 @@ class TypedSession:
     Args:
         inner: the backend's own session.
         inputs, outputs: as the manifest states them.
+        stored: the manifest's types → those of the target, where they differ.
     """
 
-    def __init__(self, inner: Session, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        inner: Session,
+        inputs: Sequence[Tensor],
+        outputs: Sequence[Tensor],
+        stored: Mapping[str, str] = DTYPES,
+    ) -> None:
         self.inner = inner
+        self._stored = stored
         self._inputs = {tensor.name: tensor.dtype for tensor in inputs}
         self._outputs = {tensor.name: tensor.dtype for tensor in outputs}
 
@@ -38,15 +46,29 @@ class TypedSession:
         """Arrays (batch, …) by name in and out, in the manifest's types.
 
         Raises:
-            InputError: whole numbers beyond int32, the target's only integer type.
+            InputError: whole numbers beyond int32, floats beyond float16, where the target has only these.
             BackendError: as the backend raises it.
         """
-        given = {name: _narrowed(name, np.asarray(array)) for name, array in inputs.items()}
+        given = {name: self._narrowed(name, np.asarray(array)) for name, array in inputs.items()}
         results = self.inner.run(given)
         return {
             name: np.asarray(array).astype(self._outputs.get(name, array.dtype), copy=False)
             for name, array in results.items()
         }
+
+    def _narrowed(self, name: str, array: Array) -> Array:
+        """The array in the type that the target takes."""
+        stored = np.dtype(self._stored.get(str(array.dtype), str(array.dtype)))
+        if stored.itemsize < array.dtype.itemsize and array.size:
+            limits = np.iinfo(stored) if stored.kind == "i" else np.finfo(stored)
+            if array.min() < limits.min or array.max() > limits.max:
+                raise InputError(
+                    name,
+                    got=f"values from {array.min()} to {array.max()}",
+                    expected=f"{limits.min} to {limits.max}",
+                    cause=f"this artifact takes {8 * stored.itemsize} bits",
+                )
+        return array.astype(stored, copy=False)
 
 
 def open_artifact(
@@ -58,10 +80,13 @@ def open_artifact(
         BackendError: the backend is unavailable, or its library refuses the artifact.
     """
     session = backend.open(bundle.path / artifact.path, device=device, threads=threads)
-    tensors = (*bundle.manifest.inputs, *bundle.manifest.outputs)
-    if artifact.target == "onnx" or all(DTYPES[tensor.dtype] == tensor.dtype for tensor in tensors):
+    inputs, outputs = bundle.manifest.inputs, bundle.manifest.outputs
+    stored = dict(DTYPES) if artifact.target == "coreml" else {}
+    if artifact.io == "fp16":
+        stored |= dict.fromkeys(("float32", "float16"), "float16")
+    if all(stored.get(tensor.dtype, tensor.dtype) == tensor.dtype for tensor in (*inputs, *outputs)):
         return session
-    return TypedSession(session, bundle.manifest.inputs, bundle.manifest.outputs)
+    return TypedSession(session, inputs, outputs, stored)
 
 
 def in_words(session: Session, artifact: Artifact, device: str) -> str:
@@ -72,18 +97,3 @@ def in_words(session: Session, artifact: Artifact, device: str) -> str:
     if artifact.form == "cpu" and device != "cpu":
         words += " (a plain one would be faster here: edge-export export … --form plain)"
     return words
-
-
-def _narrowed(name: str, array: Array) -> np.ndarray[Any, np.dtype[Any]]:
-    """The array in the type that a Core ML package takes."""
-    stored = DTYPES.get(str(array.dtype), str(array.dtype))
-    if array.dtype == np.int64 and array.size:
-        limits = np.iinfo(np.int32)
-        if array.min() < limits.min or array.max() > limits.max:
-            raise InputError(
-                name,
-                got=f"values from {array.min()} to {array.max()}",
-                expected=f"{limits.min} to {limits.max}",
-                cause="Core ML packages take 32 bits",
-            )
-    return array.astype(stored, copy=False)

@@ -143,6 +143,9 @@ class Artifact:
     # "cpu": arranged for processors; "plain": the net's own layers, for GPUs and runtimes with few operators;
     # "any": the net has one form for both, or the bundle is older than this entry
     form: Form = "any"
+    io: Literal["fp32", "fp16"] = (
+        "fp32"  # of float inputs and outputs in its file; "fp16" spares runtimes casts
+    )
 
     def __post_init__(self) -> None:
         _check_artifact_name(self.path)
@@ -390,6 +393,7 @@ def describe_artifact(
     data: Sequence[str] = (),
     float32_parts: Sequence[str] = (),
     form: Form = "any",
+    io: Literal["fp32", "fp16"] = "fp32",
 ) -> Artifact:
     """The manifest's entry for an artifact, a file or folder, in a bundle's folder.
 
@@ -408,6 +412,7 @@ def describe_artifact(
         data=tuple(DataFile(name, _hash(Path(folder, name)), _size(Path(folder, name))) for name in data),
         float32_parts=tuple(float32_parts),
         form=form,
+        io=io,
     )
 
 

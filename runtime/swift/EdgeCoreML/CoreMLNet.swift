@@ -32,6 +32,11 @@
         ) async throws {
             let artifact = try bundle.manifest.artifact(target: "coreml", precision: precision)
             let package = try bundle.artifact(target: "coreml", precision: precision)
+            guard artifact.io == "fp32" else {
+                throw EdgeError(
+                    .bundle, package.path, got: "half-precision inputs", expected: "float32 inputs",
+                    cause: "for this class export the net without --io fp16")
+            }
             let compiled = try await Self.compile(package, named: artifact.sha256, cache)
             let configuration = MLModelConfiguration()
             configuration.computeUnits = computeUnits

@@ -16,6 +16,7 @@ from edge_export.backends import get_backend
 from edge_export.catalog import NETS
 from edge_export.convert import export
 from edge_export.examples.video import tract_like
+from edge_export.mil.program import Program
 from edge_export.proof.verify import table, verify
 from edge_runtime.errors import CheckpointError, ConfigError, InputError
 from edge_runtime.store.bundle import Bundle, Lengths
@@ -62,6 +63,15 @@ def test_every_artifact_is_proved(bundle: Bundle) -> None:
         "mil",
     }
     assert bundle.manifest.artifact("coreml").axes == {"batch": Lengths(1, 16), "frames": Lengths(1, 512)}
+
+
+def test_the_lstm_of_a_half_precision_package_has_half_precision_weights(bundle: Bundle) -> None:
+    """It computes in float32, as iOS 16 has no other; its weights are stored as float16 and widened."""
+    program = Program.open(bundle.artifact("coreml", "fp16"))
+    made = {op.name: op.type for op in program.block.operations}
+    (lstm,) = (op for op in program.block.operations if op.type == "lstm")
+    casts = [name for name in lstm.reads() if made.get(name) == "constexpr_cast"]
+    assert len(casts) >= 4  # of both directions: from the input, and from the state
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,15 @@ def test_values_are_rounded_to_half_and_come_back_as_single() -> None:
     assert [t.data_type for t in half.graph.initializer] == [TensorProto.FLOAT16]
 
 
+def test_inputs_and_outputs_can_be_half_themselves() -> None:
+    third = np.full((4,), 1 / 3, np.float32)
+    made = to_half(model([helper.make_node("Mul", ["x", "w"], ["y"])], {"w": third}), half_io=True)
+    assert [node.op_type for node in made.graph.node] == ["Mul"]
+    y = run(made, X.astype(np.float16))
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y, X.astype(np.float16) * third.astype(np.float16), rtol=1e-3)
+
+
 def test_large_weights_saturate() -> None:
     large = np.array([1e6, -1e6, np.float32(3e38), 1], np.float32)
     half = to_half(model([helper.make_node("Add", ["x", "w"], ["y"])], {"w": large}))

@@ -50,6 +50,23 @@ def test_a_part_at_the_beginning_keeps_its_weights() -> None:
     np.testing.assert_allclose(run(mixed), X * THIRD, rtol=1e-3)
 
 
+def test_ends_can_be_half_whichever_part_they_belong_to() -> None:
+    nodes = [
+        node("Mul", ["x", "third"], "a", "prior"),
+        node("Add", ["a", "zero"], "b"),
+        node("Neg", ["b"], "y", "post"),
+    ]
+    made = to_mixed(
+        model(nodes, {"third": THIRD, "zero": np.zeros(4, np.float32)}), ["prior", "post"], half_io=True
+    )
+    assert kinds(made) == ["Cast", "Mul", "Cast", "Add", "Cast", "Neg", "Cast"]
+    onnx.checker.check_model(made, full_check=True)
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"x": X.astype(np.float16)})
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y, -X * THIRD, rtol=2e-3)
+
+
 def test_a_part_at_the_end_gives_float32_itself() -> None:
     nodes = [node("Mul", ["x", "third"], "a"), node("Add", ["a", "third"], "y", "inverse")]
     mixed = to_mixed(model(nodes, {"third": THIRD}), ["inverse"])

@@ -46,6 +46,23 @@ def test_types_are_converted_both_ways() -> None:
     assert session.detail == "a package"
 
 
+def test_float32_goes_in_and_out_as_float16_where_the_artifact_has_that() -> None:
+    package = Package()
+    specs = [Tensor("tokens", "float32", (1, "n"), "t", ""), Tensor("mask", "bool", (1, "n"), "m", "")]
+    session = TypedSession(
+        package, specs, [Tensor("winners", "float32", (1, "n"), "w", "")], {"float32": "float16"}
+    )
+    given = {"tokens": np.array([[1 / 3, 2]], np.float32), "mask": np.array([[True, False]])}
+    results = session.run(given)
+    assert package.taken == {"tokens": "float16", "mask": "bool"}
+    assert results["winners"].dtype == np.float32
+    assert results["winners"][0, 0] == np.float32(np.float16(1 / 3) + np.float16(1))
+    with pytest.raises(
+        InputError, match=r"tokens: got values from 1.0 to 70000.0, expected -65504.0 to 65504.0"
+    ):
+        session.run(given | {"tokens": np.array([[1, 7e4]], np.float32)})
+
+
 def test_numbers_beyond_32_bits_are_refused() -> None:
     session = TypedSession(Package(), INPUTS, OUTPUTS)
     given = {"tokens": np.array([[2**31]]), "mask": np.ones((1, 1), bool), "bias": np.ones(1, np.float16)}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.backends import get_backend
+from edge_runtime.backends.artifacts import in_words, open_artifact
 from edge_runtime.backends.base import Backend
 from edge_runtime.errors import BundleError
 from edge_runtime.pipelines.bundle_net import AnyBundle
@@ -62,14 +63,15 @@ class ManyOutputs:
         library = get_backend(backend) if isinstance(backend, str) else backend
         self.precision = precision
         self.inputs = {tensor.name: tensor.shape for tensor in self.manifest.inputs}
-        self._session = library.open(
-            self.bundle.artifact(library.target, precision, device), device=device, threads=threads
-        )
+        self.bundle.artifact(library.target, precision)  # refuses by the bundle's name
+        self._artifact = self.manifest.artifact(library.target, precision, device)
+        self._device = device
+        self._session = open_artifact(self.bundle, self._artifact, library, device=device, threads=threads)
 
     @property
     def detail(self) -> str:
-        """Library, device and threads that were chosen."""
-        return self._session.detail
+        """Library, device, threads, and the artifact's form where there are several."""
+        return in_words(self._session, self._artifact, self._device)
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
         """Run the net once: input name → array (batch, …), output name → array (batch, …)."""

@@ -82,6 +82,8 @@ public struct Manifest: Sendable {
         public let data: [DataFile]
         /// `cpu` or `plain` where the net has two forms of equal numbers; `any` where it has one.
         public let form: String
+        /// `fp16` where floats go in and out in half precision, else `fp32`.
+        public let io: String
         /// Target, precision and form, as in sentences.
         var kind: String { ([target, precision] + (form == "any" ? [] : [form])).joined(separator: " ") }
 
@@ -322,6 +324,7 @@ extension Manifest.Artifact {
         axes = try record.object("axes").records().mapValues(Manifest.Lengths.init)
         note = try record.entries["note"] == nil ? "" : record.string("note")
         data = try record.entries["data"] == nil ? [] : record.list("data").map(Manifest.DataFile.init)
+        io = try record.entries["io"] == nil ? "fp32" : record.string("io")
         form = try record.entries["form"] == nil ? "any" : record.string("form")
         guard ["cpu", "plain", "any"].contains(form) else {
             throw record.unfit("form", "cpu, plain or any")
