@@ -29,7 +29,7 @@ RESULT = "metadata.json"  # in every result, written last; marks the folder as a
 
 
 def check_apart(target: AnyPath, *inputs: AnyPath | Bundle) -> None:
-    """Refuse a target that is one of the inputs, or inside of one: writing there would damage it.
+    """Refuse a target that is one of the inputs, inside of one, or holds one: writing it would damage that.
 
     Raises:
         TargetError: names the input that would be damaged.
@@ -40,6 +40,10 @@ def check_apart(target: AnyPath, *inputs: AnyPath | Bundle) -> None:
         if Path(path).resolve() in (place, *place.parents):
             raise TargetError(
                 str(target), got=f"a path inside of the input {path}", expected="a path outside of it"
+            )
+        if place in Path(path).resolve().parents and place.is_dir():
+            raise TargetError(
+                str(target), got=f"the folder of the input {path}", expected="a path that can be replaced"
             )
 
 
@@ -126,19 +130,27 @@ def run(
         EdgeError: the pipeline, source, bundles, backend or target cannot be used.
     """
     inputs = get_declaration(pipeline).name_inputs(source)
-    check_apart(out, *_files(inputs), *_places(bundles))
+    check_apart(out, *_files(inputs), *places(bundles))
     opened = open_pipeline(pipeline, bundles, **options)
-    with replace_directory(out, overwrite=overwrite, ours=_is_result) as folder:
-        facts = opened.write_result(folder, inputs)
-        pack.write_json(folder / RESULT, {"pipeline": pipeline, "source": _named(inputs)} | facts)
+    write_result(pipeline, opened, inputs, out, overwrite=overwrite)
     return Path(out)
+
+
+def write_result(
+    name: str, opened: Pipeline, inputs: Inputs, out: AnyPath, *, overwrite: bool = False
+) -> None:
+    """Run an open pipeline of that name and write the folder ``out``; raises EdgeErrors as `run` does."""
+    with replace_directory(out, overwrite=overwrite, ours=is_result) as folder:
+        facts = opened.write_result(folder, inputs)
+        pack.write_json(folder / RESULT, {"pipeline": name, "source": _named(inputs)} | facts)
 
 
 def _files(inputs: Inputs) -> list[Path]:
     return [value for value in inputs.values() if isinstance(value, Path)]
 
 
-def _places(bundles: GivenBundles) -> list[AnyPath | Bundle]:
+def places(bundles: GivenBundles) -> list[AnyPath | Bundle]:
+    """The folders, or open bundles, without their roles."""
     given = bundles.values() if isinstance(bundles, Mapping) else bundles
     return [each[1] if isinstance(each, tuple) else each for each in given]
 
@@ -173,8 +185,10 @@ def mel(
     return spectrogram.shape
 
 
-def _is_result(folder: Path) -> bool:
+def is_result(folder: Path) -> bool:
     """Whether a folder holds the result of an earlier run and nothing else."""
+    if not folder.is_dir():
+        return False
     known = find_object(folder / RESULT).get("pipeline") in [*PIPELINES]
     return known and all(
         entry.suffix in (".npy", ".npz", ".wav", ".json", ".png", ".csv") for entry in folder.iterdir()

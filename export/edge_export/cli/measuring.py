@@ -7,21 +7,31 @@ from typing import Annotated
 
 import typer
 
-from edge_export.cli.options import TF32, CudaGraphs, Json, Out, Overwrite
-from edge_export.cli.output import finish, write_json
+from edge_export.cli.options import SEVERAL, TF32, CudaGraphs, Json, Out, Overwrite
+from edge_export.cli.output import finish, finish_batch, tell_passed_by, write_json
 
 
 def mel(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Audio file.")],
+    source: Annotated[list[str], typer.Argument(metavar="INPUT...", help=f"Audio file.{SEVERAL}")],
     preset: Annotated[str, typer.Option(help="Name of a front end.")],
     out: Out,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     overwrite: Overwrite = False,
 ) -> None:
     """Write the mel spectrogram of an audio file as .npy, (n_mels, frames)."""
+    from edge_export.batch import mel_all
+    from edge_export.inputs import given_inputs
+    from edge_export.progress import Progress
     from edge_export.run import mel as write_mel
 
-    shape = write_mel(source, preset, out, dtype=dtype, overwrite=overwrite)
+    with given_inputs(source) as inputs:
+        tell_passed_by(inputs)
+        if inputs.several:
+            with Progress(steps=len(inputs.files)) as progress:
+                made = mel_all(inputs, preset, out, dtype=dtype, overwrite=overwrite, progress=progress)
+            finish_batch(made)
+            return
+        shape = write_mel(inputs.files[0], preset, out, dtype=dtype, overwrite=overwrite)
     print(f"{out}: {preset}, {dtype}, (n_mels, frames) = {shape}")
 
 

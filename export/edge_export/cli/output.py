@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from edge_export.batch import Batch
+    from edge_export.inputs import Inputs
 
 
 def list_files(folder: Path) -> None:
@@ -30,6 +35,23 @@ def write_json(path: Path | None, value: Any, *inputs: Path) -> None:
     check_apart(path, *inputs)
     with replace_file(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def tell_passed_by(inputs: Inputs) -> None:
+    """Files of a folder that cannot be an input."""
+    if inputs.passed_by:
+        more = f" and {len(inputs.passed_by) - 1} more" if len(inputs.passed_by) > 1 else ""
+        print(f"passed by, as no input: {inputs.passed_by[0]}{more}", file=sys.stderr)
+
+
+def finish_batch(batch: Batch) -> None:
+    """A line for each result and each refusal, and the exit status."""
+    for place in batch.done.values():
+        count = f"  {sum(path.is_file() for path in place.rglob('*'))} files" if place.is_dir() else ""
+        print(f"{place}{count}")
+    for refusal in batch.failed.values():
+        print(f"failed: {refusal}", file=sys.stderr)
+    finish(batch.passed, batch.summary())
 
 
 def finish(passed: bool, what: str) -> None:

@@ -7,6 +7,7 @@ into the signature that typer reads. What a value must be beyond its type is the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
-from edge_export.cli.options import TF32, CudaGraphs, Out, Overwrite
-from edge_export.cli.output import list_files
+from edge_export.cli.options import SEVERAL, TF32, CudaGraphs, Out, Overwrite
+from edge_export.cli.output import finish_batch, list_files, tell_passed_by
 from edge_runtime.pipelines.declaration import Declaration, Input
 from edge_runtime.pipelines.registry import PIPELINES, get_declaration
 
@@ -44,7 +45,9 @@ def _reference() -> Action:
     return write_reference
 
 
-def _group(action: Callable[[], Action], summary: str, extras: Sequence[Parameter] = ()) -> typer.Typer:
+def _group(
+    action: Callable[[], Action], summary: str, extras: Sequence[Parameter] = (), *, several: bool = False
+) -> typer.Typer:
     group = typer.Typer(
         cls=PipelineGroup,
         no_args_is_help=True,
@@ -53,21 +56,34 @@ def _group(action: Callable[[], Action], summary: str, extras: Sequence[Paramete
         epilog="Options of one: edge-export run PIPELINE --help.",
     )
     for declared in PIPELINES.values():
-        group.command(declared.name, help=declared.summary)(make_command(declared, action, extras))
+        group.command(declared.name, help=declared.summary)(
+            make_command(declared, action, extras, several=several)
+        )
     return group
 
 
 def make_command(
-    declared: Declaration, action: Callable[[], Action], extras: Sequence[Parameter] = ()
+    declared: Declaration,
+    action: Callable[[], Action],
+    extras: Sequence[Parameter] = (),
+    *,
+    several: bool = False,
 ) -> Callable[..., None]:
     """A function with the pipeline's inputs and options for its signature, which calls the action.
 
-    ``extras``: options of the action itself, passed on where they are given.
+    Args:
+        declared: the pipeline.
+        action: gives the function to call.
+        extras: options of the action itself, passed on where they are given.
+        several: take several files, a folder, patterns and standard input where the pipeline has one input.
     """
+    several = several and [each.type for each in declared.inputs] == [Path]
 
     def command(
         *, out: Path, overwrite: bool = False, bundle: Sequence[str] | None = None, **given: Any
     ) -> None:
+        from edge_export.batch import run_all
+        from edge_export.inputs import given_inputs
         from edge_export.progress import Progress
         from edge_runtime.pipelines.roles import parse_bundles
 
@@ -75,14 +91,26 @@ def make_command(
         bundles = parse_bundles(declared, bundle or ())
         options = parsed(declared.all_options, given)
         options |= {each.name: given[each.name] for each in extras if given[each.name] is not None}
-        with Progress() as progress:
-            folder = action()(
-                declared.name, inputs, bundles, out, overwrite=overwrite, progress=progress, **options
-            )
+        with ExitStack() as open_files:
+            if several:
+                ((name, texts),) = inputs.items()
+                found = open_files.enter_context(given_inputs(texts))
+                tell_passed_by(found)
+                if found.several:
+                    with Progress(steps=len(found.files)) as progress:
+                        options |= {"overwrite": overwrite, "progress": progress}
+                        made = run_all(declared.name, found, bundles, out, **options)
+                    finish_batch(made)
+                    return
+                inputs = {name: found.files[0]}
+            with Progress() as progress:
+                folder = action()(
+                    declared.name, inputs, bundles, out, overwrite=overwrite, progress=progress, **options
+                )
         list_files(folder)
 
     parameters = [
-        *map(_argument, declared.inputs),
+        *(_argument(each, several=several) for each in declared.inputs),
         parameter("out", Out),
         parameter("bundle", Annotated[list[str] | None, _bundle_option(declared)], None),
         *map(option_parameter, declared.all_options),
@@ -92,9 +120,9 @@ def make_command(
     return with_signature(command, parameters)
 
 
-def _argument(declared: Input) -> Parameter:
-    info = typer.Argument(metavar=declared.metavar, help=declared.help)
-    return parameter(declared.name, Annotated[declared.type, info])
+def _argument(declared: Input, *, several: bool = False) -> Parameter:
+    info = typer.Argument(metavar=declared.metavar, help=f"{declared.help}{SEVERAL if several else ''}")
+    return parameter(declared.name, Annotated[list[str] if several else declared.type, info])
 
 
 def _bundle_option(declared: Declaration) -> Any:
@@ -105,7 +133,7 @@ def _bundle_option(declared: Declaration) -> Any:
 
 
 _CUDA = [parameter("tf32", TF32, False), parameter("cuda_graphs", CudaGraphs, False)]
-run_app = _group(_run, "Run a pipeline on a file.", _CUDA)
+run_app = _group(_run, "Run a pipeline on a file, or on each of several.", _CUDA, several=True)
 _SWIFT = typer.Option(
     "--swift", metavar="DIR", help="Write a Swift test target of the pack to this folder too."
 )

@@ -79,12 +79,21 @@ def regular_file(
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        cause = "it is a URL: download it first" if _URL.match(str(path)) else ""
+        cause = "it is a URL: download it first" if is_url(path) else ""
         raise refusal(what or str(path), got=_reason(error), expected=expected, cause=cause) from error
     if not stat.S_ISREG(mode):
         raise refusal(what or str(path), got=_kind(mode), expected=expected)
     _note(path)
     return Path(path)
+
+
+def is_url(path: AnyPath) -> bool:
+    """Whether it is the address of something on a network.
+
+    >>> is_url("https://example.org/a.wav"), is_url("C:/a.wav")
+    (True, False)
+    """
+    return _URL.match(str(path)) is not None
 
 
 def open_regular(
