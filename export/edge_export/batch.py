@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_export.inputs import Inputs
-from edge_export.run import GivenBundles, check_apart, is_result, mel, open_pipeline, places, write_result
+from edge_export.run import check_apart, is_result, mel, open_pipeline, places, write_result
 from edge_runtime.errors import EdgeError, InputError, TargetError
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.registry import get_declaration
+from edge_runtime.pipelines.roles import GivenBundles
 from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import locked_folder, replace_file
 
@@ -27,7 +28,7 @@ AnyPath = str | os.PathLike[str]
 RECORD, FORMAT = "results.json", "edge-results/1"
 # what damaged files make Python and numpy raise where no reader foresees it
 FAILURES = (OSError, MemoryError, RecursionError, OverflowError, UnicodeError)
-Say = Callable[[str], object]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
