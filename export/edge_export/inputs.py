@@ -21,7 +21,7 @@ from typing import BinaryIO
 from edge_runtime.errors import ConfigError, EdgeError, InputError
 from edge_runtime.media import formats
 from edge_runtime.store.arrays import is_array_file, label
-from edge_runtime.store.ownership import plain_name
+from edge_runtime.store.ownership import portable
 from edge_runtime.store.reading import is_url, open_regular
 
 STANDARD_INPUT = "-"
@@ -54,7 +54,7 @@ class Inputs:
         found: dict[str, Path] = {}
         seen: dict[str, Path] = {}
         for file in self.files:
-            name = plain_name(label(file), str(file))
+            name = portable(label(file))
             alike = unicodedata.normalize("NFC", name).casefold()
             if alike in seen:
                 raise ConfigError(

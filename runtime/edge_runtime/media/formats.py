@@ -6,6 +6,8 @@ The readers decide what can be read; this module names other formats and suggest
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -135,6 +137,11 @@ def way_out(form: Format | None, name: str) -> str:
         return "it holds no sound; name the recording itself"
     stem = name.rpartition(".")[0] or name
     return (
-        f"convert it: ffmpeg -i {shlex.quote(name)} {shlex.quote(stem + '_converted.wav')}; "
+        f"convert it: ffmpeg -i {_quoted(name)} {_quoted(stem + '_converted.wav')}; "
         "it is read as it is where PyAV (pip install 'edge-export[media]') or the program ffmpeg is installed"
     )
+
+
+def _quoted(name: str) -> str:
+    """A name as the machine's shell wants it."""
+    return subprocess.list2cmdline([name]) if sys.platform == "win32" else shlex.quote(name)

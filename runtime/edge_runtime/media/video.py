@@ -8,7 +8,8 @@ Training, inference and Grad-CAM share these steps; in mri2speech they differ (a
 reduction, 1/255 against min-max).
 
 Reading
-    .npy            frames (T, H, W), uint8 or floats in 0 … 1; needs only numpy. It has no frame rate
+    .npy .npz .pt   frames (T, H, W), uint8 or floats in 0 … 1 (`edge_runtime.media.frame_arrays`); .npy and
+                    .npz need only numpy. They have no frame rate
     anything else   through opencv; three channels that are equal but for the noise of a codec become one by
                     BT.601's weights, channels that differ are refused
     Frames come one by one: memory does not grow with the video.
@@ -33,20 +34,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
+from edge_runtime.media.frame_arrays import SMALLEST_SIDE, open_frames
+from edge_runtime.store.arrays import is_array_file, split_key
 from edge_runtime.store.growing_arrays import ArrayWriter
-from edge_runtime.store.reading import open_regular, read_array_header, regular_file
+from edge_runtime.store.reading import open_regular, regular_file
 
 FrameScaling = Literal["full-scale", "min-max"]
 Frame = NDArray[Any]  # (H, W), uint8 or float32
 
-SMALLEST_SIDE = 16  # pixels; no vocal tract can be seen in fewer
-LARGEST_SIDE = 16384  # no camera has more; damaged headers do
 RATES = (0.1, 1000.0)  # frames per second; a rate outside in a file's header is taken for damage, or unknown
 CLOCK_TOLERANCE = 0.005  # a relative difference of frame rates that is ignored
 # A pixel is coloured where its channels differ by more than a codec makes those of a grey video differ (6
@@ -75,6 +76,7 @@ class VideoReader:
         count: frames that the file's header announces: exact for .npy, approximate for others, None where
             unknown.
         height, width: of a frame, pixels.
+        note: how an array of frames was read, where that had to be inferred.
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class VideoReader:
         count: int | None,
         height: int,
         width: int,
+        note: str = "",
     ) -> None:
         self.path = path
         self.fps = fps
         self.count = count
         self.height = height
         self.width = width
+        self.note = note
         self._frames = frames
 
     def raw(self) -> Iterator[Frame]:
@@ -120,17 +124,20 @@ class VideoReader:
 
 
 @contextmanager
-def open_video(path: str | os.PathLike[str]) -> Iterator[VideoReader]:
+def open_video(path: str | os.PathLike[str], *, square: bool = False) -> Iterator[VideoReader]:
     """Open a video for reading frame by frame.
+
+    Args:
+        path: of the file; arrays of frames as `edge_runtime.media.frame_arrays` has them.
+        square: the frames must be; arrays whose axes are in another order are then recognised by it.
 
     Raises:
         InputError: no such file, not a video, or an array that does not hold frames.
         BackendError: a file other than .npy, and opencv is not installed.
     """
     place = Path(path)
-    regular_file(place, "a video file, or .npy frames (T, H, W)")
-    opened = _open_array if place.suffix.lower() == ".npy" else _open_capture
-    with opened(place) as reader:
+    regular_file(split_key(place)[0], "a video file, or .npy frames (T, H, W)")
+    with _open_array(place, square=square) if is_array_file(place) else _open_capture(place) as reader:
         yield reader
 
 
@@ -213,6 +220,29 @@ def check_levels(frames: NDArray[Any]) -> None:
             expected="floats in 0 … 1",
             cause="divide by 255" if finite and 1 < high <= 255 and low >= 0 else "",
         )
+
+
+def rate_of(video: VideoReader, fps: float | None) -> float | None:
+    """Frames per second of an open video: what the file states, else ``fps``; None where neither does.
+
+    Raises:
+        ConfigError: a rate that no video has; both are there, and differ.
+    """
+    if fps is not None and not RATES[0] <= fps <= RATES[1]:
+        raise ConfigError("--fps", got=f"{fps}", expected=f"{RATES[0]:g} to {RATES[1]:g} frames a second")
+    if fps is not None and differs(video.fps, fps):
+        raise ConfigError(
+            "--fps",
+            got=f"{fps:g}",
+            expected=f"{video.fps:g}, as {video.path.name} states",
+            cause="leave the option out, it is for .npy frames",
+        )
+    return fps if video.fps is None else video.fps
+
+
+def assumed_rate(clock: float) -> str:
+    """The sentence for a video that states no rate, where none was given either."""
+    return f"no frame rate stated: taken to be the mel's {clock:.4g} a second; --fps says another"
 
 
 # writing ---------------------------------------------------------------------------------------------------
@@ -395,67 +425,20 @@ def _grey(frame: Frame, path: Path, number: int) -> Frame:
 
 
 @contextmanager
-def _open_array(path: Path) -> Iterator[VideoReader]:
-    with open_regular(path) as file:
-        shape, dtype = _array_header(path, file)
-        count, height, width = shape
-        yield VideoReader(
-            path, _array_frames(path, file, shape, dtype), fps=None, count=count, height=height, width=width
-        )
+def _open_array(path: Path, *, square: bool) -> Iterator[VideoReader]:
+    with open_regular(split_key(path)[0]) as file:
+        frames = open_frames(path, file, square=square)
+        count, height, width = frames.shape
+        checked = (_level_checked(frame, path) for frame in frames)
+        yield VideoReader(path, checked, fps=None, count=count, height=height, width=width, note=frames.note)
 
 
-def _array_header(path: Path, file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype[Any]]:
-    """Shape and type of the frames; the file then stands at their first byte."""
-    # of a file that was cut off, the frames before are still read; `_array_frames` reports the end
-    header = read_array_header(path, file, "frames (T, H, W) in numpy's .npy format", truncated=True)
-    shape, dtype = header.shape, header.dtype
-    if len(shape) != 3 or header.by_columns or 0 in shape[1:] or dtype.kind not in "uf":
-        got = f"{dtype} of shape {shape}" + (", in Fortran order" if header.by_columns else "")
-        raise InputError(
-            str(path),
-            got=got,
-            expected="frames (T, H, W), uint8 or floats in 0 … 1",
-            cause=_guess_axes(shape),
-        )
-    if max(shape[1:]) > LARGEST_SIDE:
-        raise InputError(
-            str(path),
-            got=f"frames of {shape[1]}x{shape[2]} pixels",
-            expected=f"at most {LARGEST_SIDE} a side",
-            cause="its header is damaged",
-        )
-    return (shape[0], shape[1], shape[2]), dtype
-
-
-def _guess_axes(shape: tuple[int, ...]) -> str:
-    if len(shape) == 4 and shape[3] in (3, 4):
-        return "a colour video: make it grey"
-    if len(shape) == 4 and 1 in shape:
-        return "drop the axis of length 1"
-    return "one frame: add an axis in front" if len(shape) == 2 else ""
-
-
-def _array_frames(
-    path: Path, file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype[Any]
-) -> Iterator[Frame]:
-    count, height, width = shape
-    for number in range(count):
-        wanted = height * width * dtype.itemsize
-        left = os.fstat(file.fileno()).st_size - file.tell()
-        content = file.read(wanted) if wanted <= left else b""
-        if len(content) < wanted:
-            raise InputError(
-                str(path),
-                got=f"an end in the middle of frame {number}",
-                expected=f"{count} frames",
-                cause="the file is truncated",
-            )
-        frame = np.frombuffer(content, dtype).reshape(height, width)
-        try:
-            check_levels(frame)
-        except InputError as error:
-            raise error.within(str(path)) from error
-        yield frame if dtype == np.uint8 else frame.astype(np.float32)
+def _level_checked(frame: Frame, path: Path) -> Frame:
+    try:
+        check_levels(frame)
+    except InputError as error:
+        raise error.within(str(path)) from error
+    return frame if frame.dtype == np.uint8 else frame.astype(np.float32)
 
 
 @contextmanager

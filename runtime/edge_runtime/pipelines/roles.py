@@ -18,8 +18,8 @@ GivenBundles = Mapping[str, AnyBundle] | Sequence[AnyBundle | tuple[str, AnyBund
 def parse_bundles(declared: Declaration, texts: Iterable[str]) -> list[AnyBundle | tuple[str, AnyBundle]]:
     """The values of ``--bundle``, each ``DIR`` or ``ROLE=DIR``.
 
-    A text that begins with a role of the pipeline and an equals sign names that role; to open a folder of
-    such a name, write ``./`` before it.
+    A text that begins with a role of the pipeline and an equals sign names that role, also where a path of
+    Windows follows (``vocoder=C:\\bundles\\v1``); to open a folder of such a name, write ``./`` before it.
 
     Raises:
         ConfigError: a text with an equals sign that names neither a role of the pipeline nor a folder.
@@ -28,7 +28,8 @@ def parse_bundles(declared: Declaration, texts: Iterable[str]) -> list[AnyBundle
     parsed: list[AnyBundle | tuple[str, AnyBundle]] = []
     for text in texts:
         role, equals, path = text.partition("=")
-        if not equals or (role not in roles and Path(text).exists()):
+        is_path = any(letter in role for letter in "/\\:.")  # of Windows too
+        if not equals or (role not in roles and (is_path or Path(text).exists())):
             parsed.append(text)
         elif role in roles:
             parsed.append((role, path))

@@ -26,7 +26,7 @@ from numpy.lib.format import MAGIC_PREFIX
 from numpy.typing import NDArray
 
 from edge_runtime.errors import EdgeError, InputError, shown
-from edge_runtime.store.ownership import is_plain
+from edge_runtime.store.ownership import portable
 from edge_runtime.store.reading import DAMAGED, open_regular, parse_npy_header, read_array
 
 AnyPath = str | os.PathLike[str]
@@ -78,8 +78,7 @@ def label(path: AnyPath) -> str:
     place, key = split_key(path)
     if key is None:
         return place.stem
-    name = f"{place.stem}_" + re.sub(r"[^\w.-]", "_", key)
-    return name if is_plain(name) else place.stem
+    return portable(f"{place.stem}_{key}")
 
 
 def is_array_file(path: AnyPath) -> bool:

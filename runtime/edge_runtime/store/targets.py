@@ -27,14 +27,16 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from edge_runtime.errors import EdgeError, TargetError
+from edge_runtime.store.ownership import windows_refusal
 
 if sys.platform != "win32":
     import fcntl
     import resource
 
+_ON_WINDOWS = sys.platform == "win32"
 _PREFIX = ".edge-export-"
 _PREFIX_LENGTH = len(_PREFIX) + 9  # eight digits and a hyphen
 _FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota used up"}
@@ -218,6 +220,10 @@ def _resolved(target: str | os.PathLike[str]) -> Path:
         raise TargetError(str(target), got=str(error), expected="a path that can be written") from error
     if not final.name:
         raise TargetError(str(target), got="the root of a file system", expected="a path below it")
+    if _ON_WINDOWS and (reason := windows_refusal(PureWindowsPath(os.fspath(target)).name)):
+        raise TargetError(
+            str(target), got=f"a name that Windows cannot hold: {reason}", expected="another name"
+        )
     return final
 
 

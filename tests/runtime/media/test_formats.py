@@ -89,3 +89,10 @@ def test_what_holds_no_sound_is_not_for_ffmpeg(tmp_path: Path) -> None:
         read_audio(tmp_path / "a.wav")
     assert "ffmpeg" not in str(refusal.value)
     assert "not audio" in way_out(None, "x")
+
+
+def test_the_command_is_quoted_for_the_machines_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    form = recognise(b"\0\0\0\x1cftypM4A \0\0\0\0")
+    assert "ffmpeg -i 'my memo.m4a' 'my memo_converted.wav'" in way_out(form, "my memo.m4a")
+    monkeypatch.setattr("sys.platform", "win32")
+    assert 'ffmpeg -i "my memo.m4a" "my memo_converted.wav"' in way_out(form, "my memo.m4a")

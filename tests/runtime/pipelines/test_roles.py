@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from tests import small_bundles
@@ -77,3 +77,10 @@ def test_roles_on_the_command_line(tmp_path: Path) -> None:
     assert parse_bundles(TWINS, texts) == ["some/folder", ("image_unet", "a=b"), str(tmp_path / "rate=3")]
     with pytest.raises(ConfigError, match="--bundle: got image-unet=a, expected DIR, or image_unet=DIR or"):
         parse_bundles(TWINS, ["image-unet=a"])
+
+
+def test_paths_of_windows_on_the_command_line() -> None:
+    texts = ["C:\\runs\\voc", "image_unet=C:\\runs\\a=b", "D:\\rate=3", ".\\x=y", "\\\\server\\share\\v"]
+    expected = [texts[0], ("image_unet", "C:\\runs\\a=b"), *texts[2:]]
+    assert parse_bundles(TWINS, texts) == expected
+    assert PureWindowsPath(expected[1][1]).parts == ("C:\\", "runs", "a=b")

@@ -42,7 +42,7 @@ def test_keys_stand_behind_the_file(tmp_path: Path) -> None:
     assert split_key("C:\\data\\b.npz") == (Path("C:\\data\\b.npz"), None)
     (tmp_path / "b.npz:mel").touch()  # a file of that very name comes first
     assert split_key(tmp_path / "b.npz:mel") == (tmp_path / "b.npz:mel", None)
-    assert label("a/b.npz:x y") == "b_x_y"
+    assert label("a/b.npz:x:y") == "b_x_y"
     assert is_array_file("gone.npz:mel")
     assert is_array_file("gone.npz")
 

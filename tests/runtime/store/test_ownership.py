@@ -10,7 +10,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import InputError
-from edge_runtime.store.ownership import holds_only, is_plain, path_inside, plain_name
+from edge_runtime.store.ownership import (
+    holds_only,
+    is_plain,
+    path_inside,
+    plain_name,
+    portable,
+    windows_refusal,
+)
 
 
 @given(name=st.text(max_size=12))
@@ -24,8 +31,6 @@ def test_a_plain_name_is_one_step_below_its_folder(name: str) -> None:
     if not is_plain(name):
         return
     for kind in (PurePosixPath, PureWindowsPath):
-        if kind is PureWindowsPath and ":" in name:
-            continue  # refused there
         assert (kind("folder") / name).parent == kind("folder")
         assert (kind("folder") / f"{name}.npy").parent == kind("folder")
     assert not set(name) & set("/\\|\0\n\x1b")
@@ -39,7 +44,7 @@ def test_usual_names_are_plain() -> None:
 @pytest.mark.parametrize(
     "name",
     ["/abs/victim", "../up", "..", ".", "", "a/b", "a\\b", "a\0b", "a\nb", "a\x1b[31m", "x" * 201, "\udcff",
-     ".edge-export-12345678-x", "a|b", 3, None, ["a"]],
+     ".edge-export-12345678-x", "a|b", 3, None, ["a"], "C:x", "con", "AUX.npy", "a?", "a.", "a "],
 )  # fmt: skip
 def test_what_is_no_plain_name_is_refused_and_shown_escaped(name: object) -> None:
     with pytest.raises(InputError, match=r"meta\.json: got the name .*expected a plain file name") as refused:
@@ -71,6 +76,53 @@ def test_links_are_never_ours(to_a_folder: bool, tmp_path: Path) -> None:
 def test_names_of_lists_lead_into_folders_below_alone() -> None:
     folder = Path("data")
     assert path_inside(folder, "main/00001", "train.txt") == folder / "main" / "00001"
-    for name in ("/abs", "../up", "a/../../b", "a//b", "a/", ""):
+    # a list that Windows wrote
+    assert path_inside(folder, "main\\00001", "train.txt") == folder / "main" / "00001"
+    for name in (
+        "C:\\x",
+        "\\\\server\\share",
+        "..\\up",
+        "main\\con",
+        "/abs",
+        "../up",
+        "a/../../b",
+        "a//b",
+        "a/",
+        "",
+    ):
         with pytest.raises(InputError, match=r"train\.txt: got the name"):
             path_inside(folder, name, "train.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("take.wav", ""),
+        ("console", ""),
+        ("com10", ""),
+        ("nul", "NUL is a device"),
+        ("Com1.tar.gz", "COM1 is a device"),
+        ("lpt³", "LPT³ is a device"),
+        ("prn .wav", "PRN is a device"),
+        ("12:30", "':' in a name"),
+        ('a"b', "'\"' in a name"),
+        ("end.", "a dot or space at the end"),
+    ],
+)
+def test_what_windows_cannot_hold(name: str, reason: str) -> None:
+    assert windows_refusal(name) == reason
+    if reason and "/" not in name:
+        with pytest.raises(InputError, match=r"Windows cannot hold it \(.*\): rename it"):
+            plain_name(name, "meta.json")
+
+
+@given(name=st.text(max_size=30))
+@example(name="con.wav")
+@example(name="aux ")
+@example(name="x" * 300)
+@example(name="\udcff")
+def test_portable_names_are_plain(name: str) -> None:
+    assert is_plain(portable(name))
+    assert portable(portable(name)) == portable(name)
+    if is_plain(name):
+        assert portable(name) == name

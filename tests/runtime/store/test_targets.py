@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import TargetError
+from edge_runtime.store import targets
 from edge_runtime.store.targets import (
     files_below,
     is_empty,
@@ -567,3 +568,18 @@ def test_temporary_files_lie_beside_the_target_and_end_with_it(tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     assert os.environ.get("TMPDIR") == before
     assert not Path(tempfile.gettempdir()).is_relative_to(tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["con", "aux.npy", "out?", "mels."])
+def test_names_that_windows_cannot_hold_are_refused_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "_ON_WINDOWS", True)
+    with (
+        pytest.raises(TargetError, match="a name that Windows cannot hold"),
+        replace_directory(tmp_path / name),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with replace_directory(tmp_path / "outer"):
+        pass

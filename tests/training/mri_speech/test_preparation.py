@@ -229,7 +229,7 @@ def test_bad_clips_are_told_and_skipped(tmp_path: Path) -> None:
     videos, wavs = tmp_path / "videos", tmp_path / "wavs"
     (videos / "c0.npy").write_bytes(b"no array")
     (wavs / "c1.wav").write_bytes(b"RIFF")
-    np.save(videos / "c2.npy", np.zeros((12, 32, 32, 3), np.uint8))
+    np.save(videos / "c2.npy", np.arange(12 * 32 * 32 * 3).reshape(12, 32, 32, 3).astype(np.uint8))
     np.save(videos / "c3.npy", np.zeros((0, 32, 32), np.uint8))
     (wavs / "c4.wav").unlink()
     said: list[str] = []
@@ -460,3 +460,19 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, disk_of: Callable[[str], Pa
 def test_settings_that_cannot_be(entries: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         Preparation(**entries)
+
+
+def test_arrays_without_a_rate_are_told_and_take_the_one_that_is_given(tmp_path: Path) -> None:
+    write_clips(tmp_path, (12, 14))
+    plain = made(tmp_path)
+    assert plain.notes == ("c0 and 1 more: no frame rate stated: taken to be the mel's 27.17 a second; "
+                           "--fps says another",)  # fmt: skip
+    for name in ("c0", "c1"):  # every picture twice, at twice the rate
+        path = tmp_path / "videos" / f"{name}.npy"
+        np.save(path, np.repeat(np.load(path), 2, axis=0))
+    doubled = made(tmp_path, replace(SMALL, fps=2 * 11413 / 420), "doubled")
+    assert doubled.notes == ("c0 and 1 more: 54.35 frames per second, resampled to the mel's 27.17",)
+    for name in ("c0", "c1"):
+        np.testing.assert_array_equal(sample(doubled.folder, name, "mri"), sample(plain.folder, name, "mri"))
+    with pytest.raises(ConfigError, match="fps: got 0, expected 0.1 to 1000 frames a second"):
+        Preparation(fps=0)

@@ -34,7 +34,15 @@ from torch import Tensor
 from edge_runtime.dsp.mel import MelConfig, band_centres
 from edge_runtime.errors import BackendError, ConfigError, InputError
 from edge_runtime.media.pictures import colour, write_png
-from edge_runtime.media.video import follow_clock, import_opencv, open_video, prepare_frames, write_video
+from edge_runtime.media.video import (
+    assumed_rate,
+    follow_clock,
+    import_opencv,
+    open_video,
+    prepare_frames,
+    rate_of,
+    write_video,
+)
 from edge_runtime.store.growing_arrays import ArrayWriter
 from edge_runtime.store.ownership import holds_only
 from edge_runtime.store.reading import find_object
@@ -182,6 +190,7 @@ def gradcam(
     scaler: AnyPath | None = None,
     changes: Mapping[str, Any] | None = None,
     weights: str | None = None,
+    fps: float | None = None,
     device: str = "cpu",
     overwrite: bool = False,
     progress: Callable[[str], object] = lambda _: None,
@@ -203,6 +212,7 @@ def gradcam(
         scaler: mean and deviation, where the net's configuration does not hold them.
         changes: entries that override the net's configuration.
         weights: of a checkpoint with several sets: "ema", "live", or the name of one.
+        fps: frames per second of a video that states none, .npy frames; None: the mel's.
         device: torch's device, "cpu" or "cuda".
         overwrite: replace an earlier result.
         progress: called with a line of text before each step.
@@ -221,7 +231,7 @@ def gradcam(
     bins = {band.name: formant_bins(band, net.config.mel, legacy_bins=legacy_bins) for band in parsed}
     statistics = net_statistics(net, scaler)
     progress(f"reading {Path(video).name}")
-    clip = read_clip(video, net)
+    clip = read_clip(video, net, fps, progress)
     _check_targets(target_frames, len(clip.frames))
     with replace_directory(out, overwrite, ours=_is_ours) as folder:
         progress(f"{len(clip.frames)} pictures through the backbone")
@@ -242,12 +252,21 @@ def gradcam(
     return Path(out)
 
 
-def read_clip(video: AnyPath, net: MriAcoustic) -> Clip:
-    """A video as recorded and as the net's input."""
+def read_clip(
+    video: AnyPath,
+    net: MriAcoustic,
+    fps: float | None = None,
+    say: Callable[[str], object] = lambda _: None,
+) -> Clip:
+    """A video as recorded and as the net's input; ``fps`` of one that states no rate, ``say`` is told."""
     clock = net.config.frame_rate
     try:
-        with open_video(video) as reader:
-            frames = np.stack([*follow_clock(reader, reader.fps, clock)])
+        with open_video(video, square=True) as reader:
+            rate = rate_of(reader, fps)
+            for note in (reader.note, assumed_rate(clock) if rate is None else ""):
+                if note:
+                    say(f"{reader.path.name}: {note}")
+            frames = np.stack([*follow_clock(reader, rate, clock)])
         return Clip(frames, prepare_frames(frames, net.config.image_size, net.config.frame_scaling))
     except InputError as error:
         raise (error if str(video) in error.what else error.within(str(video))) from error

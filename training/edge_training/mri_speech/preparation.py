@@ -51,7 +51,15 @@ from numpy.typing import NDArray
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd, empty_bands
 from edge_runtime.errors import ConfigError, EdgeError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
-from edge_runtime.media.video import FrameScaling, differs, follow_clock, open_video, prepare_frames
+from edge_runtime.media.video import (
+    RATES,
+    FrameScaling,
+    assumed_rate,
+    differs,
+    follow_clock,
+    open_video,
+    prepare_frames,
+)
 from edge_runtime.store.growing_arrays import ArrayWriter
 from edge_runtime.store.ownership import plain_name
 from edge_runtime.store.reading import read_array
@@ -89,6 +97,7 @@ class Preparation:
     ref_frames: int = 4  # pictures of a training window
     valid_ratio: float = 0.1  # of the clips, kept for validation
     seed: int = 42  # of the split
+    fps: float | None = None  # of videos that state none, .npy frames; None: the mel's
     mel: MelConfig = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +110,9 @@ class Preparation:
             if not low <= getattr(self, name) <= high:
                 expected = f"a whole number, {low} … {high}"
                 raise ConfigError(name, got=str(getattr(self, name)), expected=expected)
+        if self.fps is not None and not RATES[0] <= self.fps <= RATES[1]:
+            expected = f"{RATES[0]:g} to {RATES[1]:g} frames a second, or none"
+            raise ConfigError("fps", got=f"{self.fps}", expected=expected)
         if not 0 <= self.valid_ratio < 1:
             raise ConfigError("valid_ratio", got=f"{self.valid_ratio}", expected="a number in 0 … 1")
         mel = replace(
@@ -290,12 +302,13 @@ class _Run:
         """Write the samples that are missing; returns notes on them."""
         left = [c for c in clips if c.name not in self.skipped and not self.is_done(c.name)]
         task = partial(_write_sample, preparation=self.preparation, peak=peak, place=self.place)
-        notes = []
+        notes: dict[str, list[str]] = {}
         for count, (name, note) in enumerate(self._each(task, [(clip.name, clip) for clip in left]), 1):
-            self.say(f"{count}/{len(left)}: {name}" + (f", {note}" if note else ""))
+            own = note and note != assumed_rate(self.preparation.clock)  # not that of all arrays alike
+            self.say(f"{count}/{len(left)}: {name}" + (f", {note}" if own else ""))
             if note:
-                notes.append(f"{name}: {note}")
-        return tuple(sorted(notes))
+                notes.setdefault(note, []).append(name)
+        return tuple(sorted(f"{_some(sorted(names))}: {note}" for note, names in notes.items()))
 
     def is_done(self, name: str) -> bool:
         """Whether the clip's files are there, of this call or of an earlier one."""
@@ -375,7 +388,7 @@ def _loudest(audio: Path, rate: int) -> float:
 def _write_sample(clip: Clip, preparation: Preparation, peak: float, place: Path) -> str:
     """Write one clip's folder, whole or not at all; a note, or nothing."""
     samples = read_audio(clip.audio, preparation.sample_rate).samples / np.float32(peak)
-    frames, fps, count = _read_video(clip.video, preparation, len(samples))
+    frames, fps, count, note = _read_video(clip.video, preparation, len(samples))
     _check_lengths(clip, count / (fps or preparation.clock), len(samples) / preparation.sample_rate)
     try:
         mel_db = MelFrontEnd(preparation.mel)(samples).T
@@ -396,21 +409,24 @@ def _write_sample(clip: Clip, preparation: Preparation, peak: float, place: Path
         _write_pictures(fresh / "mri.npy", frames[:length], preparation, clip.video)
         np.save(fresh / "mel_db.npy", np.ascontiguousarray(mel_db[:length], np.float32))
         np.save(fresh / "mask.npy", np.ones(length, np.float32))
-    return _note(fps, preparation)
+    return "; ".join(text for text in (note, _note(fps, preparation)) if text)
 
 
 def _read_video(
     path: Path, preparation: Preparation, samples: int
-) -> tuple[list[NDArray[Any]], float | None, int]:
-    """Pictures on the mel's clock, as many as the recording needs; the video's rate and number of frames."""
-    with open_video(path) as reader:
+) -> tuple[list[NDArray[Any]], float | None, int, str]:
+    """Pictures on the mel's clock, as many as the recording needs; the video's rate, number of frames and
+    what is to be said of it."""
+    with open_video(path, square=True) as reader:
         counted = _Counted(reader)
         legacy = preparation.layout == "legacy"
-        on_clock = counted if legacy else follow_clock(counted, reader.fps, preparation.clock)
+        # one rate for all arrays; a video that states its own keeps it
+        fps = preparation.fps if reader.fps is None else reader.fps
+        on_clock = counted if legacy else follow_clock(counted, fps, preparation.clock)
         frames = list(islice(on_clock, samples // preparation.hop_length))
         for _ in counted:  # the rest: to know the length, and that the file is whole
             pass
-        return frames, reader.fps, counted.count
+        return frames, fps, counted.count, reader.note
 
 
 class _Counted:
@@ -452,6 +468,11 @@ def _write_pictures(
         raise error.within(str(video)) from error
 
 
+def _some(names: Sequence[str]) -> str:
+    """The first of several clips of which the same is to be said."""
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
 def _front_end_notes(preparation: Preparation) -> list[str]:
     """What is to be said of the mel that was asked for."""
     empty = empty_bands(preparation.mel)
@@ -459,6 +480,8 @@ def _front_end_notes(preparation: Preparation) -> list[str]:
 
 
 def _note(fps: float | None, preparation: Preparation) -> str:
+    if fps is None and preparation.layout == "padded":
+        return assumed_rate(preparation.clock)
     if not differs(fps, preparation.clock):
         return ""
     taken = "taken for the mel's" if preparation.layout == "legacy" else "resampled to the mel's"

@@ -34,7 +34,7 @@ def write_pack(pipeline: MriSpeech, folder: Path, source: Path) -> None:
     Raises:
         InputError: the video cannot be processed; the error names it.
     """
-    with pack.naming(source), open_video(source) as reader:
+    with pack.naming(source), open_video(source, square=True) as reader:
         pictures = [*pipeline.on_clock(reader)]
         if not pictures:
             raise InputError("frames", got="no frame", expected="at least one")

@@ -38,10 +38,12 @@ from edge_runtime.media.video import (
     RATES,
     Frame,
     VideoReader,
+    assumed_rate,
     differs,
     follow_clock,
     open_video,
     prepare_frames,
+    rate_of,
 )
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
@@ -189,7 +191,7 @@ class MriSpeech:
 
     def process_file(self, path: str | os.PathLike[str]) -> MriSpeechResult:
         """`process` of a video file or of .npy frames; errors name the file."""
-        with pack.naming(path), open_video(path) as reader:
+        with pack.naming(path), open_video(path, square=True) as reader:
             return self._process(self.on_clock(reader))
 
     def stream_mels(self, video: VideoReader) -> Iterator[tuple[Rows, Rows]]:
@@ -207,11 +209,10 @@ class MriSpeech:
     def on_clock(self, video: VideoReader) -> Iterator[Frame]:
         """The pictures of an open video at the mel's frame rate, (H, W) each, at most `max_frames`."""
         fps = self.rate(video)
+        if video.note:
+            self.progress(f"{video.path.name}: {video.note}")
         if fps is None:
-            self.progress(
-                f"{video.path.name} states no frame rate: taken to be the mel's {self.clock:.4g} a second; "
-                "--fps says another"
-            )
+            self.progress(f"{video.path.name}: {assumed_rate(self.clock)}")
         if differs(fps, self.clock):
             self.progress(
                 f"the video has {fps:g} frames a second: interpolated to the mel's {self.clock:.4g}"
@@ -224,14 +225,7 @@ class MriSpeech:
         Raises:
             ConfigError: both are there, and differ.
         """
-        if self.fps is not None and differs(video.fps, self.fps):
-            raise ConfigError(
-                "--fps",
-                got=f"{self.fps:g}",
-                expected=f"{video.fps:g}, as {video.path.name} states",
-                cause="leave the option out, it is for .npy frames",
-            )
-        return self.fps if video.fps is None else video.fps
+        return rate_of(video, self.fps)
 
     def save_reference(
         self, path: str | os.PathLike[str], out: str | os.PathLike[str], *, overwrite: bool = False

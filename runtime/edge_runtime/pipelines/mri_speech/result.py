@@ -20,6 +20,7 @@ from edge_runtime.media.pictures import Preview, write_png
 from edge_runtime.media.video import VideoReader, open_video
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.mri_speech.pipeline import NET, MriSpeech
+from edge_runtime.store.arrays import label
 from edge_runtime.store.growing_arrays import ArrayWriter
 
 
@@ -29,11 +30,11 @@ def write_result(pipeline: MriSpeech, folder: Path, source: Path) -> dict[str, A
     Raises:
         InputError: the video cannot be processed; the error names it.
     """
-    stem, bands = folder / source.stem, pipeline.n_mels
+    stem, bands = folder / label(source), pipeline.n_mels
     previews = {"mel": Preview(bands), "mel_log": Preview(bands)}
     with (
         pack.naming(source),
-        open_video(source) as reader,
+        open_video(source, square=True) as reader,
         ArrayWriter(f"{stem}_mel.npy", (bands,)) as decibels,
         ArrayWriter(f"{stem}_mel_linear.npy", (bands,)) as linear,
         ArrayWriter(f"{stem}_mel_log.npy", (bands,)) as logs,

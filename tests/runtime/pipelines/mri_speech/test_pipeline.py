@@ -319,7 +319,10 @@ def test_the_pack_holds_every_stage(acoustic: Path, vocoder: Path, tmp_path: Pat
         (video(0), "got no frame, expected a video of at least one"),
         (np.zeros((3, 20, 30), np.uint8), r"frames: got 30x20 pixels, expected square frames"),
         (np.zeros((3, 8, 8), np.uint8), r"frames: got 8x8 pixels"),
-        (np.zeros((3, 20, 20, 3), np.uint8), "a colour video: make it grey"),
+        (
+            np.eye(60, 20, dtype=np.uint8).reshape(3, 20, 20)[..., None] * np.arange(3, dtype=np.uint8),
+            "a colour video",
+        ),
         (np.full((3, 20, 20), 200.0), r"frames: got floats from 200 to 200.*divide by 255"),
     ],
 )
@@ -422,7 +425,7 @@ def test_frames_without_a_rate_take_the_one_that_is_given(
     told: list[str] = []
     plain = MriSpeech(acoustic, vocoder, progress=told.append).process_file(tmp_path / "v.npy")
     assert len(plain.frames) == 10
-    assert "v.npy states no frame rate: taken to be the mel's" in told[0]
+    assert "v.npy: no frame rate stated: taken to be the mel's" in told[0]
     told.clear()
     slow = MriSpeech(acoustic, vocoder, fps=CLOCK / 2, progress=told.append).process_file(tmp_path / "v.npy")
     assert len(slow.frames) == 20
