@@ -149,7 +149,7 @@ def _picked(
                 expected="frames (T, H, W)",
                 cause=f"a colour video: make it grey, {_saved(f'frames.mean({axis}).astype(frames.dtype)')}",
             )
-        return first
+        return np.asarray(first)
 
     return left, grey, f"axis {axis} of {shape} taken for three equal channels"
 

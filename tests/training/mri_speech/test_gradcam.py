@@ -248,7 +248,7 @@ def test_a_net_without_mean_and_deviation_is_refused(video: Path, tmp_path: Path
 
 def test_videos_and_weights_that_are_none_are_refused(checkpoint: Path, video: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "wide.npy", np.zeros((2, 32, 64), np.uint8))
-    np.save(tmp_path / "colour.npy", np.zeros((2, 32, 32, 3), np.uint8))
+    np.save(tmp_path / "colour.npy", np.arange(2 * 32 * 32 * 3, dtype=np.uint8).reshape(2, 32, 32, 3))
     np.save(tmp_path / "none.npy", np.zeros((0, 32, 32), np.uint8))
     for name in ("wide.npy", "colour.npy", "none.npy", "absent.mp4"):
         with pytest.raises(InputError, match=name):
