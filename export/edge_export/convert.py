@@ -15,7 +15,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -24,6 +24,7 @@ import numpy as np
 from edge_export.catalog import Arrays, Axes, Net, NetConfig, get_net, unknown
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.ports.swift_wrapper import check_target, write_wrapper
+from edge_export.proof.bisect.origins import write_for_export
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
 from edge_runtime.store.bundle import (
     Artifact,
@@ -34,6 +35,7 @@ from edge_runtime.store.bundle import (
     Source,
     Target,
     describe_artifact,
+    describe_file,
     is_bundle,
     open_bundle,
     write_reference,
@@ -54,6 +56,7 @@ FORMS: tuple[Form, ...] = ("cpu", "plain")
 _SUFFIXES: Mapping[Target, str] = {"onnx": ".onnx", "coreml": ".mlpackage"}
 _LIBRARIES: Mapping[Target, str] = {"onnx": "onnx", "coreml": "coremltools"}
 SEEDS = 2**63
+SEED = "random seed "  # begins the format of a source of random weights
 
 
 @dataclass(frozen=True)
@@ -296,14 +299,21 @@ def _from_checkpoint(
 
 
 def _from_seed(job: _Job, seed: int, settings: NetConfig, said: list[str]) -> _Built:
-    import torch
-
-    from edge_export.examples.random_weights import random_module, weights_sha256
+    from edge_export.examples.random_weights import weights_sha256
 
     job.progress(f"random weights from seed {seed}")
-    net = job.net
     _check_context(job, settings)
-    *_, case = net.cases(settings, job.axes).values()
+    module = _random(job.net, job.axes, seed, settings)
+    return module, settings, Source("random", weights_sha256(module), f"{SEED}{seed}", tuple(said))
+
+
+def _random(net: Net[Any], axes: Axes, seed: int, settings: NetConfig) -> nn.Module:
+    """The net with weights from a seed, scaled on the last reference case."""
+    import torch
+
+    from edge_export.examples.random_weights import random_module
+
+    *_, case = net.cases(settings, axes).values()
     example = tuple(torch.from_numpy(case[tensor.name]) for tensor in net.inputs(settings))
 
     def start() -> nn.Module:
@@ -312,8 +322,61 @@ def _from_seed(job: _Job, seed: int, settings: NetConfig, said: list[str]) -> _B
         return module
 
     rms, mean = net.range_of_random(settings)
-    module = random_module(start, seed, example, rms=rms, mean=mean)
-    return module, settings, Source("random", weights_sha256(module), f"random seed {seed}", tuple(said))
+    return random_module(start, seed, example, rms=rms, mean=mean)
+
+
+def module_of(manifest: Manifest, checkpoint: PathLike | None = None) -> nn.Module:
+    """The PyTorch net that a bundle was exported from, in evaluation mode.
+
+    Args:
+        manifest: of the bundle.
+        checkpoint: its weights; needed unless they are random, or the net has none.
+
+    Raises:
+        CheckpointError: weights that are not those of the bundle; also random ones that this version of
+            torch, or this package, draws otherwise.
+    """
+    net, source = get_net(manifest.net), manifest.source
+    settings = net.config_from_json(manifest.config)
+    with _one_thread():
+        if checkpoint is not None:
+            return _checked_module(net, settings, source, Path(checkpoint))
+        if not source.format.startswith(SEED):
+            return net.build(settings).eval()
+        from edge_export.examples.random_weights import weights_sha256
+
+        module = _random(net, _case_axes(net, manifest), int(source.format.removeprefix(SEED)), settings)
+    if weights_sha256(module) != source.sha256:
+        raise CheckpointError(
+            source.format,
+            got="other weights than when the bundle was exported",
+            expected=f"weights with SHA-256 {source.sha256[:12]}…",
+            cause="another version of torch or of edge-export draws others: export the net again",
+        )
+    return module
+
+
+def _case_axes(net: Net[Any], manifest: Manifest) -> Axes:
+    """The axes that the bundle's reference cases were made with: buckets may have been asked for."""
+    for artifact in manifest.artifacts:
+        frames = artifact.axes.get("frames")
+        if artifact.target == "coreml" and frames is not None and frames.only:
+            return {**net.coreml_axes, "frames": Buckets(frames.only)}
+    return net.coreml_axes
+
+
+def _checked_module(net: Net[Any], settings: NetConfig, source: Source, path: Path) -> nn.Module:
+    from edge_training.weights.loading import finish, open_for
+
+    checkpoint, entry = open_for(path, net.loadable)
+    if checkpoint.sha256 != source.sha256:
+        raise CheckpointError(
+            str(path),
+            got=f"SHA-256 {checkpoint.sha256[:12]}…",
+            expected=f"{source.sha256[:12]}… of {source.file}",
+            cause="the bundle was made from another file",
+        )
+    return finish(entry, settings, checkpoint, []).module  # type: ignore[no-any-return]
 
 
 def _from_config(job: _Job, settings: NetConfig, said: list[str]) -> _Built:
@@ -365,13 +428,14 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: NetConfig, source
     for name, inputs in net.cases(config, job.axes).items():
         job.progress(f"reference case {name}")
         reference[name] = write_reference(folder, name, inputs | _outputs(job, module, config, inputs))
+    modules: dict[str, dict[str, str]] = {}  # of the operations of Core ML packages
     artifacts = [
-        _write_artifact(job, folder, module, config, source, target, precision, form)
+        _write_artifact(job, folder, module, config, source, target, precision, form, modules)
         for target in job.targets
         for precision in job.precisions
         for form in _forms(job, module, target, precision)
     ]
-    Manifest(
+    manifest = Manifest(
         net=net.name,
         config=config.to_json(),
         front_end=net.front_end(config),
@@ -383,7 +447,14 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: NetConfig, source
         geometry=net.geometry(config),
         versions=_versions(job.targets),
         reference=reference,
-    ).save(folder)
+    )
+    shortest = min(net.cases(config, job.axes).values(), key=_size)
+    origins = write_for_export(folder, net, module, manifest, shortest, modules)
+    replace(manifest, files=(describe_file(folder, origins),)).save(folder)
+
+
+def _size(inputs: Arrays) -> int:
+    return sum(array.size for array in inputs.values())
 
 
 def _outputs(job: _Job, module: nn.Module, config: NetConfig, inputs: Arrays) -> Arrays:
@@ -427,6 +498,7 @@ def _write_artifact(
     target: Target,
     precision: Precision,
     form: Form,
+    modules: dict[str, dict[str, str]],
 ) -> Artifact:
     name = _name(target, precision, form)
     io: Precision = job.io if precision == "fp16" else "fp32"
@@ -460,6 +532,7 @@ def _write_artifact(
             job.axes,
             io=io,
             source_sha256=source.sha256,
+            modules=modules.setdefault(name, {}),
         )
         axes = {name: axis.lengths for name, axis in job.axes.items()}
         note = to_coreml.width_note(job.net, config, job.axes)

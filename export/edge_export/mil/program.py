@@ -44,6 +44,8 @@ from edge_runtime.errors import BackendError, BundleError, ConfigError, EdgeErro
 ROUNDINGS = ("none", "fp16")
 # called with an operation, its arguments by name and its results, in order of execution
 Watch = Callable[[Operation, Mapping[str, Any], Sequence[Any]], None]
+Tap = Callable[[Variable, Array], Array]
+"""Sees a floating-point result (…,) of the main block before others read it, and gives what they read."""
 
 
 class Program:
@@ -126,6 +128,7 @@ class Program:
         state: dict[str, Array] | None = None,
         seed: int = 0,
         watch: Watch | None = None,
+        tap: Tap | None = None,
     ) -> dict[str, Any]:
         """Execute the program.
 
@@ -136,6 +139,7 @@ class Program:
             state: of a stateful program, from `new_state`; updated in place.
             seed: of random values that the program draws without a seed of its own.
             watch: called after every operation but constants, with its arguments by name and its results.
+            tap: sees each result of the main block, and may replace it.
 
         Returns:
             Output name → array, single numbers as (1,); pictures in the form of input pictures; for a
@@ -151,7 +155,7 @@ class Program:
         _check_known(self._function.block, "main")
         values = self._checked(inputs)
         self.report = RunReport(rounding)
-        run = _Run(self.report, _number(self.opset), seed, watch)
+        run = _Run(self.report, _number(self.opset), seed, watch, tap)
         cells = {} if state is None else state
         with np.errstate(all="ignore"):  # infinities and NaN are reported, not warned about
             for variable in self._function.inputs:
@@ -189,6 +193,7 @@ class _Run:
     opset: int
     seed: int
     watch: Watch | None = None
+    tap: Tap | None = None
 
     def block(self, block: Block, values: dict[str, Any], place: str) -> list[Any]:
         """Run the operations in order; results are added to `values`, and released as the block says."""
@@ -231,7 +236,12 @@ class _Run:
         ]
         if self.watch is not None:
             self.watch(operation, arguments, declared)
-        return declared
+        if self.tap is None or place != "main":
+            return declared
+        return [
+            self.tap(variable, value) if variable.type and variable.type.dtype in FLOATS else value
+            for variable, value in zip(operation.outputs, declared, strict=True)
+        ]
 
     def _nested(
         self, block: Block, inputs: Sequence[Any], values: dict[str, Any], operation: Operation, place: str

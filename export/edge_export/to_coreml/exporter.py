@@ -43,6 +43,7 @@ from edge_export.half_weights import with_half_weights  # noqa: E402
 from edge_export.norm_folding import folded  # noqa: E402
 from edge_export.to_coreml import half_lstm  # noqa: E402
 from edge_export.to_coreml.package import write_canonical  # noqa: E402
+from edge_export.to_coreml.scopes import traced_modules  # noqa: E402
 from edge_runtime.store.bundle import DTYPES, Precision, Tensor  # noqa: E402
 from edge_runtime.version import VERSION  # noqa: E402
 
@@ -65,6 +66,7 @@ def write_coreml(
     *,
     io: Precision = "fp32",
     source_sha256: str = "",
+    modules: dict[str, str] | None = None,
 ) -> str:
     """Write a module's Core ML package.
 
@@ -76,6 +78,7 @@ def write_coreml(
         axes: named axis → the lengths that it may have; by default those of the catalogue.
         io: "fp16" for float16 inputs and outputs.
         source_sha256: of the checkpoint, for the package's metadata.
+        modules: takes the name of each operation's result → the module that it was traced in.
 
     Returns:
         The version as it stands in manifests, for example "iOS 16, specification 7".
@@ -103,7 +106,13 @@ def write_coreml(
         )
         saved = Path(folder, "saved.mlpackage")
         converted.save(str(saved))
-        model = write_canonical(saved, Path(path), lambda model: _describe(model, net, config, source_sha256))
+        renamed: dict[str, str] = {}
+        model = write_canonical(
+            saved, Path(path), lambda model: _describe(model, net, config, source_sha256), renamed
+        )
+    if modules is not None:
+        found = traced_modules(converted._mil_program, plain)
+        modules |= {renamed.get(name, name): module for name, module in found.items()}
     return f"{TARGET}, specification {model.specificationVersion}"
 
 

@@ -30,13 +30,16 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "edge-export/coreml-package")
 _WEIGHT = re.compile(r"(.+)_weight(_to_fp16)?")
 
 
-def write_canonical(saved: Path, package: Path, describe: Callable[[Any], None]) -> Any:
+def write_canonical(
+    saved: Path, package: Path, describe: Callable[[Any], None], renamed: dict[str, str] | None = None
+) -> Any:
     """Write `package` from the package that coremltools saved.
 
     Args:
         saved: the package that coremltools saved; it is not changed.
         package: the folder to write, which must not exist.
         describe: adds descriptions and metadata to the model's protobuf.
+        renamed: takes the converter's name of each result that is renamed → its name in the package.
 
     Returns:
         the protobuf (`CoreML.Specification.Model`) as written.
@@ -46,15 +49,35 @@ def write_canonical(saved: Path, package: Path, describe: Callable[[Any], None])
     model.description.metadata.userDefined.pop(_DATE, None)
     for function in model.mlProgram.functions.values():
         for block in function.block_specializations.values():
-            _name_layers(block)
+            names = _name_layers(block)
+            if renamed is not None:
+                renamed.update(names)
     describe(model)
+    weights = saved / "Data" / WEIGHTS / "weight.bin"
+    write_files(package, model, weights if weights.is_file() else None)
+    return model
+
+
+def write_files(package: Path, model: Any, weights: Path | bytes | None) -> None:
+    """Write the folder of a package: its model, its weight file, and the manifest that names both.
+
+    Args:
+        package: the folder to write, which must not exist.
+        model: the protobuf.
+        weights: the weight file or its bytes; None for a model without.
+    """
     data = package / "Data"
     (data / AUTHOR).mkdir(parents=True)
     (data / MODEL).write_bytes(model.SerializeToString(deterministic=True))
     items = [_item(data / MODEL, MODEL, "CoreML Model Specification")]
-    if (saved / "Data" / WEIGHTS).is_dir():
-        shutil.copytree(saved / "Data" / WEIGHTS, data / WEIGHTS)
-        items.append(_item(data / WEIGHTS / "weight.bin", WEIGHTS, "CoreML Model Weights"))
+    if weights is not None:
+        place = data / WEIGHTS / "weight.bin"
+        place.parent.mkdir()
+        if isinstance(weights, bytes):
+            place.write_bytes(weights)
+        else:
+            shutil.copyfile(weights, place)
+        items.append(_item(place, WEIGHTS, "CoreML Model Weights"))
     manifest = {
         "fileFormatVersion": "1.0.0",
         "itemInfoEntries": dict(items),
@@ -62,7 +85,6 @@ def write_canonical(saved: Path, package: Path, describe: Callable[[Any], None])
     }
     text = json.dumps(manifest, indent=4, sort_keys=True)
     (package / "Manifest.json").write_text(f"{text}\n", encoding="utf-8")
-    return model
 
 
 def _item(file: Path, path: str, description: str) -> tuple[str, dict[str, str]]:
@@ -72,8 +94,8 @@ def _item(file: Path, path: str, description: str) -> tuple[str, dict[str, str]]
     return identifier, {"author": AUTHOR, "description": description, "name": name, "path": path}
 
 
-def _name_layers(block: Any) -> None:
-    """Give operations with a weight the name of the layer that the weight belongs to."""
+def _name_layers(block: Any) -> dict[str, str]:
+    """Give operations with a weight the name of the layer that the weight belongs to; old name → new one."""
     taken = {output.name for operation in block.operations for output in operation.outputs}
     # the block's own inputs and outputs are the model's interface and keep their names
     kept = set(block.outputs)
@@ -87,6 +109,7 @@ def _name_layers(block: Any) -> None:
                 taken.add(layer)
     for operation in block.operations:
         _rename(operation, names)
+    return names
 
 
 def _layer(operation: Any) -> str:

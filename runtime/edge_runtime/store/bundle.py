@@ -6,6 +6,7 @@
       model.plain.onnx                 … where a net has another form for processors, each form has its own …
       model.onnx.data                  … with others beside it that it refers to (weights above 2 GiB) …
       model.mlpackage/  …              … or a folder
+      model.origins.json               files beside the artifacts that belong to the net (`Manifest.files`)
       reference/<case>/<tensor>.npy    inputs and outputs of the PyTorch net in float32
 
 manifest.json is canonical JSON: UTF-8, sorted keys, indent 2, a newline at the end. Its entry ``sha256`` is
@@ -235,12 +236,14 @@ class Manifest:
     geometry: Geometry
     versions: dict[str, str]  # library → version that wrote the bundle
     reference: dict[str, dict[str, str]]  # case → file, as "mel.npy" → its SHA-256
+    files: tuple[DataFile, ...] = ()  # others of the net's own: where operations come from, pictures
 
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
         _check_unique("inputs and outputs", names)
         _check_unique("artifacts", [item.kind for item in self.artifacts])
-        _check_unique("artifacts", [path for item in self.artifacts for path in item.paths])
+        paths = [path for item in self.artifacts for path in item.paths]
+        _check_unique("artifacts", [*paths, *(file.path for file in self.files)])
         for item in self.artifacts:
             if item.precision not in self.tolerance:
                 raise ConfigError("tolerance", got="none for " + item.precision, expected="one per precision")
@@ -361,6 +364,8 @@ def open_bundle(path: str | os.PathLike[str], *, verify: bool = True) -> Bundle:
             files: tuple[Artifact | DataFile, ...] = (item, *item.data)
             for file in files:
                 _check_artifact(folder / file.path, file, verify)
+        for file in bundle.manifest.files:
+            _check_artifact(folder / file.path, file, verify)
         if verify:
             for case in bundle.cases:
                 _check_case(bundle, case)
@@ -409,11 +414,16 @@ def describe_artifact(
         version=version,
         axes=dict(axes),
         note=note,
-        data=tuple(DataFile(name, _hash(Path(folder, name)), _size(Path(folder, name))) for name in data),
+        data=tuple(describe_file(folder, name) for name in data),
         float32_parts=tuple(float32_parts),
         form=form,
         io=io,
     )
+
+
+def describe_file(folder: str | os.PathLike[str], path: str) -> DataFile:
+    """The entry in `Manifest.files` for a file in a bundle's folder."""
+    return DataFile(path, _hash(Path(folder, path)), _size(Path(folder, path)))
 
 
 def write_reference(folder: str | os.PathLike[str], case: str, arrays: Mapping[str, Array]) -> dict[str, str]:
@@ -573,7 +583,8 @@ def _check_files(bundle: Bundle) -> None:
         f"{REFERENCE}/{case}/{name}" for case, files in bundle.manifest.reference.items() for name in files
     ]
     artifacts = [path for item in bundle.manifest.artifacts for path in item.paths]
-    for name in (*artifacts, *references):
+    files = [file.path for file in bundle.manifest.files]
+    for name in (*artifacts, *files, *references):
         if not (bundle.path / name).exists():
             raise BundleError(
                 str(bundle.path / name),
@@ -581,7 +592,7 @@ def _check_files(bundle: Bundle) -> None:
                 expected="a file that the manifest lists",
                 cause="the bundle was copied or downloaded only in part",
             )
-    single = {MANIFEST, *references, *artifacts}
+    single = {MANIFEST, *references, *artifacts, *files}
     for name in files_below(bundle.path):
         regular_file(bundle.path / name, "a file of the bundle", BundleError)
         if name not in single and not any(PurePosixPath(name).is_relative_to(item) for item in artifacts):

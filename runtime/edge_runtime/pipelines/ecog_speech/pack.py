@@ -30,11 +30,13 @@ def write_pack(pipeline: EcogSpeech, folder: Path, source: Path) -> None:
     ecog, recording = pipeline.read(source)
     background = np.zeros(pipeline.bins, np.float32) if recording is None else recording.noise
     result = pipeline.process(ecog[: PAST + FRAMES], background)
-    arrays = {"ecog": result.ecog, "background": background, "spectrogram": result.spectrogram}
+    # in the order of the signal, which the instructions keep
+    arrays = {"ecog": result.ecog}
     arrays |= {
-        name: result.parameters[name] for name in (*PARAMETERS, "x_common") if name in result.parameters
+        name: result.parameters[name] for name in ("x_common", *PARAMETERS) if name in result.parameters
     }
     arrays |= {name: values[0] for name, values in result.noise.items()}
+    arrays |= {"background": background, "spectrogram": result.spectrogram}
     for name, samples in (("wave", result.wave), ("fgla", result.fgla)):
         if samples is not None:
             arrays[name] = samples

@@ -33,6 +33,7 @@ public struct EdgeBundle: Sendable {
             try check(item.path, item.bytes, item.sha256, verify)
             for file in item.data { try check(file.path, file.bytes, file.sha256, verify) }
         }
+        for file in manifest.files { try check(file.path, file.bytes, file.sha256, verify) }
         if verify {
             for name in cases { try check(case: name) }
         }
@@ -71,7 +72,7 @@ public struct EdgeBundle: Sendable {
         let references = manifest.reference.flatMap { name, files in
             files.keys.map { "reference/\(name)/\($0)" }
         }
-        let artifacts = manifest.artifacts.flatMap(\.paths)
+        let artifacts = manifest.artifacts.flatMap(\.paths) + manifest.files.map(\.path)
         for name in artifacts + references.sorted() {
             let place = url.appendingPathComponent(name).path
             guard FileManager.default.fileExists(atPath: place) else {

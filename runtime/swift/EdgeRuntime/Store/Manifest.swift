@@ -153,6 +153,8 @@ public struct Manifest: Sendable {
     public let versions: [String: String]
     /// Case → file → its SHA-256.
     public let reference: [String: [String: String]]
+    /// Others of the net's own, which no artifact refers to.
+    public let files: [DataFile]
 
     /// The artifact of a target and a precision; of two forms the one for processors.
     ///
@@ -254,6 +256,7 @@ extension Manifest {
         }
         versions = try record.object("versions").strings()
         reference = try record.object("reference").records().mapValues { try $0.strings() }
+        files = try record.entries["files"] == nil ? [] : record.list("files").map(Manifest.DataFile.init)
         try check()
     }
 
@@ -261,7 +264,7 @@ extension Manifest {
         let names = (inputs + outputs).map(\.name)
         for (what, names) in [
             ("inputs and outputs", names), ("artifacts", artifacts.map(\.kind)),
-            ("artifacts", artifacts.flatMap(\.paths)),
+            ("artifacts", artifacts.flatMap(\.paths) + files.map(\.path)),
         ] where Set(names).count != names.count {
             let twice = Set(names.filter { name in names.count { $0 == name } > 1 })
             throw EdgeError(.bundle, what, got: "\(listed(twice)) twice", expected: "each once")
