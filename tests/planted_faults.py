@@ -150,7 +150,8 @@ def _change(folder: Path, source: Path, change: Callable[[ModelProto], None]) ->
 
 
 def _node(model: ModelProto, kind: str, part: str = "") -> NodeProto:
-    return next(node for node in model.graph.node if node.op_type == kind and part in node.name)
+    found: NodeProto = next(n for n in model.graph.node if n.op_type == kind and part in n.name)
+    return found
 
 
 def _set(node: NodeProto, **attributes: Any) -> None:

@@ -1,8 +1,8 @@
 """From a checkpoint to a proved bundle: ONNX, Core ML, manifest and reference arrays.
 
-Each command has a function behind it: `export`, `verify`, `run_pipeline` (of the module `run`), `write_mel`,
-`write_reference`, `check_reference`, `train_and_export`, and `bench.bench`, `demo.demo`, `doctor.doctor`. The
-names below are loaded when they are first used, so that the command line answers at once.
+Each command has a function behind it: `export`, `verify`, `bisect`, `run_pipeline` (of the module `run`),
+`write_mel`, `write_reference`, `check_reference`, `train_and_export`, and `bench.bench`, `demo.demo`,
+`doctor.doctor`. The names below are loaded when they are first used, so that the command line answers at once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edge_export.convert import export
     from edge_export.mil import Program
     from edge_export.proof.comparing.compare import compare_artifacts
+    from edge_export.proof.bisect.nets import Bisection, bisect
+    from edge_export.proof.bisect.packs import bisect_pack
     from edge_export.proof.reference import CheckReport, check_reference, write_reference
     from edge_export.proof.verify import Verification, verify
     from edge_export.run import mel as write_mel
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 # public name → module, and its name there where that is another one
 _HOMES = {
     "BACKENDS": "backends",
+    "Bisection": "proof.bisect.nets",
     "CheckReport": "proof.reference",
     "NETS": "catalog",
     "Net": "catalog.net",
     "Program": "mil",
     "Verification": "proof.verify",
+    "bisect": "proof.bisect.nets",
+    "bisect_pack": "proof.bisect.packs",
     "check_reference": "proof.reference",
     "compare_artifacts": "proof.comparing.compare",
     "export": "convert",
@@ -52,10 +57,13 @@ _HOMES = {
 __all__ = [
     "BACKENDS",
     "NETS",
+    "Bisection",
     "CheckReport",
     "Net",
     "Program",
     "Verification",
+    "bisect",
+    "bisect_pack",
     "check_reference",
     "compare_artifacts",
     "export",

@@ -8,8 +8,9 @@ reference, y what the artifact computed and f what the operation gave from the r
     both        y − r     their sum
 
 An operation whose introduced error lies above the limit is suspect. The first culprit is the suspect that
-dominates the most tensors that differ: every way from the inputs to them leads through it; of several equal
-ones the first. Its proof: the net's output where its result is replaced by the reference's, and nothing else.
+dominates the most tensors that differ: in the graph of what differs, every way to them leads through it; of
+several equal ones the first. Its proof: the net's output where its result is replaced by the reference's, and
+nothing else.
 
 A small error may be magnified, as by a logarithm: where the output is wrong and nothing is suspect, the worst
 introducers are replaced one by one, and the one that mends the output most is the culprit.
@@ -44,7 +45,7 @@ class Finding:
     propagated_db: float  # … of the artifact's run against the operation on the reference's inputs
     introduced_max: float  # largest absolute error that it introduced
     segment: tuple[Step, ...]  # operations between this tensor and the paired ones before it, itself last
-    dominated: int = 0  # tensors that differ and that can only be reached through it
+    dominated: int = 0  # tensors that differ because of it alone
     repaired_db: float | None = None  # of the net's output with this result replaced, where that was tried
 
     @property
@@ -70,6 +71,11 @@ class Search:
     pairs: Pairs
     steps: int  # floating-point tensors of the artifact
     limit_db: float
+
+    @property
+    def differing(self) -> int:
+        """Tensors that are beyond the limit, whoever is to blame."""
+        return sum(finding.total_db < self.limit_db for finding in self.findings)
 
     @property
     def worst(self) -> tuple[Finding, ...]:
@@ -101,7 +107,8 @@ def search(graph: Graph, inputs: Mapping[str, Array], truth: Recording, limit_db
     findings = [_finding(graph, pairs, step, recorded, forced) for step in graph.steps if step.name in pairs]
     suspects = [finding for finding in findings if finding.introduced_db < limit_db]
     differing = [finding.step.name for finding in findings if finding.total_db < limit_db]
-    dominators = _dominators(graph)
+    clean = {finding.step.name for finding in findings} - set(differing)
+    dominators = _dominators(graph, clean - {finding.step.name for finding in suspects})
     suspects = [_with_dominated(finding, differing, dominators) for finding in suspects]
     output_db = outputs_db(recorded, truth.outputs)
     culprit = max(suspects, key=lambda finding: finding.dominated, default=None)
@@ -190,17 +197,21 @@ def _repaired(
 # ---- dominators -------------------------------------------------------------------------------------------
 
 
-def _dominators(graph: Graph) -> dict[str, set[str]]:
-    """Step → the steps that every way from the net's inputs to it leads through, itself among them."""
-    found: dict[str, set[str]] = {name: {name} for name in graph.inputs}
+def _dominators(graph: Graph, clean: set[str]) -> dict[str, set[str]]:
+    """Step that differs → the steps that every way to it leads through, itself among them.
+
+    ``clean``: tensors that do not differ, and therefore carry no error on; inputs carry none either.
+    """
+    found: dict[str, set[str]] = {}
     for step in graph.steps:
-        before = [found[name] for name in step.reads if name in found]
-        found[step.name] = (set.intersection(*before) if before else set()) | {step.name}
+        if step.name not in clean:
+            before = [found[name] for name in step.reads if name in found]
+            found[step.name] = (set.intersection(*before) if before else set()) | {step.name}
     return found
 
 
 def _with_dominated(
     finding: Finding, differing: Sequence[str], dominators: Mapping[str, set[str]]
 ) -> Finding:
-    count = sum(finding.step.name in dominators[name] for name in differing)
+    count = sum(finding.step.name in dominators.get(name, ()) for name in differing)
     return replace(finding, dominated=count)

@@ -63,7 +63,7 @@ def _culprit(culprit: Finding, search: ArtifactSearch) -> list[str]:
         f"    reference   {culprit.reference}",
         f"    introduced  {decibels(culprit.introduced_db, ' dB')}, {culprit.introduced_max:.3g} at most; "
         f"propagated to it {decibels(culprit.propagated_db, ' dB')}",
-        f"    behind it   {culprit.dominated} of the tensors that differ can only be reached through it",
+        f"    behind it   {culprit.dominated} of {found.differing} tensors that differ, through it alone",
     ]
     if len(culprit.segment) > 1:
         names = ", ".join(dict.fromkeys(step.operation for step in culprit.segment))

@@ -78,6 +78,8 @@ def test_introduced_and_propagated_are_told_apart(transposed: Planted) -> None:
     assert found.found.culprit is not None
     assert found.found.culprit.repaired_db is not None
     assert found.found.culprit.repaired_db > 100 > found.found.output_db
+    # residual connections lead around it, but what they carry does not differ
+    assert found.found.culprit.dominated == found.found.differing > 10
 
 
 def test_without_torch_the_float32_file_is_the_reference(transposed: Planted) -> None:
