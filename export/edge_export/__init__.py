@@ -2,7 +2,8 @@
 
 Each command has a function behind it: `export`, `verify`, `bisect`, `run_pipeline` (of the module `run`),
 `write_mel`, `write_reference`, `check_reference`, `train_and_export`, and `bench.bench`, `demo.demo`,
-`doctor.doctor`. The names below are loaded when they are first used, so that the command line answers at once.
+`doctor.doctor`. The names below are loaded when they are first used, so that the command line answers at
+once.
 """
 
 from __future__ import annotations
