@@ -128,7 +128,13 @@ def _sealed(bundle: Bundle, path: str) -> Path:
     """The bundle with the manifest's entry of a changed artifact made anew."""
     artifacts = tuple(
         describe_artifact(
-            bundle.path, path, target=a.target, precision=a.precision, version=a.version, axes=a.axes
+            bundle.path,
+            path,
+            target=a.target,
+            precision=a.precision,
+            version=a.version,
+            axes=a.axes,
+            form=a.form,
         )
         if a.path == path
         else a

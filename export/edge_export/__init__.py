@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from edge_export.catalog.net import Net
     from edge_export.convert import export
     from edge_export.mil import Program
-    from edge_export.proof.comparing.compare import compare_artifacts
     from edge_export.proof.bisect.nets import Bisection, bisect
     from edge_export.proof.bisect.packs import bisect_pack
+    from edge_export.proof.comparing.compare import compare_artifacts
     from edge_export.proof.reference import CheckReport, check_reference, write_reference
     from edge_export.proof.verify import Verification, verify
     from edge_export.run import mel as write_mel

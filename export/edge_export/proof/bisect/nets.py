@@ -183,7 +183,8 @@ def _cases(bundle: Bundle, case: str | None) -> list[str]:
 
 def _artifacts(bundle: Bundle, names: Sequence[str] | None, truth: Against) -> list[Artifact]:
     known = {artifact.path: artifact for artifact in bundle.manifest.artifacts}
-    reference = [a.path for a in known.values() if (a.target, a.precision) == ("onnx", "fp32")]
+    fitting = [a for a in known.values() if (a.target, a.precision) == ("onnx", "fp32")]
+    reference = [bundle.manifest.artifact("onnx", "fp32", device="gpu").path] if fitting else []
     if truth == "onnx-fp32" and not reference:
         raise BundleError(
             f"{bundle.path}: artifacts",
@@ -271,13 +272,13 @@ def _torch_truth(
     from edge_export.catalog import get_net
     from edge_export.proof.bisect.torch_truth import record
 
-    form = exported_form(get_net(bundle.manifest.net), module, artifact.target, artifact.precision)
+    form = exported_form(get_net(bundle.manifest.net), module, artifact)
     return record(form, inputs, tuple(tensor.name for tensor in bundle.manifest.outputs))
 
 
 def _onnx_truth(bundle: Bundle, inputs: Mapping[str, Array]) -> Recording:
-    """The recording of the fp32 ONNX artifact."""
-    graph = open_graph(bundle, bundle.manifest.artifact("onnx", "fp32"))
+    """The recording of the fp32 ONNX artifact, of the net's own layers where there is such a form."""
+    graph = open_graph(bundle, bundle.manifest.artifact("onnx", "fp32", device="gpu"))
     values = graph.run(inputs)
     steps = [step for step in graph.steps if step.name in values]
     names = [tensor.name for tensor in bundle.manifest.outputs]

@@ -67,6 +67,11 @@ class OnnxGraph:
         }
         self.inputs = tuple(value.name for value in graph.input if value.name not in self._constants)
         self.outputs = tuple(value.name for value in graph.output)
+        # float16 where the file was exported so
+        self._types = {
+            value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            for value in graph.input
+        }
         self._floats = _floating(self.model)
         self.steps = self._steps(paths or {}, lines or {})
 
@@ -74,7 +79,8 @@ class OnnxGraph:
         """See `values.Graph.run`."""
         given = given or {}
         model = _opened(self.model, [step.name for step in self.steps], given)
-        feeds = dict(inputs) | {f"{name}{GIVEN}": array for name, array in given.items()}
+        feeds = {name: array.astype(self._types.get(name, array.dtype)) for name, array in inputs.items()}
+        feeds |= {f"{name}{GIVEN}": array for name, array in given.items()}
         taken = {value.name for value in model.graph.input}
         feeds = {name: np.ascontiguousarray(array) for name, array in feeds.items() if name in taken}
         try:

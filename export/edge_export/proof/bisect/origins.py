@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from edge_export.proof.bisect.kinds import COPIES
 from edge_export.proof.bisect.values import Recording, Step
 from edge_runtime.errors import BundleError
-from edge_runtime.store.bundle import Bundle, Manifest
+from edge_runtime.store.bundle import Artifact, Bundle, Manifest
 from edge_runtime.store.reading import read_object
 
 if TYPE_CHECKING:
@@ -45,12 +45,19 @@ class Origins:
     lines: Mapping[str, str] = field(default_factory=dict)
 
 
-def exported_form(net: Net[Any], module: nn.Module, target: str, precision: str) -> nn.Module:
-    """The module that an artifact was traced from: folded, and for ONNX in float32 in its fastest form."""
+def for_processors(artifact: Artifact) -> bool:
+    """Whether an artifact has the form for processors; bundles without forms had it in float32 alone."""
+    if artifact.form == "any":
+        return (artifact.target, artifact.precision) == ("onnx", "fp32")
+    return artifact.form == "cpu"
+
+
+def exported_form(net: Net[Any], module: nn.Module, artifact: Artifact) -> nn.Module:
+    """The module that an artifact was traced from: folded, and arranged for processors where it is so."""
     from edge_export.norm_folding import folded
 
     plain = folded(module)
-    return net.onnx_form(plain) if (target, precision) == ("onnx", "fp32") else plain
+    return net.onnx_form(plain) if for_processors(artifact) else plain
 
 
 def write_for_export(
@@ -78,17 +85,17 @@ def write_for_export(
     recordings: dict[bool, Recording] = {}
     found = {}
     for artifact in manifest.artifacts:
-        fastest = (artifact.target, artifact.precision) == ("onnx", "fp32")
-        if fastest not in recordings:
-            form = exported_form(net, module, artifact.target, artifact.precision)
-            recordings[fastest] = record(form, inputs, outputs, arrays=False)
+        arranged = for_processors(artifact)
+        if arranged not in recordings:
+            form = exported_form(net, module, artifact)
+            recordings[arranged] = record(form, inputs, outputs, arrays=False)
         path = folder / artifact.path
         if artifact.target == "onnx":
             traced = OnnxGraph(path, "onnxruntime", weights=False).steps
-            steps = with_paths(traced, recordings[fastest])
+            steps = with_paths(traced, recordings[arranged])
         else:
             steps = MilGraph(path, modules.get(artifact.path)).steps
-        found[artifact.path] = trace(steps, recordings[fastest])
+        found[artifact.path] = trace(steps, recordings[arranged])
     return write_origins(folder, found)
 
 

@@ -115,6 +115,7 @@ def _fill(
                 precision=artifact.precision,
                 version=artifact.version,
                 axes={},
+                form=artifact.form,
                 note=f"cut out of {artifact.path}, SHA-256 {artifact.sha256[:12]}…",
             ),
         ),

@@ -46,7 +46,7 @@ def test_a_sound_bundle_has_no_culprit_in_any_artifact(small_hifigan: Path) -> N
     result = bisect(small_hifigan)
     assert result.passed
     assert [each.artifact for each in result.searches] == [
-        "model.onnx", "model.fp16.onnx", "model.mlpackage", "model.fp16.mlpackage",
+        "model.onnx", "model.plain.onnx", "model.fp16.onnx", "model.mlpackage", "model.fp16.mlpackage",
     ]  # fmt: skip
     for each in result.searches:
         assert each.against == "the PyTorch net in float32"
