@@ -63,7 +63,8 @@ def write_pack(pipeline: PictureSpeech, folder: Path, source: Path) -> None:
             "Compute mel.npy of picture.npy by the formula under files.",
             f"Make the sound of mel.npy ({pipeline.speaker.detail}); where its peak is above 0.98, scale it "
             "to 0.98; compare with wav.npy.",
-            "Keep the largest absolute difference at or below 1e-3; `edge-export check` exits with 1 otherwise.",
+            "Keep the largest absolute difference at or below 1e-3; `edge-export check` exits with 1 "
+            "otherwise.",
         ],
         {
             f"{stage}.npy": f"{values.shape} {values.dtype}, {meanings[stage]}"
