@@ -15,10 +15,13 @@ DECODER: dict[str, Any] = {
 SYNTHESIZER: dict[str, Any] = {"bins": BINS, "harmonics": 6, "filter_samples": 8}
 ENCODER: dict[str, Any] = {"bins": BINS}
 STREAMING: dict[str, Any] = {"family": "resnet", "electrodes": 16, "causal": True, "wiring": "streaming"}
+STATEFUL: dict[str, Any] = DECODER | {"causal": True, "wiring": "stateful"}
 NETS = {"ecog-decoder": DECODER, "formant-synthesizer": SYNTHESIZER, "speech-encoder": ENCODER}
 
 
 def small_bundle(net: str, folder: Path, config: dict[str, Any] | None = None, **options: Any) -> Bundle:
     """A bundle of random weights; ONNX in float32 alone if nothing else is asked for."""
-    given: dict[str, Any] = {"targets": ("onnx",), "precisions": ("fp32",)}
-    return export(net, folder, random=1, config=config or NETS[net], **given | options)
+    given: dict[str, Any] = {
+        "random": 1, "config": config or NETS[net], "targets": ("onnx",), "precisions": ("fp32",),
+    }  # fmt: skip
+    return export(net, folder, **given | options)

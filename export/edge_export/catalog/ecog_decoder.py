@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig
 
 PAST = 16  # ECoG frames before an item
+AFTER = "_after"  # names of what a stateful decoder remembers, as outputs
 LOUDNESS = 0.0  # offset before softplus, of random weights
 FAMILIES = ("resnet", "lstm", "gru", "swin")
 STREAMED = (48, PAST + FRAMES, PAST + 2 * FRAMES)  # ECoG frames that a streaming Core ML package takes
+STEPS = (4, PAST)  # frames that a stateful one takes at a time
 
 
 def _presets() -> tuple[str, ...]:
@@ -31,6 +34,7 @@ def _presets() -> tuple[str, ...]:
     for family in FAMILIES:
         suffixes = ["", "-causal", *(["-anticausal"] if family == "resnet" else [])]
         suffixes += [] if family == "swin" else ["-streaming"]
+        suffixes += ["-stateful"] if family in ("lstm", "gru") else []
         names += [f"{family}{grid}{suffix}" for suffix in suffixes for grid in ("", "-hb")]
     return tuple(names)
 
@@ -64,25 +68,60 @@ def _random_start(module: Any) -> None:
 
 def _inputs(config: EcogDecoderConfig) -> tuple[Tensor, ...]:
     lead = f"{PAST} frames before the item and those of the item"
+    if config.wiring == "stateful":
+        lead = "further frames of a stream"
     meaning = f"high-gamma ECoG at 125 Hz, {lead}, a grid of {config.grid} × {config.grid} row by row"
     shape = ("batch", config.input_frames, config.electrodes)
-    return (Tensor("ecog", "float32", shape, meaning, "standard deviations"),)
+    return Tensor("ecog", "float32", shape, meaning, "standard deviations"), *_memory(config)
+
+
+def _memory(config: EcogDecoderConfig, suffix: str = "") -> tuple[Tensor, ...]:
+    """What a stateful decoder remembers, as inputs, or with a suffix as outputs."""
+    meanings = {
+        "hidden": "state of the recurrent layers",
+        "cell": "cell of the LSTM layers",
+        "history": "the last two frames of x_common",
+    }
+    zero = "after these frames" if suffix else "zero at first"
+    return tuple(
+        Tensor(name + suffix, "float32", shape, f"{meanings[name]}, {zero}", "1")
+        for name, shape in config.memory.items()
+    )
 
 
 def _outputs(config: EcogDecoderConfig) -> tuple[Tensor, ...]:
-    frames = "decoded_frames" if config.wiring == "streaming" else FRAMES
+    free: dict[str, int | str] = {
+        "published": FRAMES,
+        "streaming": "decoded_frames",
+        "stateful": "new_frames",
+    }
+    frames = free[config.wiring]
     common = Tensor(
         "x_common", "float32", ("batch", config.features, frames), "features before the head", "1"
     )
-    return (*parameter_tensors(tuple(PARAMETERS), frames), common)
+    return (*parameter_tensors(tuple(PARAMETERS), frames), common, *_memory(config, AFTER))
 
 
 def _cases(config: EcogDecoderConfig, axes: Axes) -> dict[str, Arrays]:
-    if config.wiring == "streaming":
-        sizes = sizes_of(axes["frames"], 48, 144)
-        return {f"frames-{frames}": {"ecog": example_ecog(frames, config.electrodes)} for frames in sizes}
+    if config.wiring != "published":
+        streaming = config.wiring == "streaming"
+        sizes = sizes_of(axes["frames"], 48, 144) if streaming else sizes_of(axes["new_frames"], 4, 16)
+        return {
+            f"frames-{frames}": {"ecog": example_ecog(frames, config.electrodes)} | _example_memory(config)
+            for frames in sizes
+        }
     waves = example_ecog(PAST + FRAMES, config.electrodes)
     return {"waves": {"ecog": waves}, "backwards": {"ecog": np.ascontiguousarray(waves[:, ::-1])}}
+
+
+def _example_memory(config: EcogDecoderConfig) -> Arrays:
+    """As a stream may leave it, so that a net which forgets it does not pass: within ±1, as states are."""
+    shapes = {name: tuple(1 if size == "batch" else int(size) for size in shape)
+              for name, shape in config.memory.items()}  # fmt: skip
+    return {
+        name: np.clip(0.5 * noise(math.prod(shape)), -1, 1).reshape(shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 def example_ecog(frames: int, electrodes: int) -> NDArray[np.float32]:
@@ -102,7 +141,12 @@ def _geometry(config: EcogDecoderConfig) -> Geometry:
 
 
 _NAMED: Any = SimpleNamespace(
-    wiring="published", grid=8, input_frames=PAST + FRAMES, electrodes="electrodes", features="features"
+    memory={},
+    wiring="published",
+    grid=8,
+    input_frames=PAST + FRAMES,
+    electrodes="electrodes",
+    features="features",
 )  # of the signature: sizes that differ between configs by their names
 
 NET: Net[EcogDecoderConfig] = Net(
@@ -122,5 +166,7 @@ NET: Net[EcogDecoderConfig] = Net(
     tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 70.0), "fp16": Tolerance(2.0, 35.0)}),
     cases=_cases,
     random_start=_random_start,
-    coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Buckets(STREAMED)}),
+    coreml_axes=MappingProxyType(
+        {"batch": Buckets((1,)), "frames": Buckets(STREAMED), "new_frames": Buckets(STEPS)}
+    ),
 )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from tests.training.ecog_speech import plain
 
-from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.ecog_decoder import EcogDecoder, EcogDecoderConfig, build_decoder
 from edge_training.ecog_speech.parameters import PARAMETERS
+
+SMALL: dict[str, Any] = {"family": "lstm", "electrodes": 9, "layers": 2, "units": 8, "classes": 12}
 
 
 def decoder(**changes: object) -> torch.nn.Module:
     torch.manual_seed(1)
-    small = {"family": "lstm", "electrodes": 9, "layers": 2, "units": 8, "classes": 12}
-    return plain.unsettled(build_decoder(EcogDecoderConfig(**(small | changes))))  # type: ignore[arg-type]
+    return plain.unsettled(build_decoder(EcogDecoderConfig(**(SMALL | changes))))
 
 
 def ecog(frames: int = 144) -> torch.Tensor:
@@ -74,6 +77,16 @@ def test_causal_frames_end_eight_frames_before_their_own() -> None:
 def test_streaming_frames_end_at_their_own() -> None:
     net = decoder(causal=True, wiring="streaming")
     assert [first_change(net, frame) for frame in (16, 50, 143)] == [0, 34, 127]
+
+
+def test_a_stateful_net_has_frames_in_its_outputs_for_frames_in() -> None:
+    net = EcogDecoder(EcogDecoderConfig(**SMALL, causal=True, wiring="stateful"))
+    memory = [
+        torch.zeros([1 if n == "batch" else int(n) for n in shape]) for shape in net.config.memory.values()
+    ]
+    said = net(ecog(5), *memory)
+    assert [tuple(values.shape) for values in said[-3:]] == [tuple(values.shape) for values in memory]
+    assert {values.shape[2] for values in said[:-3]} == {5}
 
 
 def test_without_causal_later_frames_reach_earlier_ones() -> None:

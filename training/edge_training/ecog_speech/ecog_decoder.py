@@ -4,7 +4,8 @@
 
 `wiring` "published" loads weights of neural_speech_decoding; its `causal` nets nevertheless see later input
 (except the recurrent one). "streaming" does not: no output frame changes when a later input frame does, and
-the number of frames is free.
+the number of frames is free. "stateful" is a recurrent net of wiring "streaming" as a live stream runs it:
+the same weights, with what it remembers as further inputs and outputs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from edge_training.ecog_speech.layers import Side
 from edge_training.ecog_speech.parameters import FRAMES, PAST, Parameters, in_order
-from edge_training.ecog_speech.recurrent import RecurrentDecoder
+from edge_training.ecog_speech.recurrent import HEAD_REACH, RecurrentDecoder
 from edge_training.ecog_speech.resnet import FEATURES as RESNET_FEATURES
 from edge_training.ecog_speech.resnet import ResNetDecoder, Wiring
 from edge_training.ecog_speech.swin import FEATURES as SWIN_FEATURES
@@ -50,7 +51,7 @@ class EcogDecoderConfig(JsonConfig):
     dropout: float = 0.3
 
     def _rules(self) -> Iterator[Rule]:
-        streaming = self.wiring == "streaming"
+        streaming = self.wiring != "published"
         side = round(self.electrodes**0.5) if _whole(self.electrodes) else 0
         sizes = tuple(
             (name, f"a whole number from 1 to {MOST_UNITS}", _whole(getattr(self, name)))
@@ -74,13 +75,18 @@ class EcogDecoderConfig(JsonConfig):
             ("dropout", "a number in 0 … 1", isinstance(self.dropout, int | float) and 0 <= self.dropout < 1),
             ("bins", "a positive whole number, or null", self.bins is None or _whole(self.bins)),
             ("anticausal", "false, or causal with it", self.causal or not self.anticausal),
-            ("causal", "true where the wiring is streaming", self.causal or not streaming),
-            ("anticausal", "false where the wiring is streaming", not (streaming and self.anticausal)),
+            ("causal", f"true where the wiring is {self.wiring}", self.causal or not streaming),
+            ("anticausal", f"false where the wiring is {self.wiring}", not (streaming and self.anticausal)),
             ("anticausal", "false but for resnet", self.family == "resnet" or not self.anticausal),
             (
                 "family",
                 "resnet, lstm or gru where the wiring is streaming",
-                not streaming or self.family != "swin",
+                self.wiring != "streaming" or self.family != "swin",
+            ),
+            (
+                "family",
+                "lstm or gru where the wiring is stateful",
+                self.wiring != "stateful" or self.family in RECURRENT,
             ),
         )
 
@@ -101,11 +107,26 @@ class EcogDecoderConfig(JsonConfig):
         return fixed.get(self.family, self.classes)
 
     @property
+    def memory(self) -> Mapping[str, tuple[int | str, ...]]:
+        """What a stateful net remembers: name → shape; of outputs the name with `_after`."""
+        if self.wiring != "stateful":
+            return {}
+        state = (self.layers, "batch", self.units)
+        states = {"hidden": state, "cell": state} if self.family == "lstm" else {"hidden": state}
+        return states | {"history": ("batch", self.classes, HEAD_REACH)}
+
+    @property
     def input_frames(self) -> int | str:
         """Frames of the input: 144, or the name of a free axis."""
-        return "frames" if self.wiring == "streaming" else PAST + FRAMES
+        free: dict[Wiring, int | str] = {
+            "published": PAST + FRAMES,
+            "streaming": "frames",
+            "stateful": "new_frames",
+        }
+        return free[self.wiring]
 
 
+RECURRENT: tuple[Family, ...] = ("lstm", "gru")
 _FLAGS = ("causal", "anticausal", "db_loudness")
 
 
@@ -122,6 +143,8 @@ def _presets() -> Mapping[str, EcogDecoderConfig]:
             variants["-anticausal"] = replace(plain, causal=True, anticausal=True)
         if family != "swin":
             variants["-streaming"] = replace(plain, causal=True, wiring="streaming")
+        if family in RECURRENT:
+            variants["-stateful"] = replace(plain, causal=True, wiring="stateful")
         for suffix, config in variants.items():
             presets[family + suffix] = config
             presets[f"{family}-hb{suffix}"] = replace(config, electrodes=HYBRID_DENSITY)
@@ -135,7 +158,8 @@ class EcogDecoder(nn.Module):
     """The exported net: the same as its family's, but a tuple goes out.
 
     ecog (B, 144, E) → the tensors of `PARAMETERS` in their order, each (B, rows, 128), then x_common
-    (B, features, 128). Keys are those of the family.
+    (B, features, 128). Keys are those of the family. Wiring "stateful" has more inputs and outputs:
+    `EcogDecoderConfig.memory`, see `edge_training.ecog_speech.recurrent`.
     """
 
     def __init__(self, config: EcogDecoderConfig) -> None:
@@ -143,9 +167,13 @@ class EcogDecoder(nn.Module):
         self.config = config
         self.net = build_decoder(config)
 
-    def forward(self, ecog: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, ecog: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         """(B, 144, E) → the parameters, (B, rows, 128) each, then x_common (B, features, 128)."""
-        return in_order(self.net(ecog), "x_common")
+        if not isinstance(self.net, RecurrentDecoder) or self.config.wiring != "stateful":
+            return in_order(self.net(ecog), "x_common")
+        *states, history = memory
+        parameters, after, later = self.net.step(ecog, tuple(states), history)
+        return (*in_order(parameters, "x_common"), *after, later)
 
 
 def build_decoder(config: EcogDecoderConfig) -> nn.Module:

@@ -40,7 +40,7 @@ from edge_training.ecog_speech.layers import (
 from edge_training.ecog_speech.parameters import PAST, Parameters
 from edge_training.ecog_speech.prediction_head import PredictionHead
 
-Wiring = Literal["published", "streaming"]
+Wiring = Literal["published", "streaming", "stateful"]
 
 DROPOUT = 0.2
 FEATURES = 32  # channels of x_common

@@ -64,14 +64,14 @@ class ManyOutputs:
         self.precision = precision
         self.inputs = {tensor.name: tensor.shape for tensor in self.manifest.inputs}
         self.bundle.artifact(library.target, precision)  # refuses by the bundle's name
-        self._artifact = self.manifest.artifact(library.target, precision, device)
+        self.artifact = self.manifest.artifact(library.target, precision, device)
         self._device = device
-        self._session = open_artifact(self.bundle, self._artifact, library, device=device, threads=threads)
+        self._session = open_artifact(self.bundle, self.artifact, library, device=device, threads=threads)
 
     @property
     def detail(self) -> str:
         """Library, device, threads, and the artifact's form where there are several."""
-        return in_words(self._session, self._artifact, self._device)
+        return in_words(self._session, self.artifact, self._device)
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
         """Run the net once: input name → array (batch, …), output name → array (batch, …)."""

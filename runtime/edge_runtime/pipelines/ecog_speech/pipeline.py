@@ -103,6 +103,13 @@ class EcogSpeech:
         self.trial, self.phase, self.seed = trial, phase, seed
         self.bad = parse_bad(bad)
         self.decoder = ManyOutputs(decoder, "ecog-decoder", PARAMETERS, **execution)
+        if self.decoder.manifest.config.get("wiring") == "stateful":
+            raise BundleError(
+                str(self.decoder.bundle.path),
+                got="a decoder of wiring 'stateful', which takes frames of a stream",
+                expected="one that takes windows of 144 frames",
+                cause="export its weights with --set 'wiring=\"streaming\"', or use StreamingDecoder",
+            )
         self.synthesizer = ManyOutputs(
             synthesizer, "formant-synthesizer", ("spectrogram", "wave"), **execution
         )

@@ -1,12 +1,13 @@
 """An ECoG decoder that runs beside an amplifier: frames in, parameters of the same frames out.
 
-For bundles of the causal wiring "streaming": no output depends on later input. The net is run again over the
-last frames, those of its context and the new ones; the output equals one run over everything up to rounding.
-It advances in steps of 4 frames, 32 ms.
+No output depends on later input, and together they equal one run over everything up to rounding. It
+advances in steps of 4 frames, 32 ms. A resnet of wiring "streaming" is run again over the last frames, those
+of its context and the new ones; an lstm or gru of wiring "stateful" over the new ones alone: it remembers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from edge_runtime.errors import BundleError, InputError
 from edge_runtime.pipelines.bundle_net import AnyBundle
 from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS, Arrays, ManyOutputs
 from edge_runtime.pipelines.ecog_speech.recordings import PAST
+from edge_runtime.store.bundle import Lengths
 
 STEP = 4  # frames
 
@@ -25,7 +27,7 @@ class StreamingDecoder:
     """A decoder on live ECoG. The first 16 frames are its past: parameters begin with the seventeenth frame.
 
     Args:
-        bundle: of `ecog-decoder`, wiring "streaming".
+        bundle: of `ecog-decoder`, wiring "streaming" (resnet) or "stateful" (lstm, gru).
         backend, device, threads, precision: what runs the net, see `edge_runtime.backends`.
 
     Raises:
@@ -50,23 +52,33 @@ class StreamingDecoder:
             threads=threads,
             precision=precision,
         )
-        context = self.net.manifest.geometry.context_frames
         config = self.net.manifest.config
-        if context is None:
-            raise BundleError(
-                str(self.net.bundle.path),
-                got=f"a decoder of wiring {config.get('wiring')!r}, family {config.get('family')!r}",
-                expected="wiring 'streaming' of family 'resnet'",
-                cause="other decoders depend on later input, or on the whole past",
-            )
-        self.context = context
         self.electrodes = int(config["electrodes"])
+        context = self.net.manifest.geometry.context_frames
+        self._way: _Context | _Memory
+        if config.get("wiring") == "stateful":
+            self._way = _Memory(self.net)
+        elif context is not None:
+            self._way = _Context(self.net, context)
+        else:
+            raise self._refusal(config)
         self.reset()
+
+    def _refusal(self, config: Mapping[str, Any]) -> BundleError:
+        recurrent = config.get("wiring") == "streaming" and config.get("family") in ("lstm", "gru")
+        advice = "export its weights with --set 'wiring=\"stateful\"'"
+        return BundleError(
+            str(self.net.bundle.path),
+            got=f"a decoder of wiring {config.get('wiring')!r}, family {config.get('family')!r}",
+            expected="wiring 'streaming' of family 'resnet', or 'stateful' of lstm or gru",
+            cause=advice if recurrent else "other decoders depend on later input",
+        )
 
     def reset(self) -> None:
         """Forget everything: the next frames begin a new stream."""
-        self._kept = np.empty((0, self.electrodes), np.float32)
-        self._first = self._done = 0  # number of the first frame kept; frames of parameters given
+        self._waiting = np.empty((0, self.electrodes), np.float32)  # frames that the net has not seen
+        self._begun = False
+        self._way.reset()
 
     def push(self, ecog: NDArray[Any]) -> Arrays:
         """The next frames of ECoG.
@@ -85,19 +97,77 @@ class StreamingDecoder:
             raise InputError(
                 "ecog", got=f"shape {values.shape}", expected=f"finite numbers (frames, {self.electrodes})"
             )
-        self._kept = np.concatenate([self._kept, values])
-        known = (
-            (self._first + len(self._kept) - PAST) // STEP * STEP
-        )  # frames whose parameters can be computed
-        if known <= self._done:
+        self._waiting = np.concatenate([self._waiting, values])
+        past = 0 if self._begun else PAST
+        new = (len(self._waiting) - past) // STEP * STEP
+        if new <= 0:
             return self._nothing()
-        start = max(self._done - self.context, 0)
-        self._kept = self._kept[start - self._first :]
-        self._first = start
-        said = self.net.run({"ecog": self._kept[None, : known - start + PAST]})
-        skip, self._done = self._done - start, known
-        return {name: said[name][0, :, skip:] for name in PARAMETERS}
+        frames, self._waiting = np.split(self._waiting, [past + new])
+        if not self._begun:
+            self._way.begin(frames[:PAST])
+            self._begun = True
+        said = self._way.step(frames[past:])
+        return {name: said[name][0] for name in PARAMETERS}
 
     def _nothing(self) -> Arrays:
         rows = {tensor.name: tensor.shape[1] for tensor in self.net.manifest.outputs}
         return {name: np.empty((int(rows[name]), 0), np.float32) for name in PARAMETERS}
+
+
+class _Context:
+    """A net that is run again over the frames which its outputs depend on."""
+
+    def __init__(self, net: ManyOutputs, context: int) -> None:
+        self.net, self.context = net, context
+        self.reset()
+
+    def reset(self) -> None:
+        self._seen = np.empty((0, 0), np.float32)
+
+    def begin(self, past: NDArray[np.float32]) -> None:
+        self._seen = past
+
+    def step(self, frames: NDArray[np.float32]) -> Arrays:
+        """(n, E) → parameters (1, rows, n)."""
+        given = np.concatenate([self._seen, frames])
+        said = self.net.run({"ecog": given[None]})
+        self._seen = given[-(self.context + PAST) :]
+        return {name: said[name][:, :, -len(frames) :] for name in PARAMETERS}
+
+
+class _Memory:
+    """A net whose memory goes in and out."""
+
+    def __init__(self, net: ManyOutputs) -> None:
+        self.net = net
+        self._zero = {
+            tensor.name: np.zeros([1 if size == "batch" else int(size) for size in tensor.shape], np.float32)
+            for tensor in net.manifest.inputs
+            if tensor.name != "ecog"
+        }
+        self.reset()
+
+    def reset(self) -> None:
+        self._memory = dict(self._zero)
+
+    def begin(self, past: NDArray[np.float32]) -> None:
+        self.step(past)
+        # the window of one run begins here: what is before it counts as zero
+        self._memory["history"] = self._zero["history"]
+
+    def step(self, frames: NDArray[np.float32]) -> Arrays:
+        """(n, E) → parameters (1, rows, n)."""
+        pieces = []
+        for piece in self._pieces(frames):
+            said = self.net.run({"ecog": piece[None]} | self._memory)
+            self._memory = {name: said[f"{name}_after"] for name in self._zero}
+            pieces.append(said)
+        return {name: np.concatenate([said[name] for said in pieces], 2) for name in PARAMETERS}
+
+    def _pieces(self, frames: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """The frames in pieces that the artifact takes: all at once where any length will do."""
+        sizes = self.net.artifact.axes.get("new_frames", Lengths()).only or (len(frames),)
+        while len(frames):
+            size = max(size for size in sizes if size <= len(frames))
+            yield frames[:size]
+            frames = frames[size:]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.recorded_ecog import recorded
-from tests.small_ecog import STREAMING, small_bundle
+from tests.small_ecog import STATEFUL, STREAMING, small_bundle
 
 from edge_runtime.pipelines.ecog_speech.recordings import write_recording
 from edge_runtime.store.bundle import Bundle
@@ -19,6 +19,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
         "decoder": small_bundle("ecog-decoder", folder / "decoder"),
         "synthesizer": small_bundle("formant-synthesizer", folder / "synthesizer"),
         "streaming": small_bundle("ecog-decoder", folder / "streaming", STREAMING),
+        "stateful": small_bundle("ecog-decoder", folder / "stateful", STATEFUL),
     }
 
 
