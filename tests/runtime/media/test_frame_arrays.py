@@ -54,9 +54,9 @@ def test_other_orders_are_recognised_and_their_cure_works(
 ) -> None:
     turned = np.ascontiguousarray(FRAMES.transpose(order))
     path = saved(tmp_path, turned)
-    with pytest.raises(InputError, match="or " + words.replace("(", r"\(").replace(")", r"\)")) as refusal:
-        with open_video(path, square=True):
-            pass
+    said = "or " + words.replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(InputError, match=said) as refusal, open_video(path, square=True):
+        pass
     cure = refusal.value.cause.partition(": ")[2]
     cured: Any = eval(cure.removeprefix("numpy.save('frames.npy', ").removesuffix(")"), {"frames": turned})
     np.testing.assert_array_equal(cured, FRAMES)

@@ -474,5 +474,5 @@ def test_arrays_without_a_rate_are_told_and_take_the_one_that_is_given(tmp_path:
     assert doubled.notes == ("c0 and 1 more: 54.35 frames per second, resampled to the mel's 27.17",)
     for name in ("c0", "c1"):
         np.testing.assert_array_equal(sample(doubled.folder, name, "mri"), sample(plain.folder, name, "mri"))
-    with pytest.raises(ConfigError, match="fps: got 0, expected 0.1 to 1000 frames a second"):
+    with pytest.raises(ConfigError, match=r"fps: got 0, expected 0\.1 to 1000 frames a second"):
         Preparation(fps=0)
