@@ -8,6 +8,7 @@
       model.mlpackage/  …              … or a folder
       model.origins.json               files beside the artifacts that belong to the net (`Manifest.files`)
       reference/<case>/<tensor>.npy    inputs and outputs of the PyTorch net in float32
+      tokenizer/…                      files that go with the net, where it has such
 
 manifest.json is canonical JSON: UTF-8, sorted keys, indent 2, a newline at the end. Its entry ``sha256`` is
 the hash of the same text without that entry. Files carry the hash of their bytes, folders that of
@@ -59,6 +60,8 @@ _PREFERRED: Mapping[str, tuple[Form, ...]] = {
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _ARTIFACT_NAME = re.compile(r"model[A-Za-z0-9_.-]*")
+TOKENIZER = "tokenizer"  # folder of files that go with a text encoder
+_CARRIED_NAME = re.compile(TOKENIZER + r"/[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 # types of tensors → the types in Core ML packages, whose interfaces have no others
@@ -101,13 +104,18 @@ class Lengths:
     low: int = 1
     high: int | None = None  # None: no limit
     only: tuple[int, ...] = ()  # ascending; empty where every length is taken
+    step: int = 1  # lengths are multiples of it
 
     def __post_init__(self) -> None:
+        if not 1 <= self.step <= self.low:
+            raise ConfigError("step", got=str(self.step), expected=f"1 to {self.low}, the lowest length")
         ends = (self.low, self.high) if self.high is not None else (self.low,)
         if min(ends) < 1 or list(ends) != sorted(ends) or ends[-1] > MOST_VALUES:
             raise ConfigError(
                 "lengths", got=f"{self.low} to {self.high}", expected=f"1 ≤ low ≤ high ≤ {MOST_VALUES}"
             )
+        if any(length % self.step for length in (*ends, *self.only)):
+            raise ConfigError("lengths", got=f"step {self.step}", expected="lengths that are multiples of it")
         if self.only and (self.only[0], self.only[-1]) != (self.low, self.high):
             raise ConfigError(
                 "lengths", got=f"only {self.only}", expected=f"{self.low} … {self.high}, ascending"
@@ -118,12 +126,13 @@ class Lengths:
 class DataFile:
     """A file beside an artifact that it refers to by name."""
 
-    path: str  # its name in the bundle, as "model.onnx.data"
+    path: str  # its name in the bundle, as "model.onnx.data" or "tokenizer/vocab.json"
     sha256: str
     bytes: int
 
     def __post_init__(self) -> None:
-        _check_artifact_name(self.path)
+        if not _CARRIED_NAME.fullmatch(self.path):
+            _check_artifact_name(self.path)
 
 
 @dataclass(frozen=True)
@@ -236,7 +245,8 @@ class Manifest:
     geometry: Geometry
     versions: dict[str, str]  # library → version that wrote the bundle
     reference: dict[str, dict[str, str]]  # case → file, as "mel.npy" → its SHA-256
-    files: tuple[DataFile, ...] = ()  # others of the net's own: where operations come from, pictures
+    # others of the net's own: where operations come from, pictures, a tokenizer
+    files: tuple[DataFile, ...] = ()
 
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]
@@ -382,7 +392,8 @@ def is_bundle(folder: Path) -> bool:
         names = {name.split("/")[0] for name in files_below(folder)}
     except (OSError, EdgeError):
         return False
-    known = {name for name in names if name in (MANIFEST, REFERENCE) or _ARTIFACT_NAME.fullmatch(name)}
+    own = (MANIFEST, REFERENCE, TOKENIZER)
+    known = {name for name in names if name in own or _ARTIFACT_NAME.fullmatch(name)}
     return b'"edge-bundle/' in manifest and names == known
 
 
@@ -424,6 +435,20 @@ def describe_artifact(
 def describe_file(folder: str | os.PathLike[str], path: str) -> DataFile:
     """The entry in `Manifest.files` for a file in a bundle's folder."""
     return DataFile(path, _hash(Path(folder, path)), _size(Path(folder, path)))
+
+
+def carry_files(
+    folder: str | os.PathLike[str], files: Mapping[str, str | os.PathLike[str]]
+) -> tuple[DataFile, ...]:
+    """Copy files that go with a net into a bundle's folder; returns the manifest's entries.
+
+    ``files``: name in the bundle, as "tokenizer/vocab.json" → the file.
+    """
+    for name, file in files.items():
+        place = Path(folder, name)
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(read_bytes(file, "a file that goes with the net", BundleError))
+    return tuple(describe_file(folder, name) for name in sorted(files))
 
 
 def write_reference(folder: str | os.PathLike[str], case: str, arrays: Mapping[str, Array]) -> dict[str, str]:
