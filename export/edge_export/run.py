@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import replace_directory, replace_file
 
 AnyPath = str | os.PathLike[str]
-GivenInputs = AnyPath | Mapping[str, AnyPath]
-"""Inputs of a pipeline: declared name → file or text; or the only input by itself."""
+GivenInputs = AnyPath | Mapping[str, AnyPath | Sequence[str] | None] | None
+"""Inputs of a pipeline: declared name → file or text, or texts; or the only input by itself."""
+# arguments of pipelines that need more than the runtime (`Declaration.helpers`): name → module and function
+HELPERS: Mapping[str, tuple[str, str]] = {"scorer": ("edge_export.picture_ranking", "open_scorer")}
 RESULT = "metadata.json"  # in every result, written last; marks the folder as a result
 
 
@@ -79,11 +82,22 @@ def open_pipeline(
     system = get_system(name)
     if progress is not None and system.tells_progress:
         given["progress"] = progress
+    given |= {name: _helper(name) for name in declared.helpers}
     library = tuned_backend(backend, tf32=tf32, cuda_graphs=cuda_graphs)
     opened = sort_bundles(declared, bundles)
     if inside is not None:
         given |= {argument: inside[argument](opened[role]) for argument, role in declared.inside.items()}
     return system.open(opened, backend=library, **given)
+
+
+def _helper(name: str) -> Callable[..., Any]:
+    """The function of a name in `HELPERS`, whose module is imported when it is called."""
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        module, function = HELPERS[name]
+        return getattr(import_module(module), function)(*arguments, **named)
+
+    return call
 
 
 def _check_options(declared: Declaration, options: Mapping[str, Any]) -> None:
@@ -117,7 +131,8 @@ def run(
     Args:
         pipeline: "talking-head" (audio → features), "vocoder" or "mel-inversion" (mel → audio, or audio →
             mel → audio), "mri-speech" (video → audio) …: a name in the registry of pipelines.
-        source: the input file; a mapping of the declared names where there are several inputs.
+        source: the input file; a mapping of the declared names where there are several inputs; None where
+            there is none.
         bundles: the bundles of the pipeline's nets, in any order, or by role.
         out: folder to make.
         overwrite: replace an earlier result.
@@ -142,7 +157,7 @@ def write_result(
     """Run an open pipeline of that name and write the folder ``out``; raises EdgeErrors as `run` does."""
     with replace_directory(out, overwrite=overwrite, ours=is_result) as folder:
         facts = opened.write_result(folder, inputs)
-        pack.write_json(folder / RESULT, {"pipeline": name, "source": _named(inputs)} | facts)
+        pack.write_json(folder / RESULT, {"pipeline": name} | _source(inputs) | facts)
 
 
 def _files(inputs: Inputs) -> list[Path]:
@@ -155,10 +170,12 @@ def places(bundles: GivenBundles) -> list[AnyPath | Bundle]:
     return [each[1] if isinstance(each, tuple) else each for each in given]
 
 
-def _named(inputs: Inputs) -> str | dict[str, str]:
+def _source(inputs: Inputs) -> dict[str, Any]:
     """Inputs for metadata.json: names of files without their folders; texts unchanged."""
-    names = {name: value.name if isinstance(value, Path) else value for name, value in inputs.items()}
-    return next(iter(names.values())) if len(names) == 1 else names
+    names = {
+        name: value.name if isinstance(value, Path) else value for name, value in inputs.items() if value
+    }
+    return {"source": next(iter(names.values())) if len(inputs) == 1 else names} if names else {}
 
 
 def mel(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge_runtime.media.video import Video, open_video, read_frames, write_video
     from edge_runtime.pipelines.bundle_net import BundleNet
     from edge_runtime.pipelines.ecog_speech.pipeline import EcogSpeech
+    from edge_runtime.pipelines.image_speech.pipeline import ImageSpeech
     from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
     from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
     from edge_runtime.pipelines.picture_speech.pipeline import PictureSpeech
@@ -54,6 +55,7 @@ _HOMES = {
     "ConfigError": "errors",
     "EcogSpeech": "pipelines.ecog_speech.pipeline",
     "EdgeError": "errors",
+    "ImageSpeech": "pipelines.image_speech.pipeline",
     "InputError": "errors",
     "Manifest": "store.bundle",
     "MelConfig": "dsp.mel",
@@ -101,6 +103,7 @@ __all__ = [
     "ConfigError",
     "EcogSpeech",
     "EdgeError",
+    "ImageSpeech",
     "InputError",
     "Manifest",
     "MelConfig",

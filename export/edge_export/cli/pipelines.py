@@ -77,7 +77,7 @@ def make_command(
         extras: options of the action itself, passed on where they are given.
         several: take several files, a folder, patterns and standard input where the pipeline has one input.
     """
-    several = several and [each.type for each in declared.inputs] == [Path]
+    several = several and [(each.type, each.flag) for each in declared.inputs] == [(Path, False)]
 
     def command(
         *, out: Path, overwrite: bool = False, bundle: Sequence[str] | None = None, **given: Any
@@ -87,7 +87,7 @@ def make_command(
         from edge_export.progress import Progress
         from edge_runtime.pipelines.roles import parse_bundles
 
-        inputs = {each.name: given.pop(each.name) for each in declared.inputs}
+        inputs = {each.name: _with_lines(each, given.pop(each.name)) for each in declared.inputs}
         bundles = parse_bundles(declared, bundle or ())
         options = parsed(declared.all_options, given)
         options |= {each.name: given[each.name] for each in extras if given[each.name] is not None}
@@ -121,8 +121,31 @@ def make_command(
 
 
 def _argument(declared: Input, *, several: bool = False) -> Parameter:
-    info = typer.Argument(metavar=declared.metavar, help=f"{declared.help}{SEVERAL if several else ''}")
-    return parameter(declared.name, Annotated[list[str] if several else declared.type, info])
+    if not declared.flag:
+        info = typer.Argument(metavar=declared.metavar, help=f"{declared.help}{SEVERAL if several else ''}")
+        return parameter(declared.name, Annotated[list[str] if several else declared.type, info])
+    metavar = "FILE" if declared.type is Path else "TEXT"
+    option = typer.Option(declared.option, metavar=metavar, help=declared.help, show_default=False)
+    kind: Any = list[str] | None if declared.many else declared.type | None
+    return parameter(declared.name, Annotated[kind, option], None)
+
+
+def _with_lines(declared: Input, given: Any) -> Any:
+    """The texts of an input, ``@FILE`` replaced by the lines of that file; ``@@`` stands for one @."""
+    if not declared.many:
+        return given
+    from edge_runtime.store.reading import read_text
+
+    texts: list[str] = []
+    for text in given or ():
+        if text.startswith("@@"):
+            texts.append(text[1:])
+        elif text.startswith("@"):
+            lines = read_text(text[1:], "texts, one a line").splitlines()
+            texts += [line.strip() for line in lines if line.strip()]
+        else:
+            texts.append(text)
+    return texts
 
 
 def _bundle_option(declared: Declaration) -> Any:

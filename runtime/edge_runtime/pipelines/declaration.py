@@ -72,22 +72,53 @@ class Option:
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a pipeline, a file or a text; a positional argument of the command line.
+    """One input of a pipeline, a file or a text; a positional argument of the command line, or an option.
 
     Args:
         name: the argument of `write_result` and `write_pack` of the system.
         help: what it may hold.
         type: Path for a file, str for a text.
+        flag: given as ``--NAME``, with hyphens, instead of by its place.
+        many: several texts, for which the option is repeated; ``@FILE`` stands for the lines of a file. The
+            writers get a tuple.
+        required: whether there must be one; the writers get None, or an empty tuple, where it is left out.
     """
 
     name: str
     help: str
     type: type[Path] | type[str] = Path
+    flag: bool = False
+    many: bool = False
+    required: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.flag and (self.many or not self.required):
+            raise ConfigError(f"input {self.name}", got="no flag", expected="one that is given as an option")
 
     @property
     def metavar(self) -> str:
         """As on the command line: ``source`` → ``INPUT``, ``picture_prompt`` → ``PICTURE_PROMPT``."""
         return "INPUT" if self.name == "source" else self.name.upper()
+
+    @property
+    def option(self) -> str:
+        """As an option: ``image_prompt`` → ``--image-prompt``."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def take(self, given: Any) -> Path | str | tuple[str, ...] | None:
+        """The value that the writers get; ConfigError for none where one is required."""
+        if self.many:
+            texts = (given,) if isinstance(given, str) else tuple(given or ())
+            if self.required and not texts:
+                raise ConfigError(self.option, got="none", expected="at least one")
+            return texts
+        if given is None:
+            if self.required:
+                raise ConfigError(
+                    self.option, got="none", expected="a file" if self.type is Path else "a text"
+                )
+            return None
+        return self.type(given)
 
 
 @dataclass(frozen=True)
@@ -128,10 +159,11 @@ class Declaration:
         summary: one line.
         roles: the bundles it takes.
         options: its own options, in addition to `EXECUTION`.
-        inputs: its inputs, in the order of the command line.
+        inputs: its inputs, in the order of the command line; there may be none.
         inside: argument of the class → role. The argument is a function that computes a stage inside of that
             role's net, which the net does not return but a reference pack holds; `edge_export` supplies it
             where it can.
+        helpers: arguments of the class that `edge_export` supplies, functions that need its libraries.
     """
 
     name: str
@@ -140,6 +172,7 @@ class Declaration:
     options: tuple[Option, ...] = ()
     inputs: tuple[Input, ...] = (Input("source", "Audio file."),)
     inside: Mapping[str, str] = field(default_factory=dict)
+    helpers: tuple[str, ...] = ()
 
     @property
     def all_options(self) -> tuple[Option, ...]:
@@ -150,24 +183,26 @@ class Declaration:
         """The option of that name, None where there is none."""
         return next((option for option in self.all_options if option.name == name), None)
 
-    def name_inputs(self, given: Any) -> dict[str, Path | str]:
-        """Declared name → file or text.
+    def name_inputs(self, given: Any) -> dict[str, Path | str | tuple[str, ...] | None]:
+        """Declared name → file or text, or texts where there may be many.
 
         Args:
-            given: such a mapping, or the input itself where there is only one.
+            given: such a mapping, or the input itself where there is only one; None where there is none.
 
         Raises:
             ConfigError: one is missing, or too many.
         """
         names = [each.name for each in self.inputs]
-        if not isinstance(given, Mapping):
+        listed = ", ".join(names) or "none"
+        if given is None:
+            given = {}
+        elif not isinstance(given, Mapping):
             if len(names) != 1:
                 raise ConfigError(
-                    f"inputs of {self.name}", got=repr(given), expected=f"a mapping of {', '.join(names)}"
+                    f"inputs of {self.name}", got=repr(given), expected=f"a mapping of {listed}"
                 )
             given = {names[0]: given}
-        if set(given) != set(names):
-            raise ConfigError(
-                f"inputs of {self.name}", got=", ".join(given) or "none", expected=", ".join(names)
-            )
-        return {each.name: each.type(given[each.name]) for each in self.inputs}
+        by_place = {each.name for each in self.inputs if not each.flag}
+        if not by_place <= set(given) <= set(names):
+            raise ConfigError(f"inputs of {self.name}", got=", ".join(given) or "none", expected=listed)
+        return {each.name: each.take(given.get(each.name)) for each in self.inputs}

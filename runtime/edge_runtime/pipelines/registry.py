@@ -20,6 +20,7 @@ FOLDERS = (
     "mel_inversion",
     "mri_speech",
     "ecog_speech",
+    "image_speech",
     "picture_speech",
 )
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edge_runtime.errors import BundleError, ConfigError
 from edge_runtime.pipelines.declaration import Declaration, Role
-from edge_runtime.store.bundle import Bundle, open_bundle
+from edge_runtime.store.bundle import MANIFEST, Bundle, open_bundle
 
 AnyBundle = str | os.PathLike[str] | Bundle
 GivenBundles = Mapping[str, AnyBundle] | Sequence[AnyBundle | tuple[str, AnyBundle]]
-"""Role → bundle; or bundles in any order, those with a role as pairs of it and the bundle."""
+"""Role → bundle; or bundles in any order, those with a role as pairs of it and the bundle.
+
+A folder that holds bundles named for the roles, as image_unet/ and vocoder/, stands for all of them.
+"""
 
 
 def parse_bundles(declared: Declaration, texts: Iterable[str]) -> list[AnyBundle | tuple[str, AnyBundle]]:
@@ -47,7 +50,7 @@ def sort_bundles(declared: Declaration, given: GivenBundles) -> dict[str, Bundle
         BundleError: a bundle that is damaged, or of a net that does not fit its role or the pipeline.
     """
     wanted = _wanted(declared)
-    pairs = [*given.items()] if isinstance(given, Mapping) else [_pair(each) for each in given]
+    pairs = [*given.items()] if isinstance(given, Mapping) else [*_pairs(declared, given)]
     if len(pairs) > len(declared.roles):
         raise ConfigError(f"bundles of {declared.name}", got=f"{len(pairs)}", expected=wanted)
     found: dict[str, Bundle] = {}
@@ -71,8 +74,25 @@ def sort_bundles(declared: Declaration, given: GivenBundles) -> dict[str, Bundle
     return found
 
 
-def _pair(given: AnyBundle | tuple[str, AnyBundle]) -> tuple[str | None, AnyBundle]:
-    return given if isinstance(given, tuple) else (None, given)
+def _pairs(
+    declared: Declaration, given: Sequence[AnyBundle | tuple[str, AnyBundle]]
+) -> Iterator[tuple[str | None, AnyBundle]]:
+    """(role, bundle) of each; those in a folder that holds bundles named for roles one by one."""
+    for each in given:
+        if isinstance(each, tuple):
+            yield each
+        elif isinstance(each, Bundle) or not (inside := _inside(declared, Path(each))):
+            yield None, each
+        else:
+            yield from inside
+
+
+def _inside(declared: Declaration, folder: Path) -> list[tuple[str, AnyBundle]]:
+    """(role, folder) of the bundles in a folder that is none itself; others in it are not looked at."""
+    if (folder / MANIFEST).exists():
+        return []
+    named = [(role.name, folder / role.name) for role in declared.roles]
+    return [(role, place) for role, place in named if (place / MANIFEST).exists()]
 
 
 def _by_manifest(declared: Declaration, bundle: Bundle) -> Role:

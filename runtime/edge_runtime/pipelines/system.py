@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -23,7 +23,8 @@ from edge_runtime.pipelines.pack_files import replace_pack
 from edge_runtime.store.bundle import Bundle
 
 Facts = dict[str, Any]  # what metadata.json says of a result
-Inputs = Mapping[str, Path | str]  # declared name → file or text
+# declared name → file or text; texts where there may be many, None for one that was left out
+Inputs = Mapping[str, Path | str | tuple[str, ...] | None]
 P = TypeVar("P")
 
 
@@ -68,7 +69,7 @@ class System(Generic[P]):
         out: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        **inputs: str | os.PathLike[str],
+        **inputs: str | os.PathLike[str] | Sequence[str],
     ) -> Path:
         """Write the reference pack of an open pipeline into a new folder.
 

@@ -64,3 +64,30 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         TWO_TEXTS.name_inputs({"picture": "a castle"})
     with pytest.raises(ConfigError, match="got none"):
         TWO_TEXTS.name_inputs({})
+
+
+def test_inputs_given_as_options() -> None:
+    prompts = Input("image_prompt", "What is seen.", str, flag=True, many=True)
+    noise = Input("start_noise", "A file.", flag=True, required=False)
+    declared = Declaration("image-speech", "Prompts.", (), (), (prompts, noise))
+    assert (prompts.option, noise.option) == ("--image-prompt", "--start-noise")
+    given = {"image_prompt": ["a", "b"], "start_noise": "n.npy"}
+    assert declared.name_inputs(given) == {"image_prompt": ("a", "b"), "start_noise": Path("n.npy")}
+    assert declared.name_inputs({"image_prompt": "a"}) == {"image_prompt": ("a",), "start_noise": None}
+    nothings: tuple[object, ...] = ({}, None, {"image_prompt": []})
+    for nothing in nothings:
+        with pytest.raises(ConfigError, match="--image-prompt: got none, expected at least one"):
+            declared.name_inputs(nothing)
+    with pytest.raises(
+        ConfigError, match="inputs of image-speech: got sound, expected image_prompt, start_no"
+    ):
+        declared.name_inputs({"sound": "a"})
+    with pytest.raises(ConfigError, match="input x: got no flag, expected one that is given as an option"):
+        Input("x", "Several.", str, many=True)
+
+
+def test_a_pipeline_may_have_no_input() -> None:
+    declared = Declaration("noise", "Nothing to noise.", (), (), ())
+    assert declared.name_inputs(None) == declared.name_inputs({}) == {}
+    with pytest.raises(ConfigError, match=r"inputs of noise: got 'a\.wav', expected a mapping of none"):
+        declared.name_inputs("a.wav")

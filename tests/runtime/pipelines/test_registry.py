@@ -28,7 +28,7 @@ def test_declared_options_are_the_arguments_of_the_class(name: str) -> None:
     parameters = dict(signature(system.build).parameters)
     for role in declared.roles:
         assert (parameters.pop(role.name).default is Parameter.empty) == role.required
-    for argument in ("progress", *declared.inside):
+    for argument in ("progress", *declared.inside, *declared.helpers):
         parameters.pop(argument, None)
     assert {option.name for option in declared.all_options} == set(parameters)
     defaults = {option.name: option.default for option in declared.all_options}

@@ -84,3 +84,21 @@ def test_paths_of_windows_on_the_command_line() -> None:
     expected = [texts[0], ("image_unet", "C:\\runs\\a=b"), *texts[2:]]
     assert parse_bundles(TWINS, texts) == expected
     assert PureWindowsPath(expected[1][1]).parts == ("C:\\", "runs", "a=b")
+
+
+def test_a_folder_of_bundles_named_for_roles_is_taken_whole(places: dict[str, Path], tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for role, name in (("image_unet", "a"), ("audio_unet", "b"), ("vae_encoder", "text")):
+        (whole / role).symlink_to(places[name])
+    found = sort_bundles(TWINS, [whole, places["text"]])
+    assert {role: bundle.path for role, bundle in found.items()} == {
+        "image_unet": whole / "image_unet",
+        "audio_unet": whole / "audio_unet",
+        "text": places["text"],
+    }
+    with pytest.raises(ConfigError, match="got two for image_unet"):
+        sort_bundles(TWINS, [whole, ("image_unet", places["b"])])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match="empty"):
+        sort_bundles(TWINS, [tmp_path / "empty"])
