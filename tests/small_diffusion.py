@@ -76,7 +76,8 @@ def write_unet(folder: Path, name: str = "image", **changes: Any) -> Path:
     )
     output = Tensor("noise_pred", "float32", ("batch", channels, "height", "width"), "noise", "")
     weights: dict[str, NDArray[Any]] = {
-        "gain": np.array(GAINS[name], np.float32), "tenth": np.array(1e-4, np.float32), "all": np.array([-1, 1, 1, 1], np.int64),
+        "gain": np.array(GAINS[name], np.float32), "tenth": np.array(1e-4, np.float32),
+        "all": np.array([-1, 1, 1, 1], np.int64),
     }  # fmt: skip
     nodes = [
         helper.make_node("ReduceMean", ["encoder_hidden_states"], ["mean"], axes=[1, 2], keepdims=1),
