@@ -27,9 +27,10 @@ def write_result(pipeline: PictureSpeech, folder: Path, source: Path) -> dict[st
     pipeline.progress(f"{source.name}: {picture.told}")
     with pack.naming(source):
         result = pipeline.process(picture.values)
-    write_wav(folder / f"{source.stem}.wav", result.samples, pipeline.sample_rate)
-    np.save(folder / f"{source.stem}.npy", result.picture)
-    write_png(folder / f"{source.stem}_spec.png", levels(result.picture))
+    name = source.stem.removesuffix("_spec")  # as `image-speech` names its pictures
+    write_wav(folder / f"{name}.wav", result.samples, pipeline.sample_rate)
+    np.save(folder / f"{name}.npy", result.picture)
+    write_png(folder / f"{name}_spec.png", levels(result.picture))
     if picture.audio is not None:
         length = min(picture.audio.samples.size, result.samples.size)
         recording, made = picture.audio.samples[:length], result.samples[:length]
