@@ -34,6 +34,7 @@ from edge_runtime.store.bundle import (
     Precision,
     Source,
     Target,
+    carry_files,
     describe_artifact,
     describe_file,
     is_bundle,
@@ -166,13 +167,18 @@ def export(
         temporaries_beside(folder),  # coremltools leaves much in its own when it is killed
         _one_thread(),
     ):
+        carried: Mapping[str, Path] = {}
         if checkpoint is not None:
-            built = _from_checkpoint(job, Path(checkpoint), preset, config, changes, weights)
+            place = job.net.locate(checkpoint)
+            built = _from_checkpoint(job, place, preset, config, changes, weights)
         elif random is not None:
             built = _from_seed(job, random, *_config(job.net, preset, config, changes))
         else:
             built = _from_config(job, *_config(job.net, preset, config, changes))
-        _write(job, folder, *built)
+        job = replace(job, axes=job.net.axes_of(built[1], job.axes))
+        if checkpoint is not None:
+            carried = job.net.carried(built[1], place)
+        _write(job, folder, *built, carried)
     job.progress(f"checking {out}")
     bundle = open_bundle(out)
     if swift is not None:
@@ -422,7 +428,9 @@ def _check_context(job: _Job, config: NetConfig) -> None:
 # ---- the bundle -------------------------------------------------------------------------------------------
 
 
-def _write(job: _Job, folder: Path, module: nn.Module, config: NetConfig, source: Source) -> None:
+def _write(
+    job: _Job, folder: Path, module: nn.Module, config: NetConfig, source: Source, carried: Mapping[str, Path]
+) -> None:
     net = job.net
     reference = {}
     for name, inputs in net.cases(config, job.axes).items():
@@ -450,7 +458,8 @@ def _write(job: _Job, folder: Path, module: nn.Module, config: NetConfig, source
     )
     shortest = min(net.cases(config, job.axes).values(), key=_size)
     origins = write_for_export(folder, net, module, manifest, shortest, modules)
-    replace(manifest, files=(describe_file(folder, origins),)).save(folder)
+    files = (describe_file(folder, origins), *carry_files(folder, carried))
+    replace(manifest, files=files).save(folder)
 
 
 def _size(inputs: Arrays) -> int:

@@ -13,11 +13,13 @@ import torch
 from tests import small_nets, small_spectral_nets
 
 from edge_export.catalog import NETS, Net, describe_nets, get_net
-from edge_export.catalog.dynamic_axes import Buckets
+from edge_export.catalog.dynamic_axes import Axis, Buckets
 from edge_runtime.errors import ConfigError
 from edge_runtime.store.bundle import check_inputs
 from edge_training.ecog_speech.formant_synthesizer import FORMANT_SYNTHESIZER_PRESETS
 from edge_training.ecog_speech.speech_encoder import SPEECH_ENCODER_PRESETS
+from edge_training.image_speech.net_configs import CLIP_TEXT_PRESETS, SD_UNET_PRESETS, SD_VAE_PRESETS
+from edge_training.image_speech.phoneme_adapter import PHONEME_ADAPTER_PRESETS
 from edge_training.mel_inversion.degli import DEGLI_PRESETS
 from edge_training.mel_inversion.pinv_conv_skip import MEL_INVERSION_PRESETS
 from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS
@@ -51,6 +53,11 @@ def test_it_is_read_without_torch_onnx_and_coremltools() -> None:
         ("mri-acoustic", MRI_ACOUSTIC_PRESETS),
         ("speech-encoder", SPEECH_ENCODER_PRESETS),
         ("formant-synthesizer", FORMANT_SYNTHESIZER_PRESETS),
+        ("sd-unet", SD_UNET_PRESETS),
+        ("sd-vae-encoder", SD_VAE_PRESETS),
+        ("sd-vae-decoder", SD_VAE_PRESETS),
+        ("clip-text", CLIP_TEXT_PRESETS),
+        ("phoneme-adapter", PHONEME_ADAPTER_PRESETS),
     ],
 )
 def test_the_presets_are_those_of_the_net(net: str, presets: Mapping[str, Any]) -> None:
@@ -66,7 +73,8 @@ def test_configs_survive_json(net: Net[Any], preset: str) -> None:
 @pytest.mark.parametrize(("net", "preset"), ENTRIES, ids=lambda value: getattr(value, "name", value))
 def test_cases_fit_inputs_and_core_ml_axes(net: Net[Any], preset: str) -> None:
     config = net.preset(preset)
-    cases = net.cases(config, net.coreml_axes)
+    axes = net.axes_of(config, net.coreml_axes)
+    cases = net.cases(config, axes)
     assert len(cases) >= 2
     lengths: dict[str, set[int]] = {}
     for arrays in cases.values():
@@ -74,18 +82,17 @@ def test_cases_fit_inputs_and_core_ml_axes(net: Net[Any], preset: str) -> None:
         for tensor in net.inputs(config):
             for axis, length in zip(tensor.shape, arrays[tensor.name].shape, strict=True):
                 if isinstance(axis, str):
-                    assert _admits(net, axis, length)
+                    assert _admits(axes[axis], length)
                     lengths.setdefault(axis, set()).add(length)
-    bent = [axis for axis, bend in net.coreml_axes.items() if bend != Buckets((1,))]
+    bent = [axis for axis, bend in axes.items() if not isinstance(bend, Buckets) or len(bend.sizes) > 1]
     if set(bent) & set(lengths):
         assert max(len(got) for got in lengths.values()) >= 2, "a dynamic axis has two lengths"
-    again = net.cases(config, net.coreml_axes)
+    again = net.cases(config, axes)
     for name, arrays in cases.items():
         assert all(np.array_equal(array, again[name][tensor]) for tensor, array in arrays.items())
 
 
-def _admits(net: Net[Any], axis: str, length: int) -> bool:
-    bend = net.coreml_axes[axis]
+def _admits(bend: Axis, length: int) -> bool:
     return length in bend.sizes if isinstance(bend, Buckets) else bend.low <= length <= bend.high
 
 
@@ -145,6 +152,9 @@ SIZES: dict[str, dict[int | str, str]] = {
     "ecog-decoder": {64: "electrodes", 32: "features"},
     "speech-encoder": {256: "bins"},
     "formant-synthesizer": {256: "bins"},
+    "sd-unet": {768: "dim"},
+    "clip-text": {77: "tokens", 768: "dim"},
+    "phoneme-adapter": {77: "tokens", 768: "dim"},
 }
 
 

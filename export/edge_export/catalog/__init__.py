@@ -12,6 +12,7 @@ from typing import Any
 
 from edge_export.catalog import (
     audio_encoder,
+    clip_text,
     degli,
     ecog_decoder,
     formant_synthesizer,
@@ -19,6 +20,9 @@ from edge_export.catalog import (
     istft_vocoder,
     mel_inversion,
     mri_acoustic,
+    phoneme_adapter,
+    sd_unet,
+    sd_vae,
     spectral,
     speech_encoder,
 )
@@ -56,6 +60,11 @@ NETS: Mapping[str, Net[Any]] = MappingProxyType(
             ecog_decoder.NET,
             speech_encoder.NET,
             formant_synthesizer.NET,
+            sd_unet.NET,
+            sd_vae.ENCODER,
+            sd_vae.DECODER,
+            clip_text.NET,
+            phoneme_adapter.NET,
         )
     }
 )

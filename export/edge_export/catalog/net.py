@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from numpy.typing import NDArray
@@ -78,6 +80,10 @@ class Net(Generic[ConfigT]):
         float32_parts: names of the module's children that stay float32 in float16 artifacts: what was
             measured to need it.
         justified: rule of `edge-export lint` → why this net breaks it all the same.
+        locate: a checkpoint as it was given, a model's folder say → the file of weights.
+        axes_of: (config, Core ML axes) → those axes, where sizes of the config decide.
+        steps: config → named axis → the number that ONNX takes multiples of.
+        carried: (config, file of weights) → name in the bundle → file that goes with the net.
         half: what float16 artifacts round: weights and every operation, or only the weights of layers, where
             the net computes values that do not fit half precision.
     """
@@ -108,6 +114,10 @@ class Net(Generic[ConfigT]):
     float32_parts: tuple[str, ...] = ()
     half: Literal["arithmetic", "weights"] = "arithmetic"
     justified: Mapping[str, str] = field(default_factory=dict)
+    locate: Callable[[str | os.PathLike[str]], Path] = field(default=Path)
+    axes_of: Callable[[ConfigT, Axes], Axes] = field(default=lambda _, axes: axes)
+    steps: Callable[[ConfigT], Mapping[str, int]] = field(default=lambda _: {})
+    carried: Callable[[ConfigT, Path], Mapping[str, Path]] = field(default=lambda *_: {})
 
     @property
     def loadable(self) -> LoadableNet[ConfigT]:

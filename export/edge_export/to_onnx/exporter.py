@@ -97,7 +97,15 @@ def forms_of(module: nn.Module, net: Net[ConfigT]) -> tuple[Form, ...]:
 def flexible_axes(net: Net[ConfigT], config: ConfigT) -> dict[str, Lengths]:
     """The named axes of the inputs: each takes any length, of frames as few as the net needs."""
     axes = (axis for tensor in net.inputs(config) for axis in tensor.shape if isinstance(axis, str))
-    return {axis: Lengths(net.shortest(config) if axis == "frames" else 1) for axis in axes}
+    steps = net.steps(config)
+    return {
+        axis: _any_length(net.shortest(config) if axis == "frames" else 1, steps.get(axis, 1))
+        for axis in axes
+    }
+
+
+def _any_length(low: int, step: int) -> Lengths:
+    return Lengths(max(low, step), step=step)
 
 
 def build_onnx(module: nn.Module, net: Net[ConfigT], config: ConfigT) -> ModelProto:
@@ -141,6 +149,12 @@ def _traced(
             "ignore", "Converting a tensor to a Python", module=r"torch\.nn\.modules\.rnn"
         )
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1")
+        # ... and that these libraries look at sizes; tests run the graphs at others
+        warnings.filterwarnings(
+            "ignore", category=torch.jit.TracerWarning, module=r"(diffusers|transformers|torch\.nn)\."
+        )
+        # ... and that an index might be negative: those of these nets are positions
+        warnings.filterwarnings("ignore", "Exporting aten::index operator of advanced indexing")
         torch.onnx.export(
             module,
             examples,

@@ -12,7 +12,7 @@ from collections.abc import Container
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 LARGEST = float(np.finfo(np.float16).max)
 # operator → inputs that its specification keeps in float32
@@ -28,12 +28,7 @@ def to_half(model: ModelProto, weights: Container[str] = frozenset(), *, half_io
     model = copy.deepcopy(model)
     graph = model.graph
     del graph.value_info[:]  # float32 types that no longer hold
-    kept = {
-        node.input[index]
-        for node in graph.node
-        for index in _KEPT.get(node.op_type, ())
-        if index < len(node.input)
-    }
+    kept = kept_inputs(graph)
     _halve(graph, kept)
     for value in graph.input:
         if (half_io or value.name in weights) and value.name not in kept and _is_float(value):
@@ -49,6 +44,16 @@ def to_half(model: ModelProto, weights: Container[str] = frozenset(), *, half_io
     del graph.node[:]
     graph.node.extend(nodes)
     return model
+
+
+def kept_slots(node: NodeProto) -> tuple[int, ...]:
+    """Which inputs of a node stay float32 by the operator's specification."""
+    return _KEPT.get(node.op_type, ())
+
+
+def kept_inputs(graph: GraphProto) -> set[str]:
+    """Names of the tensors in those places."""
+    return {node.input[slot] for node in graph.node for slot in kept_slots(node) if slot < len(node.input)}
 
 
 def _is_float(value: onnx.ValueInfoProto) -> bool:
@@ -88,14 +93,14 @@ def halve_tensor(tensor: TensorProto) -> None:
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
-def _cast_input(graph: GraphProto, name: str) -> onnx.NodeProto:
+def _cast_input(graph: GraphProto, name: str) -> NodeProto:
     """A Cast to float16 whose output replaces the input."""
     half = f"{name}_half"
     _rename(graph, name, half)
     return helper.make_node("Cast", [name], [half], name=f"{half}_cast", to=TensorProto.FLOAT16)
 
 
-def _cast_output(graph: GraphProto, name: str) -> onnx.NodeProto:
+def _cast_output(graph: GraphProto, name: str) -> NodeProto:
     half = f"{name}_half"
     _rename(graph, name, half)
     return helper.make_node("Cast", [half], [name], name=f"{name}_cast", to=TensorProto.FLOAT)

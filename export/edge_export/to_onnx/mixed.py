@@ -14,7 +14,7 @@ from collections.abc import Container, Sequence
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from edge_export.to_onnx.half import halve_tensor, to_half
+from edge_export.to_onnx.half import halve_tensor, kept_inputs, kept_slots, to_half
 
 SINGLE, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 _SUFFIX: dict[int, str] = {SINGLE: "single", HALF: "half"}
@@ -39,12 +39,13 @@ def to_mixed(
         return to_half(model, weights, half_io=half_io)
     model = copy.deepcopy(model)
     graph = model.graph
-    kept = [_part(node) in float32_parts for node in graph.node]
+    scales = kept_inputs(graph)  # that operators want in float32 wherever they are
+    kept = [_part(node) in float32_parts or not scales.isdisjoint(node.output) for node in graph.node]
     for part in float32_parts:
         assert part in map(_part, graph.node), f"no node of {part} in the graph of {graph.name}"
     floats = _float_tensors(graph)
     del graph.value_info[:]  # types that no longer hold
-    _halve_weights(graph, kept, weights)
+    _halve_weights(graph, kept, weights, scales)
     if half_io:
         for value in (*(each for each in graph.input if each.name not in weights), *graph.output):
             if value.name in floats:
@@ -57,9 +58,11 @@ def to_mixed(
         wanted = SINGLE if single else HALF
         if not single:
             _halve_attributes(node)
+        slots = kept_slots(node)
         for index, name in enumerate(node.input):
-            if name in floats and precisions[name] != wanted:
-                node.input[index] = _cast(name, wanted, casts, nodes)
+            taken = SINGLE if index in slots else wanted
+            if name in floats and precisions[name] != taken:
+                node.input[index] = _cast(name, taken, casts, nodes)
         nodes.append(node)
         precisions |= {name: wanted for name in node.output if name in floats}
     _restore_outputs(graph, precisions, nodes, HALF if half_io else SINGLE)
@@ -80,9 +83,12 @@ def _float_tensors(graph: GraphProto) -> set[str]:
     return names | {tensor.name for tensor in graph.initializer if tensor.data_type == SINGLE}
 
 
-def _halve_weights(graph: GraphProto, kept: Sequence[bool], weights: Container[str]) -> None:
+def _halve_weights(
+    graph: GraphProto, kept: Sequence[bool], weights: Container[str], scales: set[str]
+) -> None:
     """Weights in the precision of the nodes that read them; one that both read stays float32 and is cast."""
     single = {name for node, keep in zip(graph.node, kept, strict=True) if keep for name in node.input}
+    single |= scales
     for tensor in graph.initializer:
         if tensor.name not in single:
             halve_tensor(tensor)

@@ -167,7 +167,31 @@ def _translate_hifigan(
     source = Source()
     if checkpoint is not None:
         source = Source(Path(checkpoint.path).parent, checkpoint.extras)
+        entries = _of_auffusion(entries, Path(checkpoint.path), said)
     return translate(entries, checkpoint.dialect if checkpoint is not None else "", source, said)[0]
+
+
+# what Auffusion's code computes with and its config.json may leave out
+_AUFFUSION: Mapping[str, Any] = MappingProxyType(
+    {"n_fft": 2048, "hop_size": 160, "win_size": 1024, "sampling_rate": 16000, "fmin": 0.0, "fmax": 8000.0}
+)
+
+
+def _of_auffusion(entries: Mapping[str, Any], weights: Path, said: list[str]) -> Mapping[str, Any]:
+    """Entries of the vocoder in a folder of Auffusion, known by its weights' name, vocoder/vocoder.pt."""
+    if (weights.parent.name, weights.name) != ("vocoder", "vocoder.pt") or "odd_kernels" in entries:
+        return entries
+    lacking = {name: value for name, value in _AUFFUSION.items() if name not in entries}
+    taken = f", {', '.join(lacking)} as in its code" if lacking else ""
+    front_end = PRESETS["auffusion"]
+    numbers = {"n_fft": front_end.n_fft, "hop_size": front_end.hop_length, "win_size": front_end.win_length}
+    numbers |= {"sampling_rate": front_end.sample_rate, "num_mels": front_end.n_mels}
+    whole = {**entries, **lacking}
+    if all(whole.get(name) == value for name, value in numbers.items()):
+        whole["front_end"] = front_end.to_json()
+        taken += "; mels as by preset auffusion"
+    said.append(f"Auffusion's vocoder: kernels that exceed their rate by an odd number pad the output{taken}")
+    return {**whole, "odd_kernels": "output-padding"}
 
 
 def _istft_vocoder() -> LoadableNet[Any]:
@@ -300,6 +324,16 @@ def _formant_synthesizer() -> LoadableNet[Any]:
     )
 
 
+def _image_speech(name: str) -> Callable[[], LoadableNet[Any]]:
+    def entry() -> LoadableNet[Any]:
+        from edge_training.image_speech.loadable import BUILDERS
+
+        made: LoadableNet[Any] = BUILDERS[name]()
+        return made
+
+    return entry
+
+
 NETS: Mapping[str, Callable[[], LoadableNet[Any]]] = MappingProxyType(
     {
         "audio-encoder": _audio_encoder,
@@ -311,6 +345,10 @@ NETS: Mapping[str, Callable[[], LoadableNet[Any]]] = MappingProxyType(
         "ecog-decoder": _ecog_decoder,
         "speech-encoder": _speech_encoder,
         "formant-synthesizer": _formant_synthesizer,
+        **{
+            name: _image_speech(name)
+            for name in ("sd-unet", "sd-vae-encoder", "sd-vae-decoder", "clip-text", "phoneme-adapter")
+        },
     }
 )
 

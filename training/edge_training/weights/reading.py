@@ -28,6 +28,7 @@ from edge_training.weights.configs import find_config as find_config
 from edge_training.weights.configs import read_config as read_config
 from edge_training.weights.containers import FREE, Opened, open_weights, refusal
 from edge_training.weights.dialects import rename
+from edge_training.weights.diffusers_names import current_names
 from edge_training.weights.pickles import PickleError, Stored
 from edge_training.weights.recognition import resemblance
 from edge_training.weights.selection import select, several
@@ -111,7 +112,7 @@ def open_checkpoint(
         selection = select(opened.saved, net, weights)
         notes = [opened.container, *selection.notes]
         dtypes = _checked(selection.stored, opened.size)
-        named, extras, dialect = rename(selection.stored)
+        named, extras, dialect = rename(current_names(selection.stored))
         if dialect:
             notes.append(f"dialect {dialect}")
         folded, normed = fold_stored(named, notes)

@@ -59,8 +59,17 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ecog-decoder", (r"(from_ecog|swin_transformer|base_model)\.", r"prediction_head")),
     ("speech-encoder", (r"conv_fundementals", r"conv_loudness")),  # spelt so in neural_speech_decoding
     ("formant-synthesizer", (r"bgnoise_mapping",)),
+    ("sd-unet", (r"conv_in\.", r"time_embedding\.linear_1\.", r"down_blocks\.0\.", r"up_blocks\.0\.")),
+    ("sd-vae", (r"encoder\.conv_in\.", r"decoder\.conv_in\.", r"decoder\.up_blocks\.0\.")),
+    (
+        "clip-text",
+        (r"embeddings\.token_embedding\.", r"encoder\.layers\.0\.self_attn\.", r"final_layer_norm\."),
+    ),
 )
 _COMPILED = tuple((net, tuple(map(re.compile, patterns))) for net, patterns in _PATTERNS)
+
+# nets that share their weights
+_HALVES = MappingProxyType({"sd-vae-encoder": "sd-vae", "sd-vae-decoder": "sd-vae"})
 
 # what lies beside a net of ours, or around it: never what is sought
 AUXILIARY = frozenset({"hifigan-discriminators", "wav2lip-generator", "wav2lip-syncnet"})
@@ -69,6 +78,7 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
         "hifigan-discriminators": "HiFi-GAN's discriminators (a do_ file); the generator lies in the g_ file",
         "wav2lip-generator": "a Wav2Lip generator",
+        "sd-vae": "a VAE of Stable Diffusion",
         "wav2lip-syncnet": "Wav2Lip's SyncNet (lipsync_expert), whose audio branch has 14 blocks, not 13; "
         "the audio_encoder of a Wav2Lip generator would fit",
         **{
@@ -102,7 +112,7 @@ def resemblance(state: Mapping[str, Shaped], net: str) -> str:
     found = recognise(state)
     if found is None:
         return ""
-    if found != net:
+    if found != _HALVES.get(net, net):
         return f"it looks like {_DESCRIPTIONS.get(found, found)}"
     shapes = _SHAPES.get(net)
     return shapes(state) if shapes else ""
