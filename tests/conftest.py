@@ -67,6 +67,9 @@ PARTS: Mapping[str, Part] = {
     ),
     "ecog-end-to-end": Part("test_ecog_end_to_end.py", (*_EXPORT, *_TRAINING, "h5py")),
     "image-speech": Part("training/image_speech", (*_EXPORT, "diffusers", "transformers", "peft")),
+    "image-speech-nets": Part(
+        "export/catalog/test_image_speech_nets.py", (*_EXPORT, "diffusers", "transformers")
+    ),
     "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, *_TRAINING)),
 }
 

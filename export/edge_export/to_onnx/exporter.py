@@ -151,7 +151,7 @@ def _traced(
         warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1")
         # ... and that these libraries look at sizes; tests run the graphs at others
         warnings.filterwarnings(
-            "ignore", category=torch.jit.TracerWarning, module=r"(diffusers|transformers|torch\.nn)\."
+            "ignore", category=torch.jit._trace.TracerWarning, module=r"(diffusers|transformers|torch\.nn)\."
         )
         # ... and that an index might be negative: those of these nets are positions
         warnings.filterwarnings("ignore", "Exporting aten::index operator of advanced indexing")

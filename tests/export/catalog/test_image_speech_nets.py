@@ -344,7 +344,7 @@ def test_schedules_have_the_defaults_of_their_class() -> None:
 
 @pytest.mark.parametrize("config", [SdUnetConfig(), SdVaeConfig()], ids=lambda config: config.part)
 def test_every_default_is_diffusers_own(config: SdUnetConfig | SdVaeConfig) -> None:
-    """Arguments of diffusers' class: fields of ours, left unread, or refused where they are not its default."""
+    """Arguments of diffusers' class: ours, unread, or refused where they are not its defaults."""
     own = getattr(library("diffusers"), config.class_name)
     defaults = {name: item.default for name, item in inspect.signature(own.__init__).parameters.items()}
     del defaults["self"]

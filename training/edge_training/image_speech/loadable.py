@@ -78,7 +78,7 @@ def phoneme_adapter() -> LoadableNet[PhonemeAdapterConfig]:
     """The phoneme adapter, whose sizes its file tells."""
     return LoadableNet(
         "phoneme-adapter",
-        ("sd15",),  # one, so that no configuration is sought beside the weights
+        tuple(PHONEME_ADAPTER_PRESETS),
         PHONEME_ADAPTER_PRESETS.__getitem__,
         PhonemeAdapterConfig.from_json,
         PhonemeAdapter,

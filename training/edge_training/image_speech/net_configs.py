@@ -393,7 +393,7 @@ def _tupled(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 _TINY_UNET = {name: value for name, value in _tupled(UNET).items() if name != "sample_size"}
 _TINY_VAE = {name: value for name, value in _tupled(VAE).items() if name != "sample_size"}
-_SMALL = {"height": 64, "width": 128}  # so that trying it takes a second
+_SMALL: Mapping[str, Any] = {"height": 64, "width": 128}  # so that trying it takes a second
 
 SD_UNET_PRESETS: Mapping[str, SdUnetConfig] = MappingProxyType(
     {"sd15": SdUnetConfig(), "tiny": SdUnetConfig(**_TINY_UNET, **_SMALL)}

@@ -18,10 +18,14 @@ from torch import Tensor, nn
 from edge_training.image_speech.libraries import library
 from edge_training.image_speech.net_configs import ClipTextConfig, SdUnetConfig, SdVaeConfig
 
-_diffusers, _transformers = library("diffusers"), library("transformers")
+_transformers: Any = library("transformers")
+# untyped, and bases of classes all the same
+_Unet: Any = library("diffusers").UNet2DConditionModel
+_Vae: Any = library("diffusers").AutoencoderKL
+_Text: Any = _transformers.CLIPTextModel
 
 
-class SdUnet(_diffusers.UNet2DConditionModel):  # type: ignore[misc]
+class SdUnet(_Unet):  # type: ignore[misc]
     """diffusers' UNet of a prompt."""
 
     def forward(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor) -> Tensor:
@@ -30,7 +34,7 @@ class SdUnet(_diffusers.UNet2DConditionModel):  # type: ignore[misc]
         return noise
 
 
-class SdVaeDecoder(_diffusers.AutoencoderKL):  # type: ignore[misc]
+class SdVaeDecoder(_Vae):  # type: ignore[misc]
     """The whole VAE, of which the decoder runs."""
 
     def forward(self, latent_sample: Tensor) -> Tensor:
@@ -39,7 +43,7 @@ class SdVaeDecoder(_diffusers.AutoencoderKL):  # type: ignore[misc]
         return picture
 
 
-class SdVaeEncoder(_diffusers.AutoencoderKL):  # type: ignore[misc]
+class SdVaeEncoder(_Vae):  # type: ignore[misc]
     """The whole VAE, of which the encoder runs."""
 
     def forward(self, sample: Tensor) -> Tensor:
@@ -48,7 +52,7 @@ class SdVaeEncoder(_diffusers.AutoencoderKL):  # type: ignore[misc]
         return parameters
 
 
-class ClipText(_transformers.CLIPTextModel):  # type: ignore[misc]
+class ClipText(_Text):  # type: ignore[misc]
     """transformers' text encoder of CLIP."""
 
     def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -105,5 +105,5 @@ def _numbers_beside(checkpoint: Checkpoint) -> Mapping[str, Any]:
 
 
 PHONEME_ADAPTER_PRESETS: Mapping[str, PhonemeAdapterConfig] = MappingProxyType(
-    {"sd15": PhonemeAdapterConfig(), "tiny": PhonemeAdapterConfig(in_dim=32, out_dim=32)}
+    {"sd15": PhonemeAdapterConfig()}  # one, so that no configuration is sought beside the weights
 )

@@ -184,7 +184,11 @@ def _of_auffusion(entries: Mapping[str, Any], weights: Path, said: list[str]) ->
     lacking = {name: value for name, value in _AUFFUSION.items() if name not in entries}
     taken = f", {', '.join(lacking)} as in its code" if lacking else ""
     front_end = PRESETS["auffusion"]
-    numbers = {"n_fft": front_end.n_fft, "hop_size": front_end.hop_length, "win_size": front_end.win_length}
+    numbers: dict[str, int | None] = {
+        "n_fft": front_end.n_fft,
+        "hop_size": front_end.hop_length,
+        "win_size": front_end.win_length,
+    }
     numbers |= {"sampling_rate": front_end.sample_rate, "num_mels": front_end.n_mels}
     whole = {**entries, **lacking}
     if all(whole.get(name) == value for name, value in numbers.items()):
