@@ -79,8 +79,9 @@ def build_vae_encoder(config: SdVaeConfig) -> nn.Module:
 def build_clip_text(config: ClipTextConfig) -> nn.Module:
     """The text encoder in its initial state."""
     settings = _transformers.CLIPTextConfig(**config.to_json(), bos_token_id=0, pad_token_id=1)
-    settings.loss_type = "ForCausalLM"  # tracing looks at every property, and would have one of them warn
-    return _module(ClipText(settings))
+    net = ClipText(settings)
+    net.loss_type = "ForCausalLM"  # tracing looks at every property, and the loss's would warn
+    return _module(net)
 
 
 def _module(made: Any) -> nn.Module:
