@@ -25,6 +25,7 @@ from edge_export.catalog import Arrays, Axes, Net, NetConfig, get_net, unknown
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.ports.swift_wrapper import check_target, write_wrapper
 from edge_export.proof.bisect.origins import write_for_export
+from edge_export.proof.gates.exporting import check_gate, kept, sentence_case
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
 from edge_runtime.store.bundle import (
     Artifact,
@@ -72,6 +73,8 @@ class _Job:
     axes: Axes  # of Core ML
     external_data: bool  # of ONNX, even where all fits into one file
     weights: str  # their name in errors: the checkpoint as it was given
+    gate: bool
+    audio: PathLike | None  # of the gate
     progress: Progress
 
 
@@ -92,6 +95,8 @@ def export(
     frame_buckets: Sequence[int] | None = None,
     external_data: bool = False,
     swift: PathLike | None = None,
+    gate: bool = False,
+    audio: PathLike | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -116,6 +121,9 @@ def export(
             coreml among the targets; the longest must exceed twice the net's context.
         external_data: put ONNX weights into a file beside the graph; above 2 GiB this is done in any case.
         swift: a file NAME.swift to write too: a typed wrapper of the bundle for apps.
+        gate: store a case of real speech, and write no artifact whose sound, or features for a face, fail the
+            catalogue's limits on it (`edge_export.proof.gates`); each that is withheld is a warning.
+        audio: the gate's recording; a spoken sentence that ships where None.
         overwrite: replace an existing bundle, and an existing wrapper.
         progress: called with a line of text before each step.
 
@@ -137,8 +145,12 @@ def export(
         axes=_axes(get_net(net), frame_buckets),
         external_data=external_data,
         weights=("random" if get_net(net).has_weights else net) if checkpoint is None else str(checkpoint),
+        gate=gate,
+        audio=audio,
         progress=progress or (lambda _: None),
     )
+    if gate:
+        check_gate(net)
     if frame_buckets is not None and "coreml" not in job.targets:
         raise ConfigError(
             "frames",
@@ -433,7 +445,13 @@ def _write(
 ) -> None:
     net = job.net
     reference = {}
-    for name, inputs in net.cases(config, job.axes).items():
+    cases = net.cases(config, job.axes)
+    if job.gate:
+        lengths = {name: axis.lengths for name, axis in job.axes.items() if "coreml" in job.targets}
+        cases |= sentence_case(
+            check_gate(net.name), net.inputs(config), net.front_end(config), lengths, cases, job.audio
+        )
+    for name, inputs in cases.items():
         job.progress(f"reference case {name}")
         reference[name] = write_reference(folder, name, inputs | _outputs(job, module, config, inputs))
     modules: dict[str, dict[str, str]] = {}  # of the operations of Core ML packages
@@ -456,6 +474,8 @@ def _write(
         versions=_versions(job.targets),
         reference=reference,
     )
+    if job.gate:
+        manifest = kept(folder, manifest, job.progress)
     shortest = min(net.cases(config, job.axes).values(), key=_size)
     origins = write_for_export(folder, net, module, manifest, shortest, modules)
     files = (describe_file(folder, origins), *carry_files(folder, carried))

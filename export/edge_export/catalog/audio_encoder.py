@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Span
+from edge_export.catalog.gates import FACE, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
@@ -89,4 +90,5 @@ NET: Net[AudioEncoderConfig] = Net(
     cases=_encoder_cases,
     coreml_axes=MappingProxyType({"batch": Span(1, 64)}),
     random_rms=1.0,
+    gate=Gate("features", "features", FACE),
 )

@@ -17,6 +17,7 @@ from edge_export.catalog.ecog_parameters import (
     parameter_tensors,
     signature_of,
 )
+from edge_export.catalog.gates import SPEECH, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
 from edge_export.examples.speech import noise
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
@@ -135,4 +136,5 @@ NET: Net[FormantSynthesizerConfig] = Net(
     coreml_axes=MappingProxyType({"batch": Buckets((1,))}),
     random_start=_random_start,
     half="weights",
+    gate=Gate("sound", "wave", SPEECH, case="gliding-voice"),
 )

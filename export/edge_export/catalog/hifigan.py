@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
+from edge_export.catalog.gates import SPEECH, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, describe_unit, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
@@ -127,4 +128,5 @@ NET: Net[HifiGanConfig] = Net(
     shortest=lambda config: config.shortest,
     settle=_settle_hifigan,
     onnx_form=_hifigan_in_rows,
+    gate=Gate("sound", "audio", SPEECH),
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_export.assets import SENTENCE
 from edge_export.catalog.dynamic_axes import Buckets, Span
+from edge_export.catalog.gates import SPEECH, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, describe_unit, needs_torch
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
@@ -119,4 +120,5 @@ NET: Net[IstftVocoderConfig] = Net(
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(1, 4096)}),
     random_rms=0.3,
     float32_parts=FLOAT32_PARTS,
+    gate=Gate("sound", "audio", SPEECH),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from numpy.typing import NDArray
 
 from edge_export.catalog.dynamic_axes import Axis, Buckets
+from edge_export.catalog.gates import Gate
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.errors import BackendError, ConfigError
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
@@ -79,6 +80,7 @@ class Net(Generic[ConfigT]):
         onnx_form: module → an equal one that onnxruntime runs faster on processors, for float32.
         float32_parts: names of the module's children that stay float32 in float16 artifacts: what was
             measured to need it.
+        gate: what its sound must keep for ears, or its features for a face; None for other outputs.
         justified: rule of `edge-export lint` → why this net breaks it all the same.
         locate: a checkpoint as it was given, a model's folder say → the file of weights.
         axes_of: (config, Core ML axes) → those axes, where sizes of the config decide.
@@ -113,6 +115,7 @@ class Net(Generic[ConfigT]):
     onnx_form: Callable[[nn.Module], nn.Module] = field(default=_same)
     float32_parts: tuple[str, ...] = ()
     half: Literal["arithmetic", "weights"] = "arithmetic"
+    gate: Gate | None = None
     justified: Mapping[str, str] = field(default_factory=dict)
     locate: Callable[[str | os.PathLike[str]], Path] = field(default=Path)
     axes_of: Callable[[ConfigT, Axes], Axes] = field(default=lambda _, axes: axes)

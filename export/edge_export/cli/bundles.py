@@ -45,6 +45,12 @@ def export(
     swift: Annotated[
         Path | None, typer.Option(metavar="FILE.swift", help="Write a typed Swift wrapper of the bundle too.")
     ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Store a spoken sentence; write no artifact that fails its gate.")
+    ] = False,
+    audio: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The gate's sentence, in place of the one that ships.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a checkpoint into a bundle: ONNX, Core ML, manifest, reference arrays."""
@@ -69,6 +75,8 @@ def export(
             frame_buckets=frames,
             external_data=external_data,
             swift=swift,
+            gate=gate or audio is not None,
+            audio=audio,
             overwrite=overwrite,
             progress=progress,
         )
@@ -91,6 +99,16 @@ def verify(
     ] = None,
     tf32: TF32 = False,
     cuda_graphs: CudaGraphs = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Judge the sound, or a face's features, on real speech too.")
+    ] = False,
+    audio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The gate on this recording, not on the stored sentence."),
+    ] = None,
+    judge: Annotated[
+        str, typer.Option(help="both; gate: largest errors do not count where the gate judges.")
+    ] = "both",
     json_file: Json = None,
 ) -> None:
     """Execute every artifact on every backend of this machine and compare with the PyTorch net."""
@@ -105,8 +123,15 @@ def verify(
             devices=device or ("cpu",),
             tf32=tf32,
             cuda_graphs=cuda_graphs,
+            gate=gate,
+            audio=audio,
+            judge=judge,
             progress=progress,
         )
     print(parity.table(result.rows), parity.notes(result.rows), sep="\n\n")
+    if result.gates:
+        from edge_export.proof.gates import judging
+
+        print("", judging.table(result.gates), "\n".join(judging.notes(result.gates)), sep="\n")
     write_json(json_file, result.to_json(), bundle)
     finish(result.passed, f"{bundle}: {result.summary()}")

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args, runtime_checkable
 
 from edge_export.backends import BACKENDS, get_backend, tuned_backend
 from edge_export.proof.geometry import CASE, measure_reach
@@ -30,7 +30,11 @@ from edge_runtime.compare import Comparison, compare
 from edge_runtime.errors import BackendError, ConfigError, EdgeError
 from edge_runtime.store.bundle import Artifact, Bundle, Form, Tolerance, open_bundle
 
+if TYPE_CHECKING:
+    from edge_export.proof.gates.judging import GateRow
+
 Status = Literal["PASS", "FAIL", "absent"]
+Judge = Literal["both", "gate"]
 
 
 @runtime_checkable
@@ -86,6 +90,13 @@ class Verification:
 
     bundle: str
     rows: tuple[Row, ...]
+    gates: tuple[GateRow, ...] = ()  # see `edge_export.proof.gates`; empty unless asked for
+    judge: Judge = "both"  # "gate": largest errors of what a gate judged do not count
+
+    @property
+    def _heard(self) -> set[tuple[str, str]]:
+        """(artifact, backend) that the gate alone judges."""
+        return {(row.artifact, row.backend) for row in self.gates} if self.judge == "gate" else set()
 
     def count(self, status: Status) -> int:
         """Rows with this status."""
@@ -95,20 +106,29 @@ class Verification:
     def unproved(self) -> tuple[str, ...]:
         """Artifacts that passed on no backend."""
         passed = {row.artifact for row in self.rows if row.status == "PASS" and row.comparison}
+        if self.judge == "gate":
+            passed |= {row.artifact for row in self.gates if row.passed}
         return tuple(dict.fromkeys(row.artifact for row in self.rows if row.artifact not in passed))
 
     @property
     def passed(self) -> bool:
         """Whether every artifact passed on some backend, and nothing that ran failed."""
-        return self.count("PASS") > 0 and self.count("FAIL") == 0 and not self.unproved
+        if any(not row.passed for row in self.gates):
+            return False
+        heard = self._heard
+        failed = any(row.status == "FAIL" and (row.artifact, row.where) not in heard for row in self.rows)
+        return (self.count("PASS") > 0 or bool(heard)) and not failed and not self.unproved
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"bundle": self.bundle, "passed": self.passed, "rows": [row.to_json() for row in self.rows]}
+        found = {"bundle": self.bundle, "passed": self.passed, "rows": [row.to_json() for row in self.rows]}
+        return found | ({"gates": [row.to_json() for row in self.gates]} if self.gates else {})
 
     def summary(self) -> str:
         """How many rows passed and failed, and which backends this machine lacks."""
         words = f"{self.count('PASS')} passed, {self.count('FAIL')} failed"
+        if self.gates:
+            words += f"; gate: {sum(row.passed for row in self.gates)} of {len(self.gates)} passed"
         if self.unproved:
             words += f"; not proved: {', '.join(self.unproved)}"
         lacking = sorted({row.where for row in self.rows if row.status == "absent"})
@@ -123,6 +143,9 @@ def verify(
     devices: Sequence[str] = ("cpu",),
     tf32: bool = False,
     cuda_graphs: bool = False,
+    gate: bool = False,
+    audio: str | Path | None = None,
+    judge: str = "both",
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Verification:
     """Execute every artifact on every backend and compare with the stored outputs.
@@ -134,16 +157,21 @@ def verify(
         devices: each artifact runs on every one of them, on the backends that know it. One other than the
             processor must be on this machine.
         tf32, cuda_graphs: settings of CUDA, see `edge_export.backends.tuned_backend`.
+        gate: judge the sound, or the features for a face, on real speech too (`edge_export.proof.gates`).
+        audio: judge it on this recording instead of the stored case.
+        judge: "gate": largest errors do not count where the gate judged.
         progress: called with one line before each execution.
 
     Raises:
         BundleError: the bundle is damaged.
-        ConfigError: an unknown backend or device, one that none of the artifacts is for, or a negative
-            tolerance.
+        ConfigError: a gate for a net that has none; an unknown backend or device, one that none of the
+            artifacts is for, or a negative tolerance.
         BackendError: a backend or device that was asked for by name is missing here.
     """
     if tolerance is not None and not 0 <= tolerance < math.inf:
         raise ConfigError("--tolerance", got=str(tolerance), expected="a finite number of at least 0")
+    if judge not in get_args(Judge):
+        raise ConfigError("--judge", got=repr(judge), expected=" or ".join(get_args(Judge)))
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     chosen = _places(opened, backends, devices)
     if tf32 or cuda_graphs:
@@ -161,7 +189,12 @@ def verify(
             if backend.target == artifact.target:
                 rows.extend(_prove(opened, artifact, backend, device, allowed, progress))
     rows.extend(_prove_geometry(opened, chosen, progress))
-    return Verification(str(opened.path), tuple(rows))
+    if not gate and audio is None and judge == "both":
+        return Verification(str(opened.path), tuple(rows))
+    from edge_export.proof.gates.judging import judge_bundle
+
+    gates = judge_bundle(opened, chosen, audio=audio, progress=progress)
+    return Verification(str(opened.path), tuple(rows), gates, cast("Judge", judge))
 
 
 _Place = tuple[Backend, str]  # a backend and one of its devices

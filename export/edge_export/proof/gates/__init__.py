@@ -1,0 +1,1 @@
+"""Gates: what an artifact's sound loses for ears, and its features for a face (`judging`, `measures`)."""
