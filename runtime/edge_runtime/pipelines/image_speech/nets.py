@@ -200,7 +200,7 @@ def check_size(unet: Unet, height: int, width: int) -> None:
     """
     for axis, name, pixels in ((2, "--height", height), (3, "--width", width)):
         admitted = unet.net.lengths(axis)
-        step = FACTOR * max(getattr(admitted, "step", 1), 1)
+        step = FACTOR * admitted.step
         if pixels < step or pixels % step:
             cause = (
                 "latents have a factor of 8" if pixels % FACTOR else "the UNet halves latents several times"
