@@ -66,6 +66,9 @@ PARTS: Mapping[str, Part] = {
         "test_mel_inversion_end_to_end.py", (*_EXPORT, *_TRAINING, "librosa", "h5py")
     ),
     "ecog-end-to-end": Part("test_ecog_end_to_end.py", (*_EXPORT, *_TRAINING, "h5py")),
+    "image-parity": Part("export/test_image_speech_parity.py", (*_EXPORT, "diffusers", "transformers")),
+    "image-ranking": Part("export/test_picture_ranking.py", (*_EXPORT, "transformers", "tokenizers", "PIL")),
+    "picture-quality": Part("export/test_picture_quality.py", (*_EXPORT, "pesq", "pystoi")),
     "image-speech": Part("training/image_speech", (*_EXPORT, "diffusers", "transformers", "peft")),
     "image-speech-nets": Part(
         "export/catalog/test_image_speech_nets.py", (*_EXPORT, "diffusers", "transformers")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import coremltools as ct
 import numpy as np
 import pytest
-from coremltools.converters.mil import Builder as mb
+from coremltools.converters import mil
 from tests import small_diffusion
 
 from edge_export.backends import get_backend
@@ -19,6 +21,7 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.pipelines.image_speech.pipeline import ImageSpeech
 from edge_runtime.store.bundle import Lengths, describe_artifact, open_bundle
 
+mb: Any = mil.Builder
 ROLES = ("image_unet", "audio_unet", "vae_decoder", "image_text", "audio_text")
 WIDTH, LATENTS = 64, (32, 8)
 
@@ -61,7 +64,7 @@ def text(name: str) -> Any:
     looked_up = small_diffusion.table() * np.float32(1 if name == "image" else 2)
 
     @mb.program(
-        input_specs=[mb.TensorSpec((1, 77), dtype=ct.converters.mil.mil.types.int32)],
+        input_specs=[mb.TensorSpec((1, 77), dtype=mil.mil.types.int32)],
         opset_version=ct.target.iOS16,
     )
     def program(input_ids: Any) -> Any:
@@ -76,6 +79,16 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The parts as ONNX, and as packages."""
     place = tmp_path_factory.mktemp("small")
     parts, packages = small_diffusion.write_parts(place / "parts"), place / "packages"
+    with warnings.catch_warnings():
+        # a converted model leaves temporary folders to the garbage collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        convert(parts, packages)
+        gc.collect()
+    return parts, packages
+
+
+def convert(parts: Path, packages: Path) -> None:
+    """The packages of ONNX bundles."""
     programs: dict[str, Callable[[str], Any]] = {"unet": unet, "decoder": vae, "text": text}
     for role in ROLES:
         name, _, kind = role.partition("_")
@@ -89,6 +102,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             compute_precision=ct.precision.FLOAT32,
         )
         model.save(str(folder / "model.mlpackage"))
+        del model
         batch = 2 if kind == "unet" else 1
         fixed = {"batch": batch, "height": LATENTS[0], "width": LATENTS[1], "tokens": 77}
         known = {axis for tensor in manifest.inputs for axis in tensor.shape if isinstance(axis, str)}
@@ -97,7 +111,6 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             axes={axis: Lengths(fixed[axis], fixed[axis], (fixed[axis],)) for axis in sorted(known)},
         )  # fmt: skip
         replace(manifest, artifacts=(artifact,)).save(folder)
-    return parts, packages
 
 
 def opened(folder: Path, **options: Any) -> ImageSpeech:
