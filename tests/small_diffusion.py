@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_runtime.dsp.mel import PRESETS
 from edge_runtime.pipelines.image_speech.tokenizer import END, START, WORD_END, byte_symbols
 from edge_runtime.store.bundle import (
     Geometry,
@@ -142,6 +143,24 @@ def write_adapter(folder: Path) -> Path:
     )
 
 
+def kernel() -> Floats:
+    """(256, 160): what the vocoder makes of each band, for each of a frame's samples."""
+    return np.random.default_rng(3).normal(0, 0.004, (256, 160)).astype(np.float32)
+
+
+def write_vocoder(folder: Path) -> Path:
+    """A bundle of `hifigan` for the mel `auffusion`: each frame by itself."""
+    mel = Tensor("mel", "float32", (1, 256, "frames"), "log mel", "ln")
+    wav = Tensor("wav", "float32", (1, 1, "samples"), "audio", "full scale 1")
+    nodes = [
+        helper.make_node("ConvTranspose", ["mel", "kernel"], ["sum"], strides=[160]),
+        helper.make_node("Tanh", ["sum"], ["wav"]),
+    ]
+    entries: dict[str, Any] = {"front_end": PRESETS["auffusion"], "geometry": Geometry(160, 1, 0)}
+    weights = {"kernel": kernel()[:, None]}
+    return _write(folder, "hifigan", (mel,), (wav,), nodes, weights, {"frames": Lengths()}, {}, **entries)
+
+
 def write_parts(folder: Path) -> Path:
     """All parts, in folders named by role."""
     write_unet(folder / "image_unet", "image")
@@ -177,6 +196,7 @@ def _write(
     axes: dict[str, Lengths],
     config: dict[str, Any],
     files: Mapping[str, Path] | None = None,
+    **entries: Any,
 ) -> Path:
     folder.mkdir(parents=True)
     graph = helper.make_graph(
@@ -192,18 +212,18 @@ def _write(
     artifact = describe_artifact(
         folder, "model.onnx", target="onnx", precision="fp32", version="opset 17, IR 8", axes=axes
     )
+    common: dict[str, Any] = {"front_end": None, "geometry": Geometry(None, None, None)}
     Manifest(
         net=net,
         config=config,
-        front_end=None,
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         artifacts=(artifact,),
         source=Source("random", "0" * 64, "random seed 1"),
         tolerance={"fp32": Tolerance(1e-3, 60.0)},
-        geometry=Geometry(None, None, None),
         versions={},
         reference={},
         files=carry_files(folder, files or {}),
+        **(common | entries),
     ).save(folder)
     return folder

@@ -26,16 +26,15 @@ ROLES = ("image_unet", "audio_unet", "vae_decoder", "image_text", "audio_text")
 WIDTH, LATENTS = 64, (32, 8)
 
 
+def made(program: Callable[..., Any], *shapes: tuple[int, ...], dtype: Any = mil.mil.types.fp32) -> Any:
+    """The function as a program of inputs of these shapes."""
+    specs = [mb.TensorSpec(shape, dtype=dtype) for shape in shapes]
+    return mb.program(input_specs=specs, opset_version=ct.target.iOS16)(program)
+
+
 def unet(name: str) -> Any:
     """`small_diffusion.write_unet` as a program of a pair."""
 
-    @mb.program(
-        input_specs=[
-            mb.TensorSpec((2, 4, *LATENTS)), mb.TensorSpec((2,)),
-            mb.TensorSpec((2, 77, small_diffusion.WIDTH)),
-        ],
-        opset_version=ct.target.iOS16,
-    )  # fmt: skip
     def program(sample: Any, timestep: Any, encoder_hidden_states: Any) -> Any:
         mean = mb.reduce_mean(x=encoder_hidden_states, axes=[1, 2], keep_dims=False)
         time = mb.mul(x=timestep, y=np.float32(1e-4))
@@ -43,35 +42,30 @@ def unet(name: str) -> Any:
         kept = mb.mul(x=sample, y=np.float32(small_diffusion.GAINS[name]))
         return mb.add(x=kept, y=own, name="noise_pred")
 
-    return program
+    return made(program, (2, 4, *LATENTS), (2,), (2, 77, small_diffusion.WIDTH))
 
 
 def vae(_name: str) -> Any:
     """`small_diffusion.write_vae`."""
 
-    @mb.program(input_specs=[mb.TensorSpec((1, 4, *LATENTS))], opset_version=ct.target.iOS16)
     def program(latent_sample: Any) -> Any:
         colours = mb.conv(x=latent_sample, weight=small_diffusion.MIX[:, :, None, None])
         return mb.upsample_nearest_neighbor(
             x=colours, scale_factor_height=8, scale_factor_width=8, name="sample"
         )
 
-    return program
+    return made(program, (1, 4, *LATENTS))
 
 
 def text(name: str) -> Any:
     """`small_diffusion.write_text`."""
     looked_up = small_diffusion.table() * np.float32(1 if name == "image" else 2)
 
-    @mb.program(
-        input_specs=[mb.TensorSpec((1, 77), dtype=mil.mil.types.int32)],
-        opset_version=ct.target.iOS16,
-    )
     def program(input_ids: Any) -> Any:
         states = mb.gather(x=looked_up, indices=input_ids, axis=0, name="last_hidden_state")
         return states, mb.reduce_mean(x=states, axes=[1], keep_dims=False, name="pooler_output")
 
-    return program
+    return made(program, (1, 77), dtype=mil.mil.types.int32)
 
 
 @pytest.fixture(scope="module")

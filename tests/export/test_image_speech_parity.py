@@ -27,7 +27,7 @@ def psnr(truth: np.ndarray, found: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def bundles(tiny_diffusion: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bundles(tiny_diffusion: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Role → bundle; ONNX takes other sizes than that of its reference cases."""
     folder = tmp_path_factory.mktemp("parts")
     nets = {"unet": "sd-unet", "text": "clip-text", "decoder": "sd-vae-decoder"}
@@ -42,7 +42,7 @@ def bundles(tiny_diffusion: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 @pytest.fixture(scope="module")
-def ours(bundles: dict[str, Path]) -> ImageSpeechResult:
+def ours(bundles: dict[str, Any]) -> ImageSpeechResult:
     pipeline = ImageSpeech(
         **bundles, steps=STEPS, image_guidance=GUIDANCE, audio_guidance=GUIDANCE, audio_weight=WEIGHT,
         image_start_step=START, width=WIDTH, seed=SEED, iterations=1, threads=1,

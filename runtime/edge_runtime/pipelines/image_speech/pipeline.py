@@ -168,7 +168,7 @@ class ImageSpeech:
         self.adapter = None if phoneme_adapter is None else PhonemeAdapter(phoneme_adapter, execution)
         self._check_nets()
         self.speaker = Speaker(vocoder, execution, iterations=iterations)
-        self.score = _open_score(rank, clip, clap, scorer)
+        self.score, self.listens = _open_score(rank, clip, clap, scorer), clap is not None
         self._told: dict[tuple[str, str], Condition] = {}
 
     @property

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.errors import ConfigError
 from edge_runtime.media.audio import write_wav
 from edge_runtime.media.pictures import colour, write_png
 from edge_runtime.pipelines.image_speech.batch import Job, plan_jobs
@@ -45,6 +46,13 @@ def write_result(
     jobs = plan_jobs(
         image_prompt, audio_prompt, phoneme_npz, rows=pipeline.rows, samples=plan.samples, seed=plan.seed
     )
+    if pipeline.listens and phoneme_npz is not None and not audio_prompt:
+        raise ConfigError(
+            "--clap",
+            got="embeddings without sentences",
+            expected="the sentences of their rows too, as --audio-prompt @FILE",
+            cause="CLAP compares the sound with words",
+        )
     scores = []
     for job in jobs:
         watch = _Watch(pipeline, folder, job, len(jobs))

@@ -97,7 +97,7 @@ class PictureSpeech:
 
     def read(self, path: str | os.PathLike[str]) -> Picture:
         """The picture of a file; see `edge_runtime.pipelines.picture_speech.reading`."""
-        return read_picture(path, self.orientation)
+        return read_picture(path, self.orientation, self.progress)
 
     def process(self, picture: ArrayLike) -> PictureSpeechResult:
         """Speech of a picture (256, T) in 0 … 1, row 0 the highest band.

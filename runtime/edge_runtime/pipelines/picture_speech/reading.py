@@ -1,7 +1,8 @@
 """Files → pictures in our convention: float32 (256, T) in 0 … 1, row 0 the highest band.
 
     .png    8 or 16 bits, grey or the mean of the three colours, divided by the largest level
-    .npy    (256, T), or (3, 256, T) and (256, T, 3), whose channels are averaged; told by the values:
+    arrays  of .npy, .npz and .pt (`edge_runtime.store.arrays`): (256, T), or (3, 256, T) and (256, T, 3),
+            whose channels are averaged; told by the values:
               uint8, uint16           divided by the largest level
               floats in 0 … 1         a picture
               floats down to ln 1e-5  a log-mel, natural logarithm (some of its values are below 0)
@@ -15,6 +16,7 @@ is told.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -35,9 +37,10 @@ from edge_runtime.pipelines.image_speech.picture import (
     mel_to_picture,
 )
 from edge_runtime.pipelines.picture_speech.orientation import Orientation, recognise
-from edge_runtime.store.mels import is_array_file
-from edge_runtime.store.reading import find_object, read_array
+from edge_runtime.store.arrays import is_array_file, read_one, split_key
+from edge_runtime.store.reading import find_object
 
+EXPECTED = "a picture: .png, or an array in a .npy, .npz or .pt file"
 OURS = ("image-speech", "picture-speech")  # pipelines whose results are in our convention
 
 
@@ -57,12 +60,17 @@ class Picture:
         return f"{self.scale}; {self.orientation}: {self.because}"
 
 
-def read_picture(path: str | os.PathLike[str], orientation: Orientation | None = None) -> Picture:
+def read_picture(
+    path: str | os.PathLike[str],
+    orientation: Orientation | None = None,
+    say: Callable[[str], object] = lambda _line: None,
+) -> Picture:
     """The picture of a file.
 
     Args:
         path: of a .png or .npy file, or of a recording.
         orientation: what row 0 of the file is; recognised if None.
+        say: told which of several arrays was taken.
 
     Raises:
         InputError: a file that cannot be read, a picture of another height, values of another scale, an
@@ -72,15 +80,12 @@ def read_picture(path: str | os.PathLike[str], orientation: Orientation | None =
     if orientation is not None and orientation not in get_args(Orientation):
         raise ConfigError("--orientation", got=repr(orientation), expected=" or ".join(get_args(Orientation)))
     source = Path(path)
-    if is_png(source):
-        found = _scaled(source, read_png(source))
-    elif is_array_file(source):
-        found = _scaled(source, read_array(source, "a picture or a mel in numpy's .npy format"))
-    else:
+    if not _is_picture(source):
         return _of_audio(source, orientation)
+    found = _scaled(source, _values(source, say))
     if orientation is not None:
         found = replace(found, orientation=orientation, because="as given")
-    elif find_object(source.parent / "metadata.json").get("pipeline") in OURS:
+    elif find_object(split_key(source)[0].parent / "metadata.json").get("pipeline") in OURS:
         found = replace(found, orientation="high-first", because="metadata.json beside it says so")
     else:
         found = replace(found, orientation=_told_by_content(source, found.values))
@@ -94,8 +99,17 @@ def read_grey(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         InputError: neither .png nor .npy, or values of another scale.
     """
     source = Path(path)
-    values = read_png(source) if is_png(source) else read_array(source, "a picture, .png or .npy")
-    return _unit(source, values)[0]
+    return _unit(source, _values(source))[0]
+
+
+def _is_picture(source: Path) -> bool:
+    return is_array_file(source) or is_png(source)
+
+
+def _values(source: Path, say: Callable[[str], object] = lambda _line: None) -> NDArray[Any]:
+    if split_key(source)[1] is None and is_png(source):
+        return read_png(source)
+    return read_one(source, EXPECTED, likely=lambda member: len(member.shape) in (2, 3), say=say)
 
 
 def _of_audio(source: Path, orientation: Orientation | None) -> Picture:

@@ -19,6 +19,7 @@ from edge_runtime.media.audio import write_wav
 from edge_runtime.media.pictures import write_png
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.picture_speech.pipeline import PictureSpeech
+from edge_runtime.store.arrays import label
 
 
 def write_result(pipeline: PictureSpeech, folder: Path, source: Path) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def write_result(pipeline: PictureSpeech, folder: Path, source: Path) -> dict[st
     pipeline.progress(f"{source.name}: {picture.told}")
     with pack.naming(source):
         result = pipeline.process(picture.values)
-    name = source.stem.removesuffix("_spec")  # as `image-speech` names its pictures
+    name = label(source).removesuffix("_spec")  # as `image-speech` names its pictures
     write_wav(folder / f"{name}.wav", result.samples, pipeline.sample_rate)
     np.save(folder / f"{name}.npy", result.picture)
     write_png(folder / f"{name}_spec.png", levels(result.picture))

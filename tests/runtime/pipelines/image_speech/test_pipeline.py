@@ -119,6 +119,18 @@ def test_one_text_encoder_for_both_is_said(parts: Path) -> None:
     assert "audio_text" in shared.executed_by
 
 
+def test_a_vocoder_speaks_in_place_of_griffin_lim(parts: Path, tmp_path: Path) -> None:
+    vocoder = small_diffusion.write_vocoder(tmp_path / "vocoder")
+    pipeline = opened(parts, vocoder=vocoder, iterations=None)
+    result = pipeline.process("a castle", "a bell")
+    samples = np.tanh(result.mel.T.astype(np.float64) @ small_diffusion.kernel()).reshape(-1)
+    expected = samples * min(1, 0.98 / np.abs(samples).max())
+    np.testing.assert_allclose(result.samples, expected, atol=1e-5)
+    assert pipeline.executed_by["sound"].startswith("hifigan, onnxruntime")
+    with pytest.raises(ConfigError, match="--iterations: got 1 beside a vocoder"):
+        opened(parts, vocoder=vocoder)
+
+
 def test_embeddings_in_place_of_audio_prompts(parts: Path, tmp_path: Path) -> None:
     adapter = small_diffusion.write_adapter(tmp_path / "adapter")
     pipeline = opened(parts, *ROLES[:4], phoneme_adapter=adapter)

@@ -143,6 +143,20 @@ def test_samples_are_ranked_within_their_pair(parts: Path, tmp_path: Path) -> No
     assert heard[3] == ("b", "c")
 
 
+def test_what_has_no_words_is_not_ranked_by_words(parts: Path, tmp_path: Path) -> None:
+    roles = ("image_unet", "audio_unet", "vae_decoder", "image_text")
+    given: dict[str, Any] = {role: parts / role for role in roles}
+    given["phoneme_adapter"] = small_diffusion.write_adapter(tmp_path / "adapter")
+
+    def scorer(_clip: Any, _clap: Any) -> Any:
+        return lambda *_given: {"clap": 0.0}
+
+    pipeline = ImageSpeech(**given, width=64, rank=True, clap="CLAP", scorer=scorer)
+    np.savez(tmp_path / "e.npz", emb=np.zeros((2, small_diffusion.DIM), np.float32))
+    with pytest.raises(ConfigError, match="--clap: got embeddings without sentences, expected the sentences"):
+        write_result(pipeline, tmp_path, ("a",), (), tmp_path / "e.npz")
+
+
 def test_scores_are_in_standard_deviations() -> None:
     values = standardised(np.array([[1.0, 5.0], [3.0, 5.0]]))
     np.testing.assert_array_equal(values, [[-1, 0], [1, 0]])

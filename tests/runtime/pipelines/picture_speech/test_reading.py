@@ -99,6 +99,13 @@ def test_png_of_8_and_16_bits(tmp_path: Path, picture: np.ndarray) -> None:
     np.testing.assert_allclose(fine.values, picture, atol=0.51 / 65535)
 
 
+def test_one_array_of_an_archive(tmp_path: Path, picture: np.ndarray) -> None:
+    np.savez(tmp_path / "a.npz", other=np.zeros(3), clean=picture, turned=picture[::-1])
+    assert read_picture(tmp_path / "a.npz:turned").orientation == "low-first"
+    with pytest.raises(InputError, match=r"a\.npz: got .*clean, turned|a\.npz: got "):
+        read_picture(tmp_path / "a.npz")
+
+
 def test_what_is_given_or_known_is_taken(saved: Any, picture: np.ndarray) -> None:
     path = saved(picture)
     given = read_picture(path, "low-first")
