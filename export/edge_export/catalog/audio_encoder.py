@@ -91,4 +91,10 @@ NET: Net[AudioEncoderConfig] = Net(
     coreml_axes=MappingProxyType({"batch": Span(1, 64)}),
     random_rms=1.0,
     gate=Gate("features", "features", FACE),
+    justified=MappingProxyType(
+        {
+            "last-axis-below-32": "a window has 16 frames and the weights are of published checkpoints",
+            "dynamic-shapes": "the batch alone is open, and a phone gives one window, the default",
+        }
+    ),
 )

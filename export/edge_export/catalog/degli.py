@@ -127,4 +127,9 @@ NET: Net[DegliConfig] = Net(
     cases=_cases,
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(8, 4096)}),
     random_rms=3.0,
+    justified=MappingProxyType(
+        {
+            "dynamic-shapes": "a recording has any length, and one package serves all of them",
+        }
+    ),
 )

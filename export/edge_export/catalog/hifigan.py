@@ -129,4 +129,9 @@ NET: Net[HifiGanConfig] = Net(
     settle=_settle_hifigan,
     onnx_form=_hifigan_in_rows,
     gate=Gate("sound", "audio", SPEECH),
+    justified=MappingProxyType(
+        {
+            "axis-above-16384": "long buckets exceed it in samples: the artifact's note says which",
+        }
+    ),
 )

@@ -121,4 +121,11 @@ NET: Net[IstftVocoderConfig] = Net(
     random_rms=0.3,
     float32_parts=FLOAT32_PARTS,
     gate=Gate("sound", "audio", SPEECH),
+    justified=MappingProxyType(
+        {
+            "float32-island": "prior, first norm and phasor, measured: docs/which-vocoder.md",
+            "axis-above-16384": "the last steps have one axis of samples; short inputs stay below",
+            "dynamic-shapes": "a recording has any length, and one package serves all of them",
+        }
+    ),
 )

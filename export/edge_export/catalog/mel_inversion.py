@@ -117,4 +117,9 @@ NET: Net[MelInversionConfig] = Net(
     random_range=_random_range,
     # the tolerance is in natural logarithms; the other unit is 80 dB
     unit=lambda config: 1.0 if config.domain == "log" else 20.0 / math.log(10.0) / 80.0,
+    justified=MappingProxyType(
+        {
+            "dynamic-shapes": "a recording has any length, and one package serves all of them",
+        }
+    ),
 )

@@ -123,4 +123,11 @@ NET: Net[MriAcousticConfig] = Net(
     random_start=_random_start,
     config_files=("config.json", "meta.json"),
     settle=_settle,
+    justified=MappingProxyType(
+        {
+            "recurrent": "the published net ends in an LSTM in both directions, on the CPU",
+            "float32-island": "the LSTM itself, which the CPU computes in any case",
+            "dynamic-shapes": "a video has any number of frames",
+        }
+    ),
 )

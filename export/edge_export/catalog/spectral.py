@@ -87,6 +87,10 @@ def _geometry(config: SpectralConfig) -> Geometry:
     return Geometry(config.hop_length, None, None)
 
 
+ANY_LENGTH = MappingProxyType(
+    {"dynamic-shapes": "a recording has any length, and one package serves all of them"}
+)
+
 STFT: Net[SpectralConfig] = Net(
     name="stft",
     summary="short-time Fourier transform as one convolution; no weights, no --checkpoint",
@@ -103,6 +107,7 @@ STFT: Net[SpectralConfig] = Net(
     cases=_audio_cases,
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "samples": Span(8192, 2**22)}),
     has_weights=False,
+    justified=ANY_LENGTH,
 )
 
 ISTFT: Net[SpectralConfig] = Net(
@@ -121,4 +126,5 @@ ISTFT: Net[SpectralConfig] = Net(
     cases=_spectrum_cases,
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(16, 16384)}),
     has_weights=False,
+    justified=ANY_LENGTH,
 )

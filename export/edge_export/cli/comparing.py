@@ -15,7 +15,7 @@ from edge_runtime.errors import ConfigError
 if TYPE_CHECKING:
     from edge_export.proof.comparing.feeding import Wishes
 
-ANYTHING = ".onnx, .mlpackage, .tflite, a bundle, what PyTorch saved, or module:function"
+ANYTHING = ".onnx, .mlpackage, .tflite, a bundle, what PyTorch saved, module:function, .wav"
 Pairs = list[str] | None
 
 
@@ -47,6 +47,11 @@ def compare(
     """Run two artifacts on the same inputs and compare all that they give."""
     from edge_export.progress import Progress
     from edge_export.proof.comparing import compare as comparing
+    from edge_export.proof.gates.recordings import are_recordings
+
+    if are_recordings(a, b):
+        _compare_recordings(a, b, json_file)
+        return
 
     wishes = wishes_of(value, axis, rate, windows)
     with Progress() as progress:
@@ -68,6 +73,15 @@ def compare(
     print(comparing.table(result), "\n".join(result.said), sep="\n\n")
     write_json(json_file, result.to_json(), *(Path(place) for place in (a, b) if Path(place).exists()))
     finish(result.passed, f"{a} against {b}: {result.summary()}")
+
+
+def _compare_recordings(a: str, b: str, json_file: Path | None) -> None:
+    from edge_export.proof.gates import judging, recordings
+
+    row = recordings.judge_recordings(a, b)
+    print(judging.table([row]), *judging.notes([row]), sep="\n")
+    write_json(json_file, row.to_json(), Path(a), Path(b))
+    finish(row.passed, f"{b} against {a}")
 
 
 def wishes_of(value: Pairs, axis: Pairs, rate: int | None, windows: int) -> Wishes:

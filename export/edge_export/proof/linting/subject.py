@@ -92,6 +92,11 @@ class Subject:
         """Whether anything in it is computed in float16."""
         return any(value.dtype == "float16" for op in self.operations for value in op.outputs)
 
+    @property
+    def priced(self) -> Severity | None:
+        """What a price on the Neural Engine weighs: a package of float32 alone never runs there."""
+        return None if self.half else "note"
+
     def longest_axis(self, operation: Operation) -> tuple[int, bool]:
         """The longest axis of its results, and whether that is an estimate for the longest input."""
         declared = [

@@ -18,10 +18,11 @@ from edge_export.assets import SENTENCE
 from edge_export.catalog import NETS
 from edge_export.catalog.gates import Gate
 from edge_export.proof import verify as parity
-from edge_export.proof.gates import judging
+from edge_export.proof.gates import judging, recordings
+from edge_export.proof.gates.measures import sound_figures
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.errors import ConfigError, EdgeWarning, InputError
-from edge_runtime.media.audio import write_wav
+from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.store.bundle import Lengths, open_bundle, write_reference
 from edge_training.vocoder.istft_vocoder import IstftVocoderConfig
 
@@ -124,6 +125,29 @@ def test_what_has_no_gate_or_no_sentence_is_refused(small_hifigan: Path, tmp_pat
         InputError, match=r"got .* s, expected .* s of speech, in a length that the net takes"
     ):
         parity.verify(small_hifigan, backends=["onnxruntime"], audio=SENTENCE)  # it takes 24 frames at most
+
+
+def test_recordings_of_pipelines_are_judged_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recordings, "sound_figures", lambda t, m, rate: sound_figures(t, m, rate, QUICK))
+    speech = read_audio(SENTENCE).samples
+    hiss = np.random.default_rng(0).uniform(-0.01, 0.01, speech.size).astype(np.float32)
+    for name, samples in {
+        "a": speech,
+        "same": -speech,
+        "hiss": speech + hiss,
+        "cut": speech[: -speech.size // 9],
+    }.items():
+        write_wav(tmp_path / f"{name}.wav", samples, 22050, subtype="float32")
+    status = {
+        name: main(["compare", str(tmp_path / "a.wav"), str(tmp_path / f"{name}.wav")])
+        for name in ("same", "hiss", "cut")
+    }
+    assert status == {"same": 0, "hiss": 1, "cut": 1}
+    told = capsys.readouterr().out
+    assert "truth: " in told
+    assert "s against" in told
 
 
 def test_a_mel_is_cut_to_a_length_that_all_take(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge_export.proof.artifacts.base import Operation
-from edge_export.proof.linting.subject import Found, Subject, rule
+from edge_export.proof.linting.subject import Found, Severity, Subject, rule
 
 RECURRENT = ("lstm", "gru", "rnn", "LSTM", "GRU", "RNN")
 
@@ -52,7 +52,8 @@ def recurrent(subject: Subject) -> Iterator[Found]:
     if found:
         both = sum(_direction(op) == "bidirectional" for op in found)
         steps = max((op.outputs[0].shape or (None,))[0] or 0 for op in found if op.outputs) or "any number of"
-        yield Found(f"{len(found)} layers, {both} in both directions, {steps} steps", tuple(found))
+        severity: Severity | None = "note" if subject.kind == "onnx" else subject.priced
+        yield Found(f"{len(found)} layers, {both} in both directions, {steps} steps", tuple(found), severity)
 
 
 def _direction(operation: Operation) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edge_export.proof.artifacts.base import Operation, Value
-from edge_export.proof.linting.subject import Found, Seen, Subject, rule
+from edge_export.proof.linting.subject import Found, Seen, Severity, Subject, rule
 
 LARGEST = 65504.0  # of float16
 SMALLEST = 2.0**-24  # its smallest number above zero
@@ -19,6 +19,11 @@ SOFTPLUS = 10.4  # from which the Neural Engine gives 0
 LOST = 0.01  # share of an operation's values that become zero, from which it is worth a word
 NORMAL = 2.0**-14  # below it float16 has fewer than eleven bits
 MASKING = ("add", "sub", "mul", "select", "Add", "Sub", "Mul", "Where")
+SENSITIVE = ("log", "Log", "rsqrt", "inverse", "Reciprocal", "sqrt", "Sqrt")
+DIVIDING = ("real_div", "Div")
+_MOVES = ("cast", "reshape", "transpose", "slice_by_index", "pad", "concat", "squeeze", "expand_dims")
+_MOVES_OF_ONNX = ("Cast", "Reshape", "Transpose", "Slice", "Pad", "Concat", "Squeeze", "Unsqueeze")
+MOVING = frozenset(_MOVES + _MOVES_OF_ONNX)
 BOTH = ("coreml", "onnx")
 
 
@@ -66,10 +71,26 @@ def fp16_lost(subject: Subject) -> Iterator[Found]:
     found = [op for op in _half(subject) if _share(subject, op) > LOST]
     if found:
         worst = max(found, key=lambda op: _share(subject, op))
-        yield Found(
-            f"seen: up to {_share(subject, worst):.1%} of an operation's values, those below 3e-8",
-            tuple(found),
-        )
+        words = f"seen: up to {_share(subject, worst):.1%} of an operation's values, those below 3e-8"
+        read = _sensitive(subject)
+        if any(value.name in read for op in found for value in op.outputs):
+            yield Found(words, tuple(found))
+        else:
+            yield Found(f"{words}; no logarithm, root or division takes them", tuple(found), "note")
+
+
+def _sensitive(subject: Subject) -> set[str]:
+    """Names of values that reach a logarithm, a root or a divisor through nothing but moves and casts."""
+    read: set[str] = set()
+    for operation in reversed(subject.operations):
+        arguments = list(operation.arguments)
+        if operation.type in SENSITIVE:
+            read |= {value.name for value in arguments}
+        elif operation.type in DIVIDING:
+            read |= {value.name for value in [*operation.inputs.get("y", ()), *operation.inputs.get("1", ())]}
+        elif operation.type in MOVING and any(value.name in read for value in operation.outputs):
+            read |= {value.name for value in arguments}
+    return read - {""}
 
 
 @rule(
@@ -83,8 +104,10 @@ def softplus(subject: Subject) -> Iterator[Found]:
     found = [op for op in subject.operations if op.type.startswith("softplus")]
     if found:
         highest = max(_seen(subject, op).largest for op in found)
-        beyond = highest > SOFTPLUS
-        yield Found(f"seen: results up to {highest:.4g}", tuple(found), "error" if beyond else None)
+        severity: Severity | None = "error" if highest > SOFTPLUS else None
+        if 0 < highest < SOFTPLUS / 4:
+            severity = "note"
+        yield Found(f"seen: results up to {highest:.4g}", tuple(found), severity)
 
 
 @rule(

@@ -44,7 +44,7 @@ def axis_above_16384(subject: Subject) -> Iterator[Found]:
             longest = max(longest, length)
     if found:
         words = ", estimated for the longest admitted input" if guessed else ""
-        yield Found(f"an axis of {longest} in {len(found)} operations{words}", tuple(found))
+        yield Found(f"an axis of {longest} in {len(found)} operations{words}", tuple(found), subject.priced)
 
 
 @rule(
@@ -83,7 +83,8 @@ def dynamic_shapes(subject: Subject) -> Iterator[Found]:
     for port in subject.runnable.inputs:
         if any(low != high for low, high in port.ranges):
             unbounded = any(high is None for _, high in port.ranges)
-            yield Found(f"input {port.name} is {port.admitted}" + (", without an end" if unbounded else ""))
+            words = ", without an end" if unbounded else ""
+            yield Found(f"input {port.name} is {port.admitted}{words}", severity=subject.priced)
 
 
 @rule(
