@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from edge_export import convert
 from edge_export.proof import verify as parity
-from edge_runtime.errors import BackendError, TargetError
+from edge_runtime.errors import BackendError, ConfigError, TargetError
 from edge_training.weights.options import parse_settings as parse_settings
 
 if TYPE_CHECKING:
     from edge_training.engine.trainer import TrainResult
+
+LORA = "image-speech"  # whose training gives no net of its own
 
 AnyPath = str | os.PathLike[str]
 
@@ -34,6 +36,13 @@ def train_and_export(
         BackendError: the training libraries are missing.
         EdgeError: whatever the training or the export refuse.
     """
+    if bundle is not None and net == LORA:
+        raise ConfigError(
+            "--export",
+            got=f"with {net}, which trains a LoRA",
+            expected="a training without it",
+            cause="`edge-export export image-speech --lora RUN/checkpoints` exports it with its model",
+        )
     if bundle is not None and Path(bundle).exists():
         raise TargetError(str(bundle), got="a folder that exists", expected="a name for a new bundle")
     try:

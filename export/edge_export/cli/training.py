@@ -13,7 +13,7 @@ from edge_export.cli.output import finish
 
 def train(
     net: Annotated[str, typer.Argument(help="Name of a net that has a recipe.")],
-    data: Annotated[Path, typer.Option(help="Folder of training data.")],
+    data: Annotated[Path, typer.Option(help="Folder of training data, or a manifest.")],
     out: Annotated[Path, typer.Option("--out", help="RUN: logs, checkpoints, plots, current weights.")],
     config: Annotated[Path | None, typer.Option(help="A published config.json, or another run's.")] = None,
     preset: Annotated[str | None, typer.Option(help="A named configuration.")] = None,
@@ -22,6 +22,9 @@ def train(
     devices: Annotated[str, typer.Option(help="Processes here; auto for all accelerators.")] = "auto",
     nodes: Annotated[int, typer.Option(help="Machines, under torchrun or SLURM.")] = 1,
     precision: Annotated[str, typer.Option(help="32-true, 16-mixed or bf16-mixed.")] = "32-true",
+    auffusion: Annotated[
+        str | None, typer.Option(help="Of image-speech: the audio model's folder, or its repository.")
+    ] = None,
     settings: Settings = None,
     weights: Weights = None,
     export_to: Annotated[
@@ -33,6 +36,8 @@ def train(
 
     number = int(devices) if devices.isascii() and devices.isdigit() else devices
     options = parse_settings(settings or [])
+    if auffusion is not None:
+        options["auffusion"] = auffusion
     options |= {"steps": steps, "resume": resume, "devices": number, "nodes": nodes, "precision": precision}
     if weights is not None:
         options["start_weights"] = weights

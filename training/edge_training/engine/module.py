@@ -32,6 +32,7 @@ RECIPES: Mapping[str, str] = {
     "mri-acoustic": "edge_training.mri_speech.recipe",
     "speech-encoder": "edge_training.ecog_speech.encoder_recipe",
     "ecog-decoder": "edge_training.ecog_speech.decoder_recipe",
+    "image-speech": "edge_training.image_speech.lora_recipe",
 }
 
 Config = TypeVar("Config", bound=FitConfig)

@@ -55,10 +55,11 @@ from edge_training.weights.reading import read_config
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 _PACKAGES = ("torch", "lightning", "numpy")
-# entries that may change when a run is resumed: they affect its length and reports, not its results
+# entries that may change when a run is resumed: they affect its length and reports, not its results, or the
+# recipe checks what they lead to
 _FREE_ON_RESUME = frozenset(
     {"steps", "num_workers", "log_every", "checkpoint_every", "validate_every", "keep_checkpoints"}
-    | {"origin_checkpoints"}
+    | {"origin_checkpoints", "auffusion"}
 )
 
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_runtime.errors import CheckpointError
-from edge_runtime.store.reading import read_object
+from edge_runtime.store.reading import find_object, read_object
 from edge_training.image_speech.libraries import library
 from edge_training.weights.reading import read_saved
 
@@ -142,7 +142,10 @@ def _peft_pairs(tensors: Mapping[str, Any], file: Path) -> Iterator[tuple[str, L
 
 def _peft_config(file: Path) -> dict[str, Any]:
     path = file.with_name(PEFT_CONFIG)
-    return read_object(path, refusal=CheckpointError) if path.is_file() else {}
+    if path.is_file():
+        return read_object(path, refusal=CheckpointError)
+    ours = find_object(file.with_name("config.json"))  # of a training run's best weights
+    return {"r": ours.get("rank"), "lora_alpha": ours.get("alpha")}
 
 
 def _of_module(config: Mapping[str, Any], name: str, patterns: str, entry: str) -> Any:
