@@ -11,11 +11,27 @@ from edge_export.cli.options import TF32, CudaGraphs, Json, Out, Overwrite, Sett
 from edge_export.cli.output import finish, write_json
 
 
-def nets() -> None:
-    """List the nets, their presets, inputs and outputs."""
-    from edge_export.catalog import describe_nets
+def nets(
+    cost: Annotated[bool, typer.Option("--cost", help="FLOP, parameters and bytes of every preset.")] = False,
+    net: Annotated[list[str] | None, typer.Option(help="Of this net alone; repeat. With --cost.")] = None,
+    json: Json = None,
+) -> None:
+    """List the nets, their presets, inputs and outputs; with --cost what they cost."""
+    if not cost:
+        from edge_export.catalog import describe_nets
+        from edge_runtime.errors import ConfigError
 
-    print(describe_nets())
+        if net or json:
+            raise ConfigError("--net and --json", got="no --cost", expected="--cost beside them")
+        print(describe_nets())
+        return
+    from edge_export.costs import net_costs, table
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        found = list(net_costs(net or None, progress))
+    print(table(found))
+    write_json(json, [one.to_json() for one in found])
 
 
 def export(
