@@ -100,7 +100,7 @@ def _bytes(tensor: Tensor, floating: int) -> int:
 
 def _lengths(net: Net[Any], config: Any) -> dict[str, int]:
     """Length of every named axis of the inputs."""
-    axes = getattr(net, "axes_of", lambda c, a: a)(config, net.coreml_axes)
+    axes = net.axes_of(config, net.coreml_axes)
     found = {}
     for name in dict.fromkeys(axis for tensor in net.inputs(config) for axis in tensor.shape):
         if not isinstance(name, str):
@@ -166,10 +166,10 @@ def _recurrent_layers(module: nn.Module) -> Iterator[list[int]]:
     from torch import nn
 
     found: list[int] = []
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.LSTM | nn.GRU)]
+    layers: list[Any] = [layer for layer in module.modules() if isinstance(layer, nn.LSTM | nn.GRU)]
     for layer in layers:
         # an instance's own attribute goes before its class's
-        layer.forward = _Zeros(layer, found)  # type: ignore[method-assign]
+        layer.forward = _Zeros(layer, found)
     try:
         yield found
     finally:

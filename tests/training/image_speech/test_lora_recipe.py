@@ -167,7 +167,12 @@ def test_latents_are_drawn_anew_from_moments_computed_once(
         truth = text.vae.encode(pictures).latent_dist
     encoded: list[int] = []
     encode = frozen.encode
-    monkeypatch.setattr(frozen, "encode", lambda *given: (encoded.append(1), encode(*given))[1])
+
+    def counted(vae: Any, picture: Tensor) -> Tensor:
+        encoded.append(1)
+        return encode(vae, picture)
+
+    monkeypatch.setattr(frozen, "encode", counted)
     torch.manual_seed(5)
     first, second = text._latents(batch), text._latents(batch)
     assert len(encoded) == 2
