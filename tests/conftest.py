@@ -69,9 +69,14 @@ PARTS: Mapping[str, Part] = {
     "image-parity": Part("export/test_image_speech_parity.py", (*_EXPORT, "diffusers", "transformers")),
     "image-ranking": Part("export/test_picture_ranking.py", (*_EXPORT, "transformers", "tokenizers", "PIL")),
     "picture-quality": Part("export/test_picture_quality.py", (*_EXPORT, "pesq", "pystoi")),
-    "image-speech": Part("training/image_speech", (*_EXPORT, "diffusers", "transformers", "peft")),
+    "image-speech": Part(
+        "training/image_speech", (*_EXPORT, *_TRAINING, "librosa", "diffusers", "transformers", "peft")
+    ),
     "image-speech-nets": Part(
         "export/catalog/test_image_speech_nets.py", (*_EXPORT, "diffusers", "transformers")
+    ),
+    "image-speech-end-to-end": Part(
+        "test_image_speech_end_to_end.py", (*_EXPORT, *_TRAINING, "diffusers", "transformers", "peft")
     ),
     "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, *_TRAINING)),
 }
