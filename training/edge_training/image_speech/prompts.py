@@ -48,7 +48,7 @@ def draw_prompts(
         InputError: a list that cannot be read.
 
     >>> draw_prompts(2, 3)
-    [Prompt(name='000001', text='orange path weather'), Prompt(name='000002', text='across poison pure')]
+    [Prompt(name='000001', text='basic mile nurse'), Prompt(name='000002', text='good proud reply')]
     """
     known = read_words(WORDS if word_list is None else Path(word_list))
     if not 1 <= count <= MOST_PROMPTS:
