@@ -11,7 +11,9 @@ import io
 import json
 import random
 import struct
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ import numpy as np
 import soundfile
 import torch
 from safetensors.torch import save as save_safetensors
-from tests import small_nets
+from tests import small_diffusion, small_nets
 from tests.runtime.store import test_bundle
 
 from edge_export.proof.reference import check_reference
@@ -30,6 +32,10 @@ from edge_export.train import parse_settings
 from edge_runtime.dsp.mel import PRESETS, MelConfig
 from edge_runtime.media.audio import read_audio
 from edge_runtime.media.masks import mask_video, parse_mask
+from edge_runtime.media.pictures import write_png
+from edge_runtime.media.png import read_png
+from edge_runtime.pipelines.image_speech.batch import read_embeddings
+from edge_runtime.pipelines.image_speech.tokenizer import ClipTokenizer
 from edge_runtime.store import bundle as bundles
 from edge_runtime.store.scaler import read_scaler
 from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
@@ -223,6 +229,37 @@ def spoil_sound(content: bytes, draw: random.Random) -> bytes:
     return bytes(data)
 
 
+def spoil_png(content: bytes, draw: random.Random) -> bytes:
+    """Contents or name of a chunk change, its checksum with them; or it comes twice, or not at all."""
+    chunks, place = [], 8
+    while place + 8 <= len(content):
+        (length,) = struct.unpack_from(">I", content, place)
+        chunks.append((content[place + 4 : place + 8], content[place + 8 : place + 8 + length]))
+        place += 12 + length
+    if not chunks:
+        return spoil_bytes(content, draw)
+    number = draw.randrange(len(chunks))
+    kind, body = chunks[number]
+    match draw.randrange(5):
+        case 0:
+            chunks.insert(draw.randrange(len(chunks)), chunks[number])
+        case 1:
+            del chunks[number]
+        case 2:
+            chunks[number] = (draw.choice((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"\xff\n\0x")), body)
+        case 3 if kind == b"IDAT":
+            with suppress(zlib.error):
+                body = zlib.compress(spoil_bytes(zlib.decompress(body), draw))
+            chunks[number] = (kind, body)
+        case _:
+            chunks[number] = (kind, spoil_bytes(body, draw))
+    sealed = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    return content[:8] + b"".join(sealed)
+
+
 # good files and their readers ------------------------------------------------------------------------------
 
 
@@ -238,6 +275,14 @@ def make_kinds(place: Path) -> list[Kind]:
     (place / "pack").mkdir()
     (place / "pack" / "a.npy").write_bytes(_npy(mel))
     test_bundle.write(place / "bundle")
+    write_png(place / "picture.png", frames[0])
+    embeddings = io.BytesIO()
+    np.savez(embeddings, emb=mel, model_id="m")
+    vocabulary = small_diffusion.write_tokenizer(place / "tokenizer") / "vocab.json"
+
+    def tokenize(path: Path) -> object:
+        path.replace(vocabulary)
+        return ClipTokenizer.open(vocabulary.parent)(["a castle"])
 
     def mask(path: Path) -> object:
         return mask_video(path, place / "o.npy", parse_mask("lip"), overwrite=True)
@@ -269,6 +314,9 @@ def make_kinds(place: Path) -> list[Kind]:
             _json(f"{name} configuration", good.to_json(), partial(_configure, kind))
             for name, (good, kind) in configurations.items()
         ),
+        Kind("picture", ".png", (place / "picture.png").read_bytes(), spoil_png, read_png),
+        Kind("embeddings", ".npz", embeddings.getvalue(), spoil_bytes, read_embeddings),
+        Kind("vocabulary", ".json", vocabulary.read_bytes(), spoil_json, tokenize),
         Kind("settings", ".txt", b"learning_rate=1e-4", spoil_bytes, settings),
         Kind("manifest", ".json", manifest, spoil_manifest, lambda path: _open(path, place)),
         Kind("safetensors", ".safetensors", save_safetensors(weights), spoil_bytes, read_checkpoint),

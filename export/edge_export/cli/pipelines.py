@@ -125,7 +125,8 @@ def _argument(declared: Input, *, several: bool = False) -> Parameter:
         info = typer.Argument(metavar=declared.metavar, help=f"{declared.help}{SEVERAL if several else ''}")
         return parameter(declared.name, Annotated[list[str] if several else declared.type, info])
     metavar = "FILE" if declared.type is Path else "TEXT"
-    option = typer.Option(declared.option, metavar=metavar, help=declared.help, show_default=False)
+    words = f"{declared.help}  [required]" if declared.required else declared.help
+    option = typer.Option(declared.option, metavar=metavar, help=words, show_default=False)
     kind: Any = list[str] | None if declared.many else declared.type | None
     return parameter(declared.name, Annotated[kind, option], None)
 
@@ -152,6 +153,7 @@ def _bundle_option(declared: Declaration) -> Any:
     nets = ", ".join(dict.fromkeys(net for role in declared.roles for net in role.nets))
     roles = " or ".join(f"{role.name}=DIR" for role in declared.roles)
     several = f"; repeat, in any order, or as {roles}" if len(declared.roles) > 1 else ""
+    several += ", or a folder of folders of these names" if len(declared.roles) > 2 else ""
     return typer.Option("--bundle", metavar="DIR", help=f"Bundle of {nets}{several}.")
 
 

@@ -83,6 +83,8 @@ def _decode(content: bytes) -> NDArray[Any]:
     packed = []
     for kind, body in _chunks(content):
         if kind == b"IHDR":
+            if header is not None:
+                raise InputError("picture", got="two headers", expected="one", cause="the file is damaged")
             header = _header(body)
         elif kind == b"PLTE":
             palette = np.frombuffer(body[: len(body) // 3 * 3], np.uint8).reshape(-1, 3)

@@ -141,11 +141,15 @@ def _is_told_by_net(declared: Declaration, role: Role) -> bool:
 def _wanted(declared: Declaration) -> str:
     if len(declared.roles) == 1:
         return "exactly one"
-    told = [
-        _nets(role) if _is_told_by_net(declared, role) else f"{role.name}={_nets(role)}"
+    told = {
+        role: _nets(role) if _is_told_by_net(declared, role) else f"{role.name}={_nets(role)}"
         for role in declared.roles
-    ]
-    return f"one each of {', '.join(told)}"
+    }
+    needed = [text for role, text in told.items() if role.required]
+    others = [text for role, text in told.items() if not role.required]
+    if not needed or not others:
+        return f"one each of {', '.join(needed or others)}"
+    return f"one each of {', '.join(needed)}, and at most one of {', '.join(others)}"
 
 
 def _nets(role: Role) -> str:

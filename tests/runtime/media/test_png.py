@@ -100,6 +100,7 @@ def test_palettes_and_opaque_alpha(tmp_path: Path) -> None:
         (png(2, 1, 8, 0, b"\0\0\0")[:-12], "got a file that ends early, expected a whole PNG"),
         (png(2, 1, 8, 0, b"\0\0\0").replace(b"IDAT", b"IDAU"), "got a damaged part 'IDAU'"),
         (SIGNATURE + png(1, 1, 8, 0, b"")[33:], "got no header"),
+        (png(1, 1, 8, 0, b"\0\0", (b"IHDR", bytes(13))), "got two headers, expected one"),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:

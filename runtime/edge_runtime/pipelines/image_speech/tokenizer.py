@@ -33,6 +33,7 @@ from edge_runtime.store.reading import read_object, read_text
 START, END = "<|startoftext|>", "<|endoftext|>"
 LENGTH = 77  # tokens of a prompt, both special ones included
 WORD_END = "</w>"
+LARGEST = (1 << 31) - 1  # token number
 VOCABULARY, MERGES = "vocab.json", "merges.txt"
 
 _SPECIAL = re.compile(f"({re.escape(START)}|{re.escape(END)})")
@@ -73,7 +74,7 @@ class ClipTokenizer:
         """
         vocabulary, merges = Path(folder, VOCABULARY), Path(folder, MERGES)
         numbers = read_object(vocabulary, "the vocabulary of CLIP, token → number", BundleError)
-        if wrong := [token for token, number in numbers.items() if type(number) is not int or number < 0]:
+        if wrong := [token for token, number in numbers.items() if not _is_number(number)]:
             raise BundleError(str(vocabulary), got=f"{wrong[0]}: {numbers[wrong[0]]!r}", expected="numbers")
         try:
             return cls(numbers, [*_read_merges(merges)])
@@ -128,6 +129,10 @@ class ClipTokenizer:
                 break
             symbols = [*_join(symbols, first)]
         return symbols
+
+
+def _is_number(number: object) -> bool:
+    return type(number) is int and 0 <= number <= LARGEST
 
 
 def _join(symbols: Sequence[str], pair: tuple[str, str]) -> Iterator[str]:
