@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 from tests.training.vocoder.tiny_run import TINY
+from torch import nn
 
 from edge_training.vocoder.hifigan_recipe import HifiGanFit
-from edge_training.vocoder.throughput import measure
+from edge_training.vocoder.throughput import measure, measure_apart
 
 
 @pytest.mark.parametrize("scales", [True, False])
@@ -20,3 +21,23 @@ def test_both_ways_take_equal_losses(scales: bool) -> None:
     for name, value in result.textbook_losses.items():
         assert result.trainer_losses[name] == pytest.approx(value, rel=2e-3 if scales else 1e-5), name
     assert result.gain > 0
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # torch's own, tracing
+@pytest.mark.parametrize("compiled", [False, True])
+def test_loops_that_run_one_after_the_other_take_equal_losses(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on CUDA, here on the processor; compiled discriminators without torch's own code generator."""
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module: compile_module(module, backend="eager"))
+    config = replace(
+        HifiGanFit.from_json(TINY | {"lambda_stft": 0.0}), msd=None, compile_discriminators=compiled
+    )
+    result = measure_apart(config, 2, "cpu", "32-true", warm_up=1)
+    for name, value in result.textbook_losses.items():
+        assert result.trainer_losses[name] == pytest.approx(value, rel=1e-5), name
+    assert result.trainer > 0
+    assert result.textbook > 0

@@ -116,7 +116,7 @@ class FitConfig(JsonConfig):
     @property
     def front_ends(self) -> Mapping[str, MelConfig]:
         """The entry that decides it → a front end of the net, its data or its loss; for `train` to judge."""
-        mel = getattr(self.net, "mel", None)  # type: ignore[attr-defined]
+        mel = getattr(getattr(self, "net", None), "mel", None)
         return {"mel": mel} if isinstance(mel, MelConfig) else {}
 
     def net_json(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -106,6 +107,7 @@ def training_loader(
         batch_sampler=StepBatches(batch_size, step, rank, world),
         num_workers=workers,
         persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),  # copied to the device while it computes
     )
 
 

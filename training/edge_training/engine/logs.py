@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -109,6 +110,10 @@ def tensorboard(run: Path, step: int) -> TensorBoardLogger:
 
 class StepsBar(TQDMProgressBar):
     """Lightning's bar over all steps of the run."""
+
+    def __init__(self) -> None:
+        # a refresh reads the step's losses, for which a GPU must finish all that it was given
+        super().__init__(refresh_rate=20 if torch.cuda.is_available() else 1)
 
     @property
     def total_train_batches(self) -> int:

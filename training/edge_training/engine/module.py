@@ -8,7 +8,7 @@ which are seeded anew before each step by (seed, step, process): the random stat
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch import Tensor
 from edge_runtime.errors import ConfigError, InputError
 from edge_training.engine.config import FitConfig
 from edge_training.engine.items import Item, TrainingData
+from edge_training.engine.late_checks import LateChecks
 
 RECIPES: Mapping[str, str] = {
     "hifigan": "edge_training.vocoder.hifigan_recipe",
@@ -68,6 +69,7 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         self.config = config
         self.clips = len(data.names)
         self.pictures: list[Picture] = []  # of the last validation
+        self.late = LateChecks()  # of losses on a GPU
         self.said: list[str] = []  # what was inferred from checkpoints that the training begins with
 
     # ---- what a net provides
@@ -100,16 +102,44 @@ class FitModule(lightning.LightningModule, Generic[Config]):
         return self.step * self.config.batch_size / self.clips
 
     def finite(self, loss: Tensor, batch: Item, what: str = "loss") -> Tensor:
-        """The loss, a scalar (); InputError with the step and the clips where it is not finite."""
-        if torch.isfinite(loss):
-            return loss
-        raise InputError(
-            what,
-            got=f"{float(loss.detach())} at step {self.step + 1} on {', '.join(batch['name'])}",
-            expected="a finite loss",
-            cause="lower learning_rate, or listen to these clips; the last good checkpoint is kept, "
-            "and training goes on from it with --resume",
-        )
+        """The loss, a scalar (); InputError with the step and the clips where it is not finite.
+
+        A loss on a GPU is looked at two steps later (`late_checks`): asking at once would make it wait.
+        """
+        step, clips = self.step + 1, ", ".join(batch["name"])
+
+        def refusal(value: float) -> InputError:
+            return InputError(
+                what,
+                got=f"{value} at step {step} on {clips}",
+                expected="a finite loss",
+                cause="lower learning_rate, or listen to these clips; the last good checkpoint is kept, "
+                "and training goes on from it with --resume",
+            )
+
+        if loss.is_cuda:
+            self.late.add(loss, step, refusal)
+        elif not torch.isfinite(loss):
+            raise refusal(float(loss.detach()))
+        return loss
+
+    def adamw(self, parameters: Iterable[Tensor], rate: float, **settings: Any) -> torch.optim.AdamW:
+        """torch's AdamW; on CUDA with one kernel for all parameters.
+
+        Not under a gradient scaler (16-mixed): Lightning leaves unscaling to such an optimiser, and gradients
+        would be clipped while they are still scaled.
+        """
+        chosen = list(parameters)
+        if chosen and all(each.is_cuda for each in chosen) and not self._scales_gradients:
+            settings["fused"] = True
+        return torch.optim.AdamW(chosen, rate, **settings)
+
+    @property
+    def _scales_gradients(self) -> bool:
+        try:
+            return str(self.trainer.precision) == "16-mixed"
+        except RuntimeError:  # outside of a trainer
+            return False
 
     def note(self, figures: Mapping[str, Tensor], *, bar: tuple[str, ...] = ()) -> None:
         """Log scalar figures () of this step, averaged over processes; `bar` names those shown on the bar."""
@@ -118,7 +148,15 @@ class FitModule(lightning.LightningModule, Generic[Config]):
             self.log(name, value.detach(), prog_bar=name in bar, sync_dist=together, batch_size=1)
         # Lightning numbers rows by this figure; automatic optimisation steps after the log
         ahead = self.automatic_optimization and self.trainer.training
-        self.log("step", float(self.step + ahead), batch_size=1)
+        # filled on the device: a number would be copied there, and the copy waited for
+        number = torch.full((), float(self.step + ahead), device=self.device)
+        self.log("step", number, batch_size=1)
+
+    def on_validation_start(self) -> None:
+        self.late.settle()
+
+    def on_train_end(self) -> None:
+        self.late.settle()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 - Lightning's names
         words = np.random.SeedSequence((self.config.seed, self.step, self.global_rank)).generate_state(3)

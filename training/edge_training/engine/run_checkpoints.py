@@ -161,6 +161,7 @@ def _validation_due(trainer: Trainer) -> bool:
 
 
 def _check_weights(module: FitModule[Any]) -> None:
+    module.late.settle()  # a loss that is not finite says more
     for name, parameter in module.named_parameters():
         if not torch.isfinite(parameter).all():
             raise InputError(

@@ -397,6 +397,8 @@ def _trainer(
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
+            # every step has the same shapes: cuDNN times its algorithms in the first one
+            benchmark=True if torch.cuda.is_available() else None,
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=any(isinstance(callback, StepsBar) for callback in callbacks),

@@ -116,8 +116,8 @@ class MelInversionModule(FitModule[MelInversionFit]):
 
     def configure_optimizers(self) -> Any:
         config = self.config
-        optimizer = torch.optim.AdamW(
-            self.net.parameters(), config.learning_rate, (0.9, 0.99), weight_decay=config.weight_decay
+        optimizer = self.adamw(
+            self.net.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
         )
         if config.schedule == "cosine":
             return optimizer  # the rate is a function of the step, see `rate`

@@ -180,9 +180,7 @@ class MriAcousticModule(FitModule[MriAcousticFit]):
 
     def configure_optimizers(self) -> Any:
         config = self.config
-        optimizer = torch.optim.AdamW(
-            self.net.parameters(), config.learning_rate, weight_decay=config.weight_decay
-        )
+        optimizer = self.adamw(self.net.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         if self.moments:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": dict(self.moments), "param_groups": groups})

@@ -61,6 +61,8 @@ from edge_training.vocoder.losses import (
 from edge_training.vocoder.wiring import settle_wiring
 from edge_training.weights.weight_norm import fold_weight_norm
 
+_Kind = Callable[..., torch.optim.Optimizer]
+
 PICTURES = 2  # validation clips that are drawn
 
 
@@ -98,6 +100,7 @@ class HifiGanFit(FitConfig):
     )
     warm_up_steps: int = 0  # ours: of the generator alone
     channels_last: bool = False  # ours: layout of the generator's tensors, see `hifigan_channels_last`
+    compile_discriminators: bool = False  # ours: with torch.compile, which takes minutes at the first step
     average: float = 0.0  # ours: decay of the exported mean of weights, for example 0.999; 0: no mean
 
     mpd: PeriodConfig = field(default_factory=PeriodConfig)
@@ -137,7 +140,8 @@ class HifiGanFit(FitConfig):
         rate = self.discriminator_rate
         yield "discriminator_rate", "a positive number, or null", rate is None or is_number(rate, least=1e-30)
         yield "schedule", "'exponential' or 'plateau'", self.schedule in ("exponential", "plateau")
-        yield "channels_last", "true or false", isinstance(self.channels_last, bool)
+        for name in ("channels_last", "compile_discriminators"):
+            yield name, "true or false", isinstance(getattr(self, name), bool)
         for name in ("mels_dir", "extra_mels_dir"):
             yield name, "a path, or null", getattr(self, name) is None or isinstance(getattr(self, name), str)
 
@@ -198,6 +202,11 @@ class HifiGanModule(FitModule[HifiGanFit]):
     def _pair(self) -> PairNets:
         return PairNets(self.generator, self.mpd, self.msd)
 
+    def on_fit_start(self) -> None:
+        if self.config.compile_discriminators:
+            for judges in filter(None, (self.mpd, self.msd)):
+                judges.compile()
+
     def configure_optimizers(self) -> Any:
         config = self.config
         optimizers = self.build_optimizers()
@@ -220,19 +229,17 @@ class HifiGanModule(FitModule[HifiGanFit]):
         ]
 
     @property
-    def _kinds(self) -> tuple[type[torch.optim.Optimizer], type[torch.optim.Optimizer]]:
+    def _kinds(self) -> tuple[_Kind, _Kind]:
         """Optimisers of the generator and of the discriminators."""
         if self.config.optimizer == "muon":
-            return Muon, torch.optim.AdamW
-        kind = AdaBelief if self.config.optimizer == "adabelief" else torch.optim.AdamW
+            return Muon, self.adamw
+        kind: _Kind = AdaBelief if self.config.optimizer == "adabelief" else self.adamw
         return kind, kind
 
-    def _optimizer(
-        self, kind: type[torch.optim.Optimizer], parameters: list[nn.Parameter], rate: float
-    ) -> torch.optim.Optimizer:
+    def _optimizer(self, kind: _Kind, parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         config = self.config
         betas = (config.adam_b1, config.adam_b2)
-        return kind(parameters, lr=rate, betas=betas, weight_decay=config.weight_decay)  # type: ignore[call-arg]
+        return kind(parameters, rate, betas=betas, weight_decay=config.weight_decay)
 
     # ---- a step
 

@@ -167,18 +167,16 @@ class IstftVocoderModule(FitModule[IstftVocoderFit]):
 
     def configure_optimizers(self) -> Any:
         config = self.config
-        kind = Muon if config.optimizer == "muon" else torch.optim.AdamW
+        kind: Any = Muon if config.optimizer == "muon" else self.adamw
         shared: dict[str, Any] = {
             "betas": (config.adam_b1, config.adam_b2),
             "weight_decay": config.weight_decay,
         }
         optimizers: list[torch.optim.Optimizer] = [
-            kind(self.net.parameters(), lr=config.learning_rate, **shared)
+            kind(self.net.parameters(), config.learning_rate, **shared)
         ]
         if self.judges is not None:
-            optimizers.append(
-                torch.optim.AdamW(self.judges.parameters(), lr=config.discriminator_rate, **shared)
-            )
+            optimizers.append(self.adamw(self.judges.parameters(), config.discriminator_rate, **shared))
         return optimizers
 
     # ---- a step
