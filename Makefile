@@ -11,7 +11,7 @@ QUICK := tests/runtime/dsp tests/runtime/store tests/runtime/media tests/export/
 # Swift 6: the one in the PATH, else the folder that runtime/swift/toolchain.sh makes
 SWIFT ?= $(firstword $(shell command -v swift) $(wildcard $(or $(EDGE_SWIFT_ROOT),$(HOME)/.cache/edge-export/swift-6)/bin/swift))
 
-.PHONY: help setup demo fast test lint docs fuzz test-operations test-swift test-wheel goldens clean
+.PHONY: help setup demo fast test lint docs fuzz gpu-check test-operations test-swift test-wheel goldens clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ fuzz: setup  ## 4,000 damaged and hostile files against every reader (300 of the
 # every operation test of the coremltools wheel against our executor (10 to 25 minutes; a sample is in the suite)
 test-operations: setup  ## every operation test of the coremltools wheel, 10 to 25 minutes
 	$(BIN)/python tests/export/mil/operations/run.py --jobs 2
+
+gpu-check: setup  ## all that needs an Nvidia GPU, as a table, five minutes; says so where there is none
+	$(BIN)/python -m edge_export.gpu_check
 
 test-wheel: setup  ## build the wheel, install it in a fresh environment, run a bundle there
 	$(BIN)/python tests/wheel/run.py

@@ -55,6 +55,6 @@ def _fetched(loss: Tensor) -> tuple[Tensor, Callable[[], object]]:
         return loss.clone(), lambda: None
     value = torch.empty((), dtype=loss.dtype, pin_memory=True)
     value.copy_(loss, non_blocking=True)
-    there = torch.cuda.Event()
+    there = torch.cuda.Event()  # type: ignore[no-untyped-call]
     there.record()
     return value, there.synchronize
