@@ -48,6 +48,7 @@ TIMED_SHAPES: Mapping[str, dict[str, int]] = {
     "audio-encoder": {"batch": 64},
     "hifigan": {"batch": 1, "frames": 172},
     "istft-vocoder": {"batch": 1, "frames": 172},
+    "bigvgan": {"batch": 1, "frames": 32},
     "mri-acoustic": {"batch": 1, "frames": 54},
     "mel-inversion": {"batch": 1, "frames": 64},
     "degli": {"batch": 1, "frames": 64},

@@ -43,7 +43,7 @@ from edge_runtime.dsp.resampling import resample
 from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
-from edge_runtime.pipelines.vocoder.pipeline import Vocoder
+from edge_runtime.pipelines.vocoder.pipeline import NETS, Vocoder
 from edge_runtime.store.bundle import Bundle, open_bundle
 
 PEAK, JUDGED_RATE, REPEATS = 0.95, 16000, 3
@@ -90,8 +90,8 @@ def open_way(name: str, place: str | Path) -> Way:
             return inversion.invert(values).samples
 
         return Way(name, mel, invert, parameters, each * _rate(mel))
-    if net not in ("hifigan", "istft-vocoder"):
-        raise ConfigError(str(place), got=net, expected="hifigan, istft-vocoder or mel-inversion")
+    if net not in NETS:
+        raise ConfigError(str(place), got=net, expected=f"{', '.join(NETS)} or mel-inversion")
     vocoder = Vocoder(bundle, threads=1)
     parameters, each = count(bundle)
     return Way(name, vocoder.front_end, vocoder.synthesize, parameters, each * _rate(vocoder.front_end))

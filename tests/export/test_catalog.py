@@ -24,6 +24,7 @@ from edge_training.mel_inversion.degli import DEGLI_PRESETS
 from edge_training.mel_inversion.pinv_conv_skip import MEL_INVERSION_PRESETS
 from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS
 from edge_training.spectral.layers import SPECTRAL_PRESETS
+from edge_training.vocoder.bigvgan import BIGVGAN_PRESETS
 from edge_training.vocoder.hifigan import HIFIGAN_PRESETS
 from edge_training.vocoder.istft_vocoder import ISTFT_VOCODER_PRESETS
 
@@ -46,6 +47,7 @@ def test_it_is_read_without_torch_onnx_and_coremltools() -> None:
     [
         ("hifigan", HIFIGAN_PRESETS),
         ("istft-vocoder", ISTFT_VOCODER_PRESETS),
+        ("bigvgan", BIGVGAN_PRESETS),
         ("mel-inversion", MEL_INVERSION_PRESETS),
         ("degli", DEGLI_PRESETS),
         ("stft", SPECTRAL_PRESETS),
@@ -144,6 +146,7 @@ def test_outputs_are_what_the_net_gives(net: Net[Any], config: Any) -> None:
 SIZES: dict[str, dict[int | str, str]] = {
     "hifigan": {80: "n_mels"},
     "istft-vocoder": {80: "n_mels"},
+    "bigvgan": {80: "n_mels"},
     "mel-inversion": {80: "n_mels", 513: "bins"},
     "degli": {513: "bins"},
     "stft": {513: "bins"},

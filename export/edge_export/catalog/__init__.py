@@ -12,6 +12,7 @@ from typing import Any
 
 from edge_export.catalog import (
     audio_encoder,
+    bigvgan,
     clip_text,
     degli,
     ecog_decoder,
@@ -52,6 +53,7 @@ NETS: Mapping[str, Net[Any]] = MappingProxyType(
             audio_encoder.NET,
             hifigan.NET,
             istft_vocoder.NET,
+            bigvgan.NET,
             mel_inversion.NET,
             degli.NET,
             spectral.STFT,

@@ -214,6 +214,14 @@ def _istft_vocoder() -> LoadableNet[Any]:
     )
 
 
+def _bigvgan() -> LoadableNet[Any]:
+    from edge_training.vocoder.bigvgan import BIGVGAN_PRESETS, BigVgan, BigVganConfig
+
+    return LoadableNet(
+        "bigvgan", tuple(BIGVGAN_PRESETS), BIGVGAN_PRESETS.__getitem__, BigVganConfig.from_json, BigVgan
+    )
+
+
 def _audio_encoder() -> LoadableNet[Any]:
     from edge_training.talking_head.audio_encoder import AudioEncoder, AudioEncoderConfig
 
@@ -343,6 +351,7 @@ NETS: Mapping[str, Callable[[], LoadableNet[Any]]] = MappingProxyType(
         "audio-encoder": _audio_encoder,
         "hifigan": _hifigan,
         "istft-vocoder": _istft_vocoder,
+        "bigvgan": _bigvgan,
         "mel-inversion": _mel_inversion,
         "degli": _degli,
         "mri-acoustic": _mri_acoustic,

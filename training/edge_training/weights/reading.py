@@ -38,9 +38,11 @@ from edge_training.weights.weight_norm import origin_state_dict as origin_state_
 
 State = dict[str, Tensor]
 
+# the low-pass of BigVGAN's activations, which its configuration decides: files of ports leave it out
+_TAPS = ("upsample.filter", "downsample.lowpass.filter")
 # batch norm's counter, which inference does not read; two numbers of ECoG decoders' heads that nothing reads,
 # and that are in files written on a CPU alone
-_OPTIONAL = ("num_batches_tracked", "head.formant_bandwitdh_ratio", "head.formant_bandwitdh_slop")
+_OPTIONAL = ("num_batches_tracked", *_TAPS, "head.formant_bandwitdh_ratio", "head.formant_bandwitdh_slop")
 MOST_CONTAINERS = 1_000_000
 MOST_UNFOLDED = 4  # times the file's size, of the tensors that share its values
 

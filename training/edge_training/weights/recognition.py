@@ -81,13 +81,13 @@ _DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "sd-vae": "a VAE of Stable Diffusion",
         "wav2lip-syncnet": "Wav2Lip's SyncNet (lipsync_expert), whose audio branch has 14 blocks, not 13; "
         "the audio_encoder of a Wav2Lip generator would fit",
+        "bigvgan": "BigVGAN, whose activations are snakes with filters around them: the net bigvgan",
         **{
             net: f"{what}; it is not among the nets here"
             for net, what in {
                 "nsf-hifigan": "HiFi-GAN with a neural source filter (RVC, so-vits-svc), which needs "
                 "a pitch curve too",
                 "vits": "VITS, whose decoder takes a latent of its own and no mel",
-                "bigvgan": "BigVGAN, whose activations are snakes with filters around them",
                 "istftnet": "iSTFTNet, whose conv_post gives magnitudes and phases and not samples",
                 "univnet": "UnivNet",
                 "melgan": "MelGAN",

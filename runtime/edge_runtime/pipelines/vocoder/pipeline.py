@@ -1,6 +1,6 @@
 """Mel → audio with a vocoder net; and audio → mel → audio, which shows how much the net itself loses.
 
-The nets are `istft-vocoder` and `hifigan`. Long mels run in chunks, in constant memory. Each chunk is given
+The nets are `istft-vocoder`, `hifigan` and `bigvgan`. Long mels run in chunks, in constant memory. Each chunk is given
 the context that the manifest's geometry states, frames of its neighbours before and after it (13 and 13 for
 HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64), and their output is dropped, so that the result
 equals one run over the whole mel, up to the rounding of the net's kernels.
@@ -35,7 +35,7 @@ from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.registry import get_system
 from edge_runtime.store.mels import check_logarithms, is_array_file, read_mel
 
-NETS = ("hifigan", "istft-vocoder")
+NETS = ("hifigan", "istft-vocoder", "bigvgan")
 CHUNK_FRAMES = 512  # frames per run; HiFi-GAN V1 needs about 100 MB for them
 
 

@@ -64,7 +64,9 @@ def translate(
                 f"entry {name if name in entries else 'activation'!r}",
                 got=f"an entry of {relative}",
                 expected="a configuration of HiFi-GAN",
-                cause=f"{relative} is not among the nets here",
+                cause="it is the net bigvgan here"
+                if relative == "BigVGAN"
+                else f"{relative} is not among the nets here",
             )
     translated, foreign = dict(entries), False
     for dialect in DIALECTS:
