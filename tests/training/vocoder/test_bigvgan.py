@@ -127,7 +127,7 @@ def forward(state: dict[str, torch.Tensor], c: BigVganConfig, mel: F64) -> F64:
             total = total + y
         x = total / blocks
     x = conv(act(x, "activation_post"), *folded("conv_post"))[0]
-    return np.tanh(x) if c.use_tanh_at_final else np.clip(x, -1, 1)
+    return np.asarray(np.tanh(x) if c.use_tanh_at_final else np.clip(x, -1, 1))
 
 
 PAIRS = config(resblock=1, resblock_dilation_sizes=((1, 3, 5), (1, 2, 3)))

@@ -352,8 +352,8 @@ def _release(**changes: Any) -> BigVganConfig:
     return BigVganConfig(**entries | changes)
 
 
-_V1: Mapping[str, Any] = {"use_tanh_at_final": True, "use_bias_at_final": True}
-_BASE: Mapping[str, Any] = _V1 | {
+_V1: dict[str, Any] = {"use_tanh_at_final": True, "use_bias_at_final": True}
+_BASE: dict[str, Any] = _V1 | {
     "upsample_rates": (8, 8, 2, 2),
     "upsample_kernel_sizes": (16, 16, 4, 4),
     "upsample_initial_channel": 512,
