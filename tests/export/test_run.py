@@ -85,7 +85,8 @@ def test_unknown_pipelines_and_missing_bundles_are_refused(small_hifigan: Path, 
     with pytest.raises(ConfigError, match="bundles of vocoder: got 2, expected exactly one"):
         run("vocoder", SENTENCE, [small_hifigan] * 2, tmp_path / "out")
     with pytest.raises(
-        ConfigError, match=r"bundles of vocoder: got none of hifigan or istft-vocoder or bigvgan, .*--bundle DIR"
+        ConfigError,
+        match=r"bundles of vocoder: got none of hifigan or istft-vocoder or bigvgan, .*--bundle DIR",
     ):
         run("vocoder", SENTENCE, [], tmp_path / "out")
     with pytest.raises(BundleError, match="net: got hifigan, expected audio-encoder; is it the right bundle"):

@@ -57,7 +57,9 @@ def test_products_of_the_net_are_what_its_config_says(tmp_path: Path) -> None:
 
 def test_what_makes_no_speech_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     encoder = small_bundles.write_encoder(tmp_path / "b")
-    with pytest.raises(ConfigError, match="got audio-encoder, expected hifigan, istft-vocoder, bigvgan or mel"):
+    with pytest.raises(
+        ConfigError, match="got audio-encoder, expected hifigan, istft-vocoder, bigvgan or mel"
+    ):
         open_way("x", encoder)
     assert main(["--data", str(tmp_path), "--bundle", "nothing"]) == 2
     assert "--bundle: got nothing, expected NAME=DIR" in capsys.readouterr().err
