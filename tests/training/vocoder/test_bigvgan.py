@@ -211,7 +211,7 @@ def test_impossible_configurations_are_refused(changes: dict[str, Any], words: s
 
 def test_weights_of_the_relatives_are_told_apart(tmp_path: Path) -> None:
     torch.save({"generator": published_state(TINY)}, tmp_path / "g.pt")
-    with pytest.raises(CheckpointError, match="BigVGAN, .*: the net bigvgan"):
+    with pytest.raises(CheckpointError, match=r"BigVGAN, .*: the net bigvgan"):
         load_net(tmp_path / "g.pt", "hifigan", preset="v3")
-    with pytest.raises(ConfigError, match="entry 'snake_logscale': .*it is the net bigvgan here"):
+    with pytest.raises(ConfigError, match=r"entry 'snake_logscale': .*it is the net bigvgan here"):
         load_net(tmp_path / "g.pt", "hifigan", PUBLISHED)

@@ -1,10 +1,9 @@
 """Mel → audio with a vocoder net; and audio → mel → audio, which shows how much the net itself loses.
 
 The nets are `istft-vocoder`, `hifigan` and `bigvgan`. Long mels run in chunks, in constant memory. Each
-is given
-the context that the manifest's geometry states, frames of its neighbours before and after it (13 and 13 for
-HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64), and their output is dropped, so that the result
-equals one run over the whole mel, up to the rounding of the net's kernels.
+is given the context that the manifest's geometry states, frames of its neighbours before and after it (13
+and 13 for HiFi-GAN V1 and V2, 11 for V3: measured, 2.6e-15 in float64), and their output is dropped, so that
+the result equals one run over the whole mel, up to the rounding of the net's kernels.
 
 Core ML packages take only a few numbers of frames. Chunks of such lengths are placed inside the recording,
 the last one at its end, and nothing is padded: that is exact too. Only a mel that is shorter than the
