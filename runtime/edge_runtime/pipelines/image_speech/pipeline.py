@@ -150,9 +150,11 @@ class ImageSpeech:
         progress: Callable[[str], object] = lambda _line: None,
     ) -> None:
         self.plan = Plan(
-            method, scheduler, steps, image_guidance, audio_guidance, image_start_step, audio_start_step,
-            audio_weight, strength, height, width, cutoff_latent, crop_image, seed, samples, colormap,
-            preview_every,
+            method=method, scheduler=scheduler, steps=steps, seed=seed, samples=samples, strength=strength,
+            image_guidance=image_guidance, audio_guidance=audio_guidance, audio_weight=audio_weight,
+            image_start_step=image_start_step, audio_start_step=audio_start_step, colormap=colormap,
+            height=height, width=width, cutoff_latent=cutoff_latent, crop_image=crop_image,
+            preview_every=preview_every,
         )  # fmt: skip
         if vocoder is not None and iterations is not None:
             raise ConfigError(

@@ -14,6 +14,7 @@ from edge_runtime.pipelines.image_speech.denoising import Call
 from edge_runtime.pipelines.image_speech.imprint import imprint
 from edge_runtime.pipelines.image_speech.picture import picture_to_mel
 from edge_runtime.pipelines.image_speech.pipeline import ImageSpeech, grey_of
+from edge_runtime.pipelines.image_speech.plan import Plan
 
 ROLES = ("image_unet", "audio_unet", "vae_decoder", "image_text", "audio_text")
 
@@ -56,6 +57,19 @@ def test_the_same_seed_gives_the_same_picture(parts: Path) -> None:
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
     np.testing.assert_array_equal(opened(parts, seed=3).process("a", "b").latents["joint"], first)
+
+
+def test_every_option_reaches_the_plan(parts: Path) -> None:
+    options: dict[str, Any] = {
+        "scheduler": "pndm", "steps": 7, "image_guidance": 2.0, "audio_guidance": 3.0, "image_start_step": 0,
+        "audio_start_step": 4, "audio_weight": 0.25, "width": 72, "crop_image": True, "seed": 5, "samples": 6,
+        "colormap": "jet", "preview_every": 8,
+    }  # fmt: skip
+    plan = opened(parts, **options).plan
+    assert {name: getattr(plan, name) for name in options} == options
+    assert opened(parts, method="imprint", strength=0.3, cutoff_latent=True).plan == Plan(
+        method="imprint", strength=0.3, cutoff_latent=True, width=64, steps=4
+    )
 
 
 def test_a_weight_of_one_hears_the_audio_model_alone(parts: Path) -> None:
