@@ -72,31 +72,14 @@ def test_stable_diffusion_costs_what_is_known(net: str, parameters: int, flop: f
 
 
 def test_the_table_and_its_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["nets", "--cost", "--net", "hifigan", "--json", str(tmp_path / "cost.json")]) == 0
+    assert main(["nets", "--cost", "--net", "stft", "--json", str(tmp_path / "cost.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["net", "preset", "parameters", "fp32", "fp16", "FLOP", "for"]
-    assert lines[1].split() == [
-        *(
-            "hifigan",
-            "v1",
-            "13",
-            "926",
-            "017",
-            "55.7",
-            "MB",
-            "27.9",
-            "MB",
-            "52.8",
-            "G",
-            "86",
-            "frames",
-            "(1",
-            "s)",
-        )
-    ]
+    # a convolution of 63 frames, 1024 samples to the two parts of 513 bins
+    assert " ".join(lines[1].split()) == "stft 1024-256 0 4.2 MB 2.1 MB 132 M 16000 samples (1 s)"
     found = json.loads((tmp_path / "cost.json").read_text())
-    assert [entry["preset"] for entry in found] == list(get_net("hifigan").presets)
-    assert found[0]["flop"] == cost_of(get_net("hifigan"), "v1").flop
+    assert [entry["preset"] for entry in found] == list(get_net("stft").presets)
+    assert found[0]["flop"] == 2 * 63 * 1024 * 2 * 513
 
 
 def test_numbers_have_prefixes() -> None:

@@ -21,7 +21,7 @@ from edge_training.image_speech.lora import lora_of, merge_lora, read_lora
 from edge_training.image_speech.lora_recipe import LoraFit, LoraModule, halve_frozen, open_data
 from edge_training.weights.reading import read_saved
 
-STEPS = 24
+STEPS = 16
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def fit(data: Path, out: Path, auffusion: str, **settings: Any) -> TrainResult:
 def run(data: Path, auffusion: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a LoRA and of the UNet's middle."""
     out = tmp_path_factory.mktemp("runs") / "text"
-    fit(data, out, auffusion, steps=STEPS, learning_rate=5e-3, unfreeze=["mid_block"], validate_every=12)
+    fit(data, out, auffusion, steps=STEPS, learning_rate=5e-3, unfreeze=["mid_block"], validate_every=STEPS)
     return out
 
 
@@ -73,7 +73,7 @@ def build(data: Path, auffusion: str, **settings: Any) -> LoraModule:
 def test_the_loss_falls(run: Path) -> None:
     found = losses(run)
     assert len(found) == STEPS
-    assert np.mean(found[-8:]) < 0.9 * np.mean(found[:8])
+    assert np.mean(found[-5:]) < 0.9 * np.mean(found[:5])
     assert (run / "plots" / "losses.png").is_file()
 
 
@@ -118,11 +118,11 @@ def test_a_run_starts_from_another(run: Path, data: Path, auffusion: str, tmp_pa
 
 def test_a_stopped_run_goes_on_bit_by_bit(data: Path, auffusion: str, tmp_path: Path) -> None:
     settings: dict[str, Any] = {
-        "condition": "phoneme", "condition_dropout": 0.5, "dropout": 0.1, "learning_rate": 1e-2,
+        "condition": "phoneme", "condition_dropout": 0.5, "dropout": 0.1, "validation_clips": 0,
     }  # fmt: skip
-    fit(data, tmp_path / "whole", auffusion, steps=4, **settings)
+    fit(data, tmp_path / "whole", auffusion, steps=3, **settings)
     fit(data, tmp_path / "parts", auffusion, steps=2, **settings)
-    fit(data, tmp_path / "parts", auffusion, steps=4, resume=True)
+    fit(data, tmp_path / "parts", auffusion, steps=3, resume=True)
     for name in ("lora.pt", "phoneme_adapter.pt"):
         whole: Any = read_saved(tmp_path / "whole" / "checkpoints" / name)
         parts: Any = read_saved(tmp_path / "parts" / "checkpoints" / name)
