@@ -27,8 +27,10 @@ MODULES = (
     "edge_runtime.pipelines.vocoder.pipeline",
     "edge_export.catalog",
     "edge_export.examples.speech",
-    "edge_export.train",
+    "edge_runtime.store.arrays",
+    "edge_training.vocoder.bigvgan",
     "edge_training.vocoder.hifigan",
+    "edge_training.weights.options",
 )
 
 

@@ -68,15 +68,20 @@ class Inputs:
 
 
 @contextmanager
-def given_inputs(texts: Sequence[str]) -> Iterator[Inputs]:
+def given_inputs(texts: Sequence[str], holds: Sequence[str] = ("sound",)) -> Iterator[Inputs]:
     """The files of an argument; standard input lies in a temporary file until the block ends.
+
+    Args:
+        texts: as on the command line.
+        holds: what a file may hold, of `edge_runtime.pipelines.declaration.CONTENTS`: of folders, others are
+            passed by.
 
     Raises:
         ConfigError: standard input twice, or beside others.
         InputError: no such file, a pattern or folder without a file, a URL, a terminal.
     """
     if STANDARD_INPUT not in texts:
-        yield find_inputs(texts)
+        yield find_inputs(texts, holds)
         return
     if len(texts) > 1:
         raise ConfigError("inputs", got=f"- beside {len(texts) - 1} more", expected="- alone, or files")
@@ -84,7 +89,7 @@ def given_inputs(texts: Sequence[str]) -> Iterator[Inputs]:
         yield Inputs((_copied(Path(folder)),))
 
 
-def find_inputs(texts: Sequence[str]) -> Inputs:
+def find_inputs(texts: Sequence[str], holds: Sequence[str] = ("sound",)) -> Inputs:
     """As `given_inputs`, without standard input."""
     files: list[Path] = []
     passed_by: list[Path] = []
@@ -92,7 +97,7 @@ def find_inputs(texts: Sequence[str]) -> Inputs:
     for text in texts:
         path = Path(text)
         if path.is_dir():
-            kept, strange = _of_folder(path)
+            kept, strange = _of_folder(path, holds)
             files += kept
             passed_by += strange
             several = True
@@ -108,12 +113,12 @@ def _refuse_url(text: str) -> Path:
     raise InputError(text, got="a URL", expected="a file", cause="download it first")
 
 
-def _of_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+def _of_folder(folder: Path, holds: Sequence[str]) -> tuple[list[Path], list[Path]]:
     """(inputs, other files) of a folder, by name; hidden files count as neither."""
     found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    kept = [path for path in found if can_be_input(path)]
+    kept = [path for path in found if can_be_input(path, holds)]
     if not kept:
-        got = f"a folder with {len(found)} files, none of sound, pictures or arrays"
+        got = f"a folder with {len(found)} files, none with {' or '.join(holds)}"
         raise InputError(str(folder), got=got if found else "a folder without files", expected="recordings")
     return kept, [path for path in found if path not in kept]
 
@@ -125,16 +130,20 @@ def _of_pattern(text: str) -> list[Path]:
     return found
 
 
-def can_be_input(path: Path) -> bool:
-    """Whether a file holds sound, a video or an array, as far as its first bytes and its name show."""
+def can_be_input(path: Path, holds: Sequence[str]) -> bool:
+    """Whether a file holds one of these, as far as its first bytes and its name show."""
     if is_array_file(path):
-        return True
+        return "array" in holds
     try:
         with open_regular(path) as file:
             form = formats.recognise(file.read(formats.HEAD))
     except EdgeError:
         return False
-    return form is not None and form.kind != "other"
+    if form is None:
+        return False
+    if form.kind == "other":
+        return "picture" in holds and form.name.endswith("picture")
+    return "sound" in holds or form.kind in holds
 
 
 def _copied(folder: Path) -> Path:

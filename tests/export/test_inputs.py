@@ -36,10 +36,14 @@ def test_one_file_is_one(folder: Path) -> None:
 
 
 def test_a_folder_is_its_inputs_by_their_bytes(folder: Path) -> None:
-    found = find_inputs([str(folder)])
+    found = find_inputs([str(folder)], ("sound", "array"))
     assert [path.name for path in found.files] == ["a.bin", "b.wav", "mel.npy"]
     assert found.several
     assert [path.name for path in found.passed_by] == ["notes.txt"]
+    sound = find_inputs([str(folder)])  # of those that take sound alone
+    assert [path.name for path in sound.passed_by] == ["mel.npy", "notes.txt"]
+    (folder / "p.png").write_bytes(b"\x89PNG\r\n")
+    assert [path.name for path in find_inputs([str(folder)], ("picture",)).files] == ["p.png"]
 
 
 def test_patterns_and_lists(folder: Path) -> None:
@@ -59,7 +63,7 @@ def test_patterns_and_lists(folder: Path) -> None:
         (["https://example.org/a.wav?x=1"], "got a URL, expected a file; download it first"),
         (["s3://bucket/*.wav"], "got a URL"),
         (["{}/empty"], "got a folder without files"),
-        (["{}/texts"], "got a folder with 1 files, none of sound, pictures or arrays"),
+        (["{}/texts"], "got a folder with 1 files, none with sound"),
     ],
 )
 def test_what_means_no_file_is_refused(folder: Path, texts: list[str], words: str | None) -> None:

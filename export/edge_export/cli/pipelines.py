@@ -94,7 +94,7 @@ def make_command(
         with ExitStack() as open_files:
             if several:
                 ((name, texts),) = inputs.items()
-                found = open_files.enter_context(given_inputs(texts))
+                found = open_files.enter_context(given_inputs(texts, declared.inputs[0].holds))
                 tell_passed_by(found)
                 if found.several:
                     with Progress(steps=len(found.files)) as progress:

@@ -70,6 +70,9 @@ class Option:
         return " or ".join(self.choices) if len(self.choices) < 3 else f"one of {', '.join(self.choices)}"
 
 
+CONTENTS = ("sound", "video", "array", "picture")  # a video may hold sound, and counts as both
+
+
 @dataclass(frozen=True)
 class Input:
     """One input of a pipeline, a file or a text; a positional argument of the command line, or an option.
@@ -82,6 +85,7 @@ class Input:
         many: several texts, for which the option is repeated; ``@FILE`` stands for the lines of a file. The
             writers get a tuple.
         required: whether there must be one; the writers get None, or an empty tuple, where it is left out.
+        holds: what its file may hold, of `CONTENTS`: which files of a folder are meant.
     """
 
     name: str
@@ -90,6 +94,7 @@ class Input:
     flag: bool = False
     many: bool = False
     required: bool = True
+    holds: tuple[str, ...] = ("sound",)
 
     def __post_init__(self) -> None:
         if not self.flag and (self.many or not self.required):

@@ -419,4 +419,8 @@ def _looks_like(file: BinaryIO) -> str:
         return "a zip archive (.npz, or weights of torch)"
     if head.startswith(b"\x80"):
         return "a pickle"
+    if head.startswith(b"MATLAB"):
+        return "a MATLAB file"
+    if head.startswith(b"\x89HDF"):
+        return "an HDF5 file"
     return ""

@@ -36,6 +36,17 @@ def test_a_mel_in_a_file_of_torch(tmp_path: Path, saved: Any, said: str, zipped:
     assert told == [said]
 
 
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("kind", ["<f4", ">f8", "<f2"])
+def test_arrays_of_numpy_in_pickles(tmp_path: Path, protocol: int, kind: str) -> None:
+    mel = MEL.numpy().astype(kind)
+    for name, saved in (("alone", mel), ("named", {"x": [np.asfortranarray(mel)], "f0": mel[0]})):
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(saved, protocol))
+        np.testing.assert_array_equal(read_mel(tmp_path / f"{name}.pkl", 80), mel)
+    torch.save({"mel": mel}, tmp_path / "mel.pt")
+    np.testing.assert_array_equal(read_mel(tmp_path / "mel.pt", 80), mel)
+
+
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     torch.save({"a": MEL.bfloat16(), "b": MEL}, tmp_path / "m.pt")
     read = read_mel(f"{tmp_path}/m.pt:a", 80)
@@ -52,9 +63,9 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"harm\.pkl: .*calls (posix|os)\.mkdir"):
         read_mel(tmp_path / "harm.pkl", 80)
     assert not (tmp_path / "harmed").exists()
-    torch.save(MEL.numpy(), tmp_path / "numpy.pt")
-    with pytest.raises(InputError, match=r"numpy\.pt: got no tensor.*numpy\.save"):
-        read_tensors(tmp_path / "numpy.pt")
+    torch.save({"a": np.array([{}], object), "b": "text"}, tmp_path / "objects.pt")
+    with pytest.raises(InputError, match=r"objects\.pt: got no tensor or array.*numpy\.save"):
+        read_tensors(tmp_path / "objects.pt")
     torch.save({"a": MEL, "b": MEL}, tmp_path / "two.pt")
     with pytest.raises(InputError, match=r"two\.pt: got 2 arrays: a \(80, 6\), b \(80, 6\).*two\.pt:a"):
         read_mel(tmp_path / "two.pt", 80)

@@ -1,12 +1,19 @@
-"""Tensors of torch's files as arrays, for `edge_runtime.store.arrays`: by our own inert unpickler."""
+"""Tensors of torch's files, and numpy's arrays in pickles, as arrays for `edge_runtime.store.arrays`.
+
+Read by our own inert unpickler: an array is made from the bytes, the shape and the name of a type that the
+file states, by code of ours, and nothing that it names is called.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import BackendError, CheckpointError, InputError
@@ -14,11 +21,11 @@ from edge_runtime.store.arrays import Member
 
 
 def read_tensors(path: Path) -> Mapping[str, Member]:
-    """Dotted name → tensor, "" for one by itself; numpy's arrays inside of pickles are not read.
+    """Dotted name → tensor or array, "" for one by itself.
 
     Raises:
         CheckpointError: a file that is damaged, hostile or no pickle of tensors.
-        InputError: no tensor in it.
+        InputError: neither in it.
         BackendError: torch is not installed.
     """
     try:
@@ -35,22 +42,25 @@ def read_tensors(path: Path) -> Mapping[str, Member]:
         saved = open_weights(path).saved
     except CheckpointError as error:
         raise error.within(str(path)) from error
-    tensors = flatten([saved] if not isinstance(saved, dict | list | tuple) else saved)
-    alone = not isinstance(saved, dict | list | tuple) and list(tensors.stored) == ["0"]
+    alone = not isinstance(saved, dict | list | tuple)
+    box = [saved] if alone else saved
+    tensors = flatten(box)
     found = {
-        "" if alone else name: Member(
+        name: Member(
             stored.shape, "f" if stored.dtype.is_floating_point else "i", partial(_read, name, stored)
         )
         for name, stored in tensors.stored.items()
         if not stored.kind
-    }
+    } | _arrays(box)
+    if alone and list(found) == ["0"]:
+        return {"": found["0"]}
     if not found:
         held = f", but {tensors.objects[0]}" if tensors.objects else ""
         raise InputError(
             str(path),
-            got=f"no tensor{held}",
-            expected="a tensor, or tensors under names",
-            cause="save an array of numpy with numpy.save",
+            got=f"no tensor or array{held}",
+            expected="one, or several under names",
+            cause="numpy.save writes an array that needs no pickle",
         )
     return found
 
@@ -60,3 +70,63 @@ def _read(name: str, stored: Any) -> NDArray[Any]:
 
     tensor = read_values(name, stored).detach()
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
+# numpy's arrays --------------------------------------------------------------------------------------------
+
+_TYPE = re.compile(r"[fiub][1248]")
+_MOST = 10_000  # containers that are looked into
+
+
+def _arrays(box: object) -> dict[str, Member]:
+    """Dotted name → array of numpy, of dicts and lists inside of each other."""
+    from edge_training.weights.pickles import StandIn
+
+    found: dict[str, Member] = {}
+    queue, seen = [("", box)], set[int]()
+    for name, value in queue:
+        if isinstance(value, StandIn):
+            member = _of_numpy(value.of, value.arguments, value.state)
+            if member is not None:
+                found[name] = member
+        if not isinstance(value, dict | list | tuple) or id(value) in seen or len(seen) > _MOST:
+            continue
+        seen.add(id(value))
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        queue += [(f"{name}.{key}" if name else str(key), item) for key, item in entries]
+    return found
+
+
+def _of_numpy(of: str, arguments: object, state: object) -> Member | None:
+    """The array that a call of numpy's would have made; None for anything else."""
+    parts = of.split(".")
+    if parts[0] != "numpy":
+        return None
+    if parts[-1] == "_reconstruct" and isinstance(state, tuple) and len(state) == 5:
+        _, shape, kind, by_columns, content = state
+    elif parts[-1] == "_frombuffer" and isinstance(arguments, tuple) and len(arguments) == 4:
+        content, kind, shape, letter = arguments
+        by_columns = letter == "F"
+    else:
+        return None
+    dtype = _dtype(kind)
+    whole = isinstance(shape, tuple) and len(shape) <= 32 and all(type(n) is int and n >= 0 for n in shape)
+    if dtype is None or not whole or not isinstance(content, bytes | bytearray):
+        return None
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        return None
+    order: Any = "F" if by_columns else "C"
+    return Member(shape, dtype.kind, lambda: np.frombuffer(bytes(content), dtype).reshape(shape, order=order))
+
+
+def _dtype(kind: object) -> np.dtype[Any] | None:
+    """A type of plain numbers that a stand-in describes."""
+    from edge_training.weights.pickles import StandIn
+
+    if not isinstance(kind, StandIn) or kind.of != "numpy.dtype" or not isinstance(kind.arguments, tuple):
+        return None
+    name = kind.arguments[0] if kind.arguments else None
+    order = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "|"
+    if not isinstance(name, str) or not _TYPE.fullmatch(name) or order not in ("<", ">", "|", "="):
+        return None
+    return np.dtype(name).newbyteorder(order) if order in "<>" else np.dtype(name)

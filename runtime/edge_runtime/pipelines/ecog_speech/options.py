@@ -5,7 +5,13 @@ from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 DECLARATION = Declaration(
     name="ecog-speech",
     summary="ECoG to speech parameters to speech.",
-    inputs=(Input("source", "Recording .h5, or .npy of processed ECoG (frames, electrodes) at 125 Hz."),),
+    inputs=(
+        Input(
+            "source",
+            "Recording .h5, or .npy of processed ECoG (frames, electrodes) at 125 Hz.",
+            holds=("array",),
+        ),
+    ),
     roles=(Role("decoder", ("ecog-decoder",)), Role("synthesizer", ("formant-synthesizer",))),
     options=(
         Option("trial", int, "Trial of the recording, counted from 0; the first if not given"),

@@ -5,7 +5,13 @@ from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 DECLARATION = Declaration(
     name="mel-inversion",
     summary="Mel spectrogram, or audio, to magnitude and audio.",
-    inputs=(Input("source", "Audio file, or a mel (n_mels, frames): .npy, .npz or .pt[:NAME]."),),
+    inputs=(
+        Input(
+            "source",
+            "Audio file, or a mel (n_mels, frames): .npy, .npz or .pt[:NAME].",
+            holds=("sound", "array"),
+        ),
+    ),
     roles=(
         Role("bundle", ("mel-inversion",), required=False),
         Role("degli", ("degli",), required=False),

@@ -7,7 +7,11 @@ from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 DECLARATION = Declaration(
     name="mri-speech",
     summary="Real-time MRI video of the vocal tract to speech.",
-    inputs=(Input("source", "Grey video, or frames (T, H, W): .npy, .npz or .pt[:NAME]."),),
+    inputs=(
+        Input(
+            "source", "Grey video, or frames (T, H, W): .npy, .npz or .pt[:NAME].", holds=("video", "array")
+        ),
+    ),
     roles=(Role("acoustic", ("mri-acoustic",)), Role("vocoder", ("hifigan", "istft-vocoder"))),
     options=(
         Option(

@@ -7,7 +7,13 @@ from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 DECLARATION = Declaration(
     name="picture-speech",
     summary="A picture that is a spectrogram, to speech.",
-    inputs=(Input("source", "Picture .png, .npy, .npz or .pt, 256 rows, 10 ms a column; or an audio file."),),
+    inputs=(
+        Input(
+            "source",
+            "Picture .png, .npy, .npz or .pt, 256 rows, 10 ms a column; or an audio file.",
+            holds=("picture", "array", "sound"),
+        ),
+    ),
     roles=(Role("vocoder", ("hifigan", "istft-vocoder"), required=False),),
     options=(
         Option(

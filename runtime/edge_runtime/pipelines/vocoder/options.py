@@ -1,13 +1,17 @@
 """The declaration of the pipeline `vocoder`."""
 
-from pathlib import Path
-
 from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 
 DECLARATION = Declaration(
     name="vocoder",
     summary="Mel spectrogram, or audio, to speech.",
-    inputs=(Input("source", "Audio file, or a mel (n_mels, frames): .npy, .npz or .pt[:NAME].", Path),),
+    inputs=(
+        Input(
+            "source",
+            "Audio file, or a mel (n_mels, frames): .npy, .npz or .pt[:NAME].",
+            holds=("sound", "array"),
+        ),
+    ),
     roles=(Role("bundle", ("hifigan", "istft-vocoder", "bigvgan")),),
     options=(
         Option("chunk_frames", int, "Most frames per run of the net", 512),
