@@ -320,8 +320,8 @@ def empty_bands(config: MelConfig) -> str:
     >>> empty_bands(PRESETS["hifigan-22k"])
     ''
     >>> from dataclasses import replace
-    >>> empty_bands(replace(PRESETS["hifigan-11k"], fmax=6000.0, fmax_above_nyquist=True))
-    '1 of 64 mel bands is empty (band 63): fmax 6000 Hz is above half the sampling rate, 5706.5 Hz'
+    >>> empty_bands(replace(PRESETS["hifigan-11k"], fmax=8000.0, fmax_above_nyquist=True))
+    '6 of 64 mel bands are empty (the first is 58): fmax 8000 Hz is above half the sampling rate, 5706.5 Hz'
     """
     if config.n_mels is None:
         return ""

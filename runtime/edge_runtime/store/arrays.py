@@ -126,7 +126,7 @@ def read_one(
         raise InputError(str(place), got=f"a file without names, and :{key}", expected=f"{place.name} alone")
     name = _choose(place, members, key, likely, expected)
     if key is None:
-        say(f"{place.name}: {f'array {shown(name, 80)!r}' if name else 'its tensor'} taken")
+        say(f"{place.name}: {f'array {shown(name, 80)!r}' if name else 'its only array'} taken")
     return members[name].read()
 
 

@@ -105,4 +105,4 @@ def test_files_of_torch_need_a_reader(tmp_path: Path, monkeypatch: pytest.Monkey
     arrays.register_tensors(lambda _: {"": Member((3, 4), "f", lambda: VALUES)})
     said: list[str] = []
     assert read(tmp_path / "a.pt", said) is VALUES
-    assert said == ["a.pt: its tensor taken"]
+    assert said == ["a.pt: its only array taken"]

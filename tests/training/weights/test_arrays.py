@@ -21,11 +21,11 @@ MEL = torch.linspace(-9, 1, 80 * 6).reshape(80, 6)
 @pytest.mark.parametrize(
     ("saved", "said"),
     [
-        (MEL, "m.pt: its tensor taken"),
-        (MEL[None].double(), "m.pt: its tensor taken"),
+        (MEL, "m.pt: its only array taken"),
+        (MEL[None].double(), "m.pt: its only array taken"),
         ({"mel": MEL, "text": "hello", "f0": torch.zeros(6)}, "m.pt: array 'mel' taken"),
         ([{"spectrogram": MEL}], "m.pt: array '0.spectrogram' taken"),
-        (torch.nn.Parameter(MEL), "m.pt: its tensor taken"),
+        (torch.nn.Parameter(MEL), "m.pt: its only array taken"),
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])

@@ -129,4 +129,4 @@ def _dtype(kind: object) -> np.dtype[Any] | None:
     order = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "|"
     if not isinstance(name, str) or not _TYPE.fullmatch(name) or order not in ("<", ">", "|", "="):
         return None
-    return np.dtype(name).newbyteorder(order) if order in "<>" else np.dtype(name)
+    return np.dtype(f"{order}{name}" if order in "<>" else name)
