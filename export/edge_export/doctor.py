@@ -7,7 +7,7 @@ import os
 import platform
 from dataclasses import dataclass
 
-from edge_export.backends import BACKENDS, get_backend
+from edge_export.backends import BACKENDS, OPTIONAL, get_backend
 from edge_runtime.backends import ort
 from edge_runtime.media import ffmpeg
 
@@ -47,7 +47,7 @@ def doctor() -> list[Finding]:
     findings += [Finding(name, _version(name), purpose) for name, purpose in LIBRARIES.items()]
     program = "found" if ffmpeg.available() else "not installed"
     findings.append(Finding("ffmpeg", program, "reads what av would, where that is missing"))
-    for name in BACKENDS:
+    for name in (*BACKENDS, *OPTIONAL):
         backend = get_backend(name)
         state = backend.unavailable() or "usable"
         findings.append(Finding(f"backend {name}", state, f"executes {backend.target} artifacts"))

@@ -47,7 +47,7 @@ TRAININGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "audio-encoder": ("sync", {"preset": "phantom", "batch_size": 2}),
     "mel-inversion": ("wavs", {"preset": "light", "batch_size": 2}),
     "degli": ("wavs", {"preset": "small", "batch_size": 2}),
-    "mri-acoustic": ("mri", {"preset": "phantom", "batch_size": 2}),
+    "mri-acoustic": ("mri", {"preset": "phantom", "batch_size": 4}),
     "speech-encoder": ("ecog", {"preset": "phantom", "batch_size": 2}),
     "ecog-decoder": ("ecog", {"preset": "phantom", "batch_size": 2}),
 }
@@ -84,7 +84,7 @@ class Rows:
         except EdgeError as error:
             verdict = "FAIL"
             figures.append(str(error))
-        except (RuntimeError, ValueError, AssertionError) as error:  # torch's own
+        except (RuntimeError, ValueError, AssertionError, ImportError, StopIteration) as error:
             verdict = "FAIL"
             figures.append(f"«{(str(error).splitlines() or [type(error).__name__])[0]}»")
         self.rows.append(Result(what, verdict, ", ".join(figures), time.perf_counter() - began))

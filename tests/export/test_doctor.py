@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from edge_export.backends import BACKENDS
+from edge_export.backends import BACKENDS, OPTIONAL
 from edge_export.doctor import LIBRARIES, _version, doctor
 from edge_runtime.backends import ort
 
@@ -16,7 +16,7 @@ def test_every_library_and_backend_is_listed() -> None:
         "cores",
         "ffmpeg",
         *LIBRARIES,
-        *(f"backend {name}" for name in BACKENDS),
+        *(f"backend {name}" for name in (*BACKENDS, *OPTIONAL)),
         *(f"device {name}" for name in ort.devices),
     }
     assert states["numpy"] == version("numpy")

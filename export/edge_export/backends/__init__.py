@@ -5,6 +5,7 @@
     onnx-reference   ONNX     the ONNX project's reference evaluator, its slowest two operators replaced
     mil              Core ML  our executor of the saved program, on any machine
     coreml           Core ML  Core ML itself, on a Mac
+    onnxruntime-web  ONNX     its WASM build under node, where asked for by name
 
 All follow `edge_runtime.backends.base.Backend`, so pipelines run on any of them.
 """
@@ -34,6 +35,10 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
 )
 
 
+# those that only run where they are asked for by name
+OPTIONAL: Mapping[str, str] = MappingProxyType({"onnxruntime-web": "edge_export.backends.ort_web"})
+
+
 def tuned_backend(name: str, *, tf32: bool = False, cuda_graphs: bool = False) -> Backend:
     """The backend of a name with settings for CUDA.
 
@@ -57,11 +62,12 @@ def tuned_backend(name: str, *, tf32: bool = False, cuda_graphs: bool = False) -
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of a name in `BACKENDS`; its library is imported only when it opens an artifact.
+    """The backend of a name in `BACKENDS` or `OPTIONAL`; its library is imported when it opens an artifact.
 
     Raises:
         BackendError: no backend has this name.
     """
-    if name not in BACKENDS:
-        raise BackendError("--backend", got=repr(name), expected=f"one of {', '.join(BACKENDS)}")
-    return cast("Backend", import_module(BACKENDS[name]))
+    known = {**BACKENDS, **OPTIONAL}
+    if name not in known:
+        raise BackendError("--backend", got=repr(name), expected=f"one of {', '.join(known)}")
+    return cast("Backend", import_module(known[name]))

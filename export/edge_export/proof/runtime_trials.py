@@ -193,7 +193,7 @@ const fs = require('fs');
 """
 
 
-def run_web(model: Path, inputs: Arrays, outputs: list[str]) -> Arrays:
+def run_web(model: Path, inputs: Arrays, outputs: list[str] | None) -> Arrays:
     """onnxruntime-web's WASM backend under node; EDGE_ORT_WEB names its folder where node finds none."""
     where = os.environ.get("EDGE_ORT_WEB", "onnxruntime-web")
     with tempfile.TemporaryDirectory() as folder:
@@ -211,7 +211,7 @@ def run_web(model: Path, inputs: Arrays, outputs: list[str]) -> Arrays:
             name: np.fromfile(Path(folder, f"{name}.bin"), told["outputs"][name]["dtype"]).reshape(
                 told["outputs"][name]["shape"]
             )
-            for name in outputs
+            for name in outputs or told["outputs"]
         }
 
 
