@@ -13,7 +13,7 @@ from edge_export.cli.analysis import gradcam
 from edge_export.cli.bundles import export, nets, verify
 from edge_export.cli.comparing import compare
 from edge_export.cli.data import data_app
-from edge_export.cli.examining import bisect
+from edge_export.cli.examining import bisect, optimise
 from edge_export.cli.linting import lint
 from edge_export.cli.measuring import bench, check, demo, doctor, mel
 from edge_export.cli.pipelines import reference_app, run_app
@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 
 for _command in (
-    nets, export, verify, compare, bisect, lint, mel, check, bench, train, demo, doctor, gradcam,
+    nets, export, verify, compare, bisect, lint, optimise, mel, check, bench, train, demo, doctor, gradcam,
 ):  # fmt: skip
     app.command()(_command)
 app.add_typer(run_app, name="run")

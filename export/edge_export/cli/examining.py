@@ -1,4 +1,4 @@
-"""`edge-export bisect`: where artifacts begin to differ."""
+"""`edge-export bisect` and `optimise`: where artifacts begin to differ, and by how much they may."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_export.cli.options import Json, Overwrite
+from edge_export.cli.options import Json, Out, Overwrite
 from edge_export.cli.output import finish, write_json
 
 
@@ -75,3 +75,41 @@ def _bisect_pack(
     print(result.text())
     write_json(json_file, result.to_json(), pack)
     finish(result.passed, f"{candidate}: {result.summary()}")
+
+
+def optimise(
+    bundle: Annotated[Path, typer.Argument(help="A bundle whose weights are at hand.")],
+    out: Out,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The weights that the bundle was made from; not for random ones.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="pesq, dnsmos: largest loss; snr, cosine: at least. Repeat."),
+    ] = None,
+    objective: Annotated[str, typer.Option("--for", help="bytes, or ms on this machine.")] = "bytes",
+    target: Annotated[str, typer.Option(help="For bytes: coreml or onnx.")] = "coreml",
+    audio: Annotated[Path | None, typer.Option(help="Another spoken sentence to judge on.")] = None,
+    overwrite: Overwrite = False,
+    json_file: Json = None,
+) -> None:
+    """Write a bundle whose layers are as coarse as a perceptual budget lets them be."""
+    from edge_export.precision.optimise import optimise as search
+    from edge_export.progress import Progress
+
+    with Progress() as progress:
+        found = search(
+            bundle,
+            out,
+            checkpoint=checkpoint,
+            budget=budget or (),
+            objective=objective,
+            target=target,
+            audio=audio,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    print(found.text())
+    write_json(json_file, found.table, bundle, out)
+    artifact = found.bundle.manifest.artifacts[0]
+    print(f"\n{found.bundle.path}: {artifact.path}, {artifact.total_bytes / 1e6:.3f} MB, {artifact.note}")

@@ -247,6 +247,7 @@ class Manifest:
     reference: dict[str, dict[str, str]]  # case → file, as "mel.npy" → its SHA-256
     # others of the net's own: where operations come from, pictures, a tokenizer
     files: tuple[DataFile, ...] = ()
+    optimised: dict[str, Any] | None = None  # how formats of layers were chosen: `edge-export optimise`
 
     def __post_init__(self) -> None:
         names = [tensor.name for tensor in (*self.inputs, *self.outputs)]

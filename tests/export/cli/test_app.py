@@ -40,6 +40,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         "compare",
         "lint",
         "bisect",
+        "optimise",
         "mel",
         "check",
         "bench",
