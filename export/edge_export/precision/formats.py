@@ -37,7 +37,7 @@ def bytes_of(weight: Array, kind: Format, axis: int) -> int:
     if kind == "float16":
         return 2 * weight.size
     if kind == "int8":
-        return weight.size + 3 * weight.shape[axis]
+        return weight.size + 3 * int(weight.shape[axis])
     bits = BITS[kind]
     return -(-weight.size * bits // 8) + 2 * (1 << bits)
 
