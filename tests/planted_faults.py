@@ -65,6 +65,7 @@ class Planted:
         artifact: which one was changed; "" for a pack.
         candidate: what to compare a pack with.
         checkpoint: of the bundle, where its weights are not from a seed.
+        case: the only one that is looked at.
     """
 
     place: Path
@@ -72,13 +73,15 @@ class Planted:
     artifact: str = ""
     candidate: Path | None = None
     checkpoint: Path | None = None
+    case: str | None = None
 
     def named(self) -> str:
         """What `bisect` names."""
         if self.candidate is not None:
             found = bisect_pack(self.place, self.candidate).culprit
             return f"{found.name}: {found.guess}" if found else ""
-        result = bisect(self.place, artifacts=[self.artifact], checkpoint=self.checkpoint)
+        options: dict[str, Any] = {"checkpoint": self.checkpoint, "case": self.case}
+        result = bisect(self.place, artifacts=[self.artifact], **options)
         culprit = result.searches[0].found.culprit
         return f"{culprit.main.place} {culprit.line}" if culprit else ""
 
@@ -275,7 +278,8 @@ def lost_statistics(folder: Path) -> Planted:
     config = net.config_from_json(bundle.manifest.config)
     write_onnx(module, net, config, bundle.path / "model.onnx", "fp32")
     place = _sealed(bundle, "model.onnx")
-    return Planted(place, ("Conv", "audio_encoder.5.conv_block.0", "audio_encoder.py"), "model.onnx")
+    right = ("Conv", "audio_encoder.5.conv_block.0", "audio_encoder.py")
+    return Planted(place, right, "model.onnx", case="batch-1")
 
 
 def wrong_clamp(folder: Path) -> Planted:

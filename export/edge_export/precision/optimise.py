@@ -198,7 +198,7 @@ class _Job:
         islands = list(self._net.float32_parts)
         plain = self._probe.judged(self._truth, self._truth)
         parts = [name for name, part in self._folded.named_children() if name not in islands]
-        damage = {}
+        damage: dict[str, float] = {}
         while True:
             net = Rounded(self._folded, self._outputs, tuple(islands))
             halves: dict[str, Format] = {

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from edge_export.proof.bisect.onnx_graph import module_path
 from edge_export.proof.bisect.values import HALF_MAX, cast_like, laid_out, snr_db
 
 
-@given(st.permutations(range(3)), st.lists(st.integers(1, 3), min_size=3, max_size=3), st.integers(0, 99))
-def test_any_order_of_axes_is_found(order: list[int], shape: list[int], seed: int) -> None:
-    reference = np.random.default_rng(seed).normal(size=shape)
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 3, 2), (1, 3, 2), (2, 2, 2), (1, 1, 3)])
+def test_any_order_of_axes_is_found(order: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    reference = np.random.default_rng(0).normal(size=shape)
     array = reference.transpose(order)[None]
     found = laid_out(reference, array)
     assert found is not None
