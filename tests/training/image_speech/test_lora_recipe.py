@@ -122,6 +122,8 @@ def test_a_stopped_run_goes_on_bit_by_bit(data: Path, auffusion: str, tmp_path: 
     }  # fmt: skip
     fit(data, tmp_path / "whole", auffusion, steps=3, **settings)
     fit(data, tmp_path / "parts", auffusion, steps=2, **settings)
+    with (tmp_path / "parts" / "metrics.csv").open("a") as table:
+        table.write("3,9.9\n")  # as a run leaves it that was killed after its last checkpoint
     fit(data, tmp_path / "parts", auffusion, steps=3, resume=True)
     for name in ("lora.pt", "phoneme_adapter.pt"):
         whole: Any = read_saved(tmp_path / "whole" / "checkpoints" / name)

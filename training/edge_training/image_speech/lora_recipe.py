@@ -233,9 +233,12 @@ class LoraModule(FitModule[LoraFit]):
             [group for group in groups if group["params"]], weight_decay=config.weight_decay
         )
 
-    def on_fit_start(self) -> None:
+    def on_train_start(self) -> None:
         rows = read_table(Path(self.trainer.default_root_dir) / TABLE)
-        self._losses = [(int(row["step"]), row["loss"]) for row in rows if "loss" in row]
+        # a run that was killed has rows of steps that it now does again
+        self._losses = [
+            (int(row["step"]), row["loss"]) for row in rows if "loss" in row and row["step"] <= self.step
+        ]
 
     def training_step(self, batch: Item, batch_idx: int) -> Tensor:  # noqa: ARG002 - Lightning's names
         """Loss, a scalar, of a batch of pictures (B, 256, frames)."""
