@@ -19,6 +19,7 @@ Layout, every array in manifest.json with sha256, shape, dtype and how it was ma
     nets/mri-acoustic/                         see mri_nets.py
     nets/istft-vocoder/                        see istft_nets.py
     weights/NET/…                          the same of the weights that ship, on speech
+    samplers/                                  see samplers.py
 
 manifest.json, entry `nets`: for each net and case the `config` (for hifigan a config.json), `weight_norm`
 (whether the keys are `weight_g` and `weight_v`, or folded), and the bare `keys` with their shapes. The
@@ -50,7 +51,7 @@ import soxr
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from reference_data import istft_nets, mri_nets, spectral_nets
+from reference_data import istft_nets, mri_nets, samplers, spectral_nets
 from safetensors.torch import load_file
 from tests import closed_form
 
@@ -538,11 +539,12 @@ def main() -> None:
     nets: dict[str, Any] = {}
     weights: dict[str, Any] = {}
     arrays = {**write(signal_arrays()), **write(mel_arrays()), **write(net_arrays(nets))}
-    arrays |= write(shipped_arrays(weights))
+    arrays |= write(shipped_arrays(weights)) | write(samplers.arrays())
     manifest = {
         "sentence": sentence_entry(),
         "versions": {
-            name: importlib.metadata.version(name) for name in ("numpy", "scipy", "librosa", "soxr", "torch")
+            name: importlib.metadata.version(name)
+            for name in ("numpy", "scipy", "librosa", "soxr", "torch", "diffusers")
         },
         "nets": nets,
         "weights": weights,

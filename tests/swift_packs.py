@@ -1,6 +1,7 @@
 """Numbers of the numpy runtime and reference packs, for the tests of the Swift package: `make test-swift`.
 
-    numbers/    presets, magnitudes, Griffin-Lim, resampling, transforms, metrics, .npy and WAV files, bundles
+    numbers/    presets, magnitudes, Griffin-Lim, resampling, transforms, metrics, .npy and WAV files, bundles;
+                and what swift_numbers lists
     packs/      what `edge-export reference` writes for four pipelines, on small real nets
     faults/     the same packs as ports with known faults would write them: `edge-check` must refuse each
 
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests import small_bundles, small_mri
+from tests import small_bundles, small_mri, swift_numbers
 
 from edge_export.ports.pack_tests import replace_pack_test
 from edge_export.ports.swift_wrapper import write_wrapper
@@ -107,7 +108,7 @@ def write_griffin_lim(folder: Path) -> None:
         save(place, "inverse", Stft(config, "float64").inverse(start * np.abs(spectrum)))
         save(place, "magnitude", np.abs(spectrum))
         save(place, "start", np.stack([start.real, start.imag]))
-        for algorithm in ("gla", "fgla", "agla"):
+        for algorithm in ("gla", "fgla", "agla", "admm"):
             for count in (0, 1, 8):
                 samples = griffin_lim(
                     np.abs(spectrum), n_fft=60, hop_length=16, win_length=48, n_iter=count, padding=padding,
@@ -224,6 +225,7 @@ def write_numbers(folder: Path) -> None:
     write_arrays(folder / "arrays")
     write_sounds(folder / "sounds")
     write_windows(folder)
+    swift_numbers.write(folder)
     write_bundle(folder / "bundle")
     sides = Geometry(small_bundles.HOP, 8, 4, context_before=4, context_after=3)
     small_bundles.write_vocoder(folder / "buckets", only=(9, 12), geometry=sides)
@@ -247,7 +249,9 @@ def write_packs(folder: Path, scratch: Path) -> None:
     write_reference("talking-head", short, [encoder], folder / "talking-head")
     write_reference("vocoder", tone, [vocoder], folder / "vocoder")
     write_reference("mri-speech", video, [acoustic, voice], folder / "mri-speech", mask="tongue")
-    for preset, phase in (("talking-head", "fgla"), ("rtmri", "agla"), ("mel-inversion-db", "gla")):
+    for preset, phase in (
+        ("talking-head", "fgla"), ("rtmri", "agla"), ("mel-inversion-db", "gla"), ("mel-inversion", "admm"),
+    ):  # fmt: skip
         write_reference(
             "mel-inversion",
             short,

@@ -52,7 +52,7 @@ final class BundleTests: XCTestCase {
         let whole = try Data(contentsOf: model)
         try whole.dropLast().write(to: model)
         XCTAssertEqual(
-            refusal { _ = try EdgeBundle(contentsOf: copy) }?.cause, "it was copied or downloaded in part")
+            refusal { _ = try EdgeBundle(contentsOf: copy) }?.cause, "it was copied or downloaded only in part")
         try FileManager.default.removeItem(at: model)
         XCTAssertEqual(refusal { _ = try EdgeBundle(contentsOf: copy) }?.got, "no such file")
         try whole.write(to: model)

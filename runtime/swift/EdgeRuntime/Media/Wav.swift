@@ -207,13 +207,15 @@ private struct WaveHeader {
         }
     }
 
+    private static let mostChannels = 1024
+
     private mutating func locate(_ place: Int, _ length: Int, _ remaining: Int) throws {
         let damaged = "the header is damaged"
-        guard channels >= 1, sampleRate >= 1, frameBytes >= 1 else {
+        guard 1...Self.mostChannels ~= channels, sampleRate >= 1, frameBytes >= 1 else {
             throw EdgeError(
                 .input, "WAV format",
                 got: "\(channels) channels at \(sampleRate) Hz in frames of \(frameBytes) bytes",
-                expected: "at least 1 of each", cause: damaged)
+                expected: "1 to \(Self.mostChannels) channels, and at least 1 of each", cause: damaged)
         }
         guard 1_000...1_000_000 ~= sampleRate else {
             throw EdgeError(

@@ -23,8 +23,9 @@ public struct MagnitudeNet: Sendable {
         let domain = bundle.manifest.config["domain"]?.string ?? "none"
         guard ["log", "db"].contains(domain), (domain == "db") == (frontEnd.spectrumRangeDB != nil) else {
             throw EdgeError(
-                .bundle, "\(bundle.url.path): config", got: "domain '\(domain)'",
-                expected: "'db' where the front end normalises decibels, else 'log'")
+                .bundle, "\(bundle.url.path): config", got: "domain '\(domain)', front end with spectrum_range_db "
+                    + (frontEnd.spectrumRangeDB.map { short($0) } ?? "None"),
+                expected: "domain 'db' if the front end has spectrum_range_db, else 'log'")
         }
         (self.frontEnd, isRelative) = (frontEnd, domain == "db")
         plan = try ChunkPlan(
@@ -83,9 +84,15 @@ public struct PhaseNet: Sendable {
             let win = config["win_length"]?.int,
             let padding = config["padding"]?.string.flatMap(Padding.init(rawValue:))
         else {
+            let names = [
+                "graph", "hop_length", "magnitude_rms", "n_fft", "padding", "sample_rate", "win_length",
+            ]
+            let missing = names.filter { config[$0] == nil }
             throw EdgeError(
-                .bundle, "\(bundle.url.path): config", got: "an incomplete one",
-                expected: "graph, hop_length, magnitude_rms, n_fft, padding, sample_rate, win_length")
+                .bundle, "\(bundle.url.path): config",
+                got: missing.isEmpty
+                    ? "entries of other types" : "no \(missing.joined(separator: ", "))",
+                expected: names.joined(separator: ", "))
         }
         let framing = try StftConfig(nFFT: nFFT, hopLength: hop, winLength: win, padding: padding)
         guard try framing.padded(frontEnd.padding) == frontEnd.stft(), rate == frontEnd.sampleRate else {
@@ -93,8 +100,8 @@ public struct PhaseNet: Sendable {
                 .config, bundle.url.path,
                 got: "DeGLI with n_fft \(nFFT), hop \(hop), window \(win) at \(rate) Hz",
                 expected: "n_fft \(frontEnd.nFFT), hop \(frontEnd.hopLength), window \(frontEnd.winLength) "
-                    + "at \(frontEnd.sampleRate) Hz, as the front end has it",
-                cause: "choose another front end, or a DeGLI that was trained on this framing")
+                    + "at \(frontEnd.sampleRate) Hz, as in the front end",
+                cause: "choose another front end, or a DeGLI that was trained with this framing")
         }
         (stft, isWholeBlock, self.level) = (Stft(framing), graph == "block", level)
         plan = try ChunkPlan(

@@ -67,10 +67,17 @@ public struct MRISpeech: Sendable {
         let (manifest, place) = (acoustic.manifest, acoustic.url.path)
         let net = try BoundNet(
             acousticNet, of: acoustic, named: "mri-acoustic", target: target, precision: precision)
-        guard let frontEnd = manifest.frontEnd, case .fixed(let size)? = manifest.inputs.first?.shape.last
-        else {
+        guard let frontEnd = manifest.frontEnd else {
             throw EdgeError(
-                .bundle, place, got: "no front_end, or pictures of any size", expected: "both fixed")
+                .bundle, place, got: "no front_end", expected: "the mel of the net's training")
+        }
+        guard let axes = manifest.inputs.first?.shape.suffix(2), case .fixed(let size)? = axes.last,
+            axes.first == axes.last
+        else {
+            let axes = manifest.inputs.first?.shape.suffix(2).map(\.description) ?? []
+            throw EdgeError(
+                .bundle, place, got: "pictures of \(axes.joined(separator: " by "))",
+                expected: "square pictures of a fixed size, a fixed number of bands")
         }
         for (what, got, expected) in [
             ("sample rate", vocoder.sampleRate, frontEnd.sampleRate),
@@ -104,7 +111,7 @@ public struct MRISpeech: Sendable {
     ) throws {
         if case .window(let length, let step) = mode, !(1...length ~= step) {
             throw EdgeError(
-                .config, "step", got: "\(step)", expected: "at most the window's \(length) frames, at least 1"
+                .config, "step", got: "\(step)", expected: "at most the window's \(length) frames"
             )
         }
         guard mean.count == vocoder.bands, deviation.count == vocoder.bands, deviation.allSatisfy({ $0 > 0 })
@@ -143,16 +150,7 @@ public struct MRISpeech: Sendable {
     public static func prepare(
         _ frames: NDArray<Float>, size: Int, scaling: Scaling, full: Float = 255, mask: NDArray<Float>? = nil
     ) throws -> NDArray<Float> {
-        guard frames.shape.count == 3, frames.rows > 0, frames.shape[1] == frames.columns,
-            frames.columns >= 16
-        else {
-            throw EdgeError(
-                .input, "frames", got: "shape \(described(frames.shape))",
-                expected: "(T, H, W) with at least one frame, square ones of at least 16x16")
-        }
-        guard frames.values.allSatisfy({ $0 >= 0 && $0 <= full }) else {
-            throw EdgeError(.input, "frames", got: "values outside", expected: "0 … \(short(Double(full)))")
-        }
+        try check(frames, full: full)
         guard mask?.shape ?? [size, size] == [size, size] else {
             throw EdgeError(
                 .input, "mask", got: "shape \(described(mask?.shape ?? []))", expected: "(\(size), \(size))")
@@ -178,6 +176,52 @@ public struct MRISpeech: Sendable {
         return NDArray(checked: [frames.rows, size, size], values)
     }
 
+    private static func check(_ frames: NDArray<Float>, full: Float) throws {
+        guard frames.shape.count == 3, frames.rows > 0 else {
+            throw EdgeError(
+                .input, "frames", got: "shape \(described(frames.shape))",
+                expected: "(T, H, W) with at least one frame")
+        }
+        let (height, width) = (frames.shape[1], frames.columns)
+        guard height == width, width >= smallestSide else {
+            throw EdgeError(
+                .input, "frames", got: "\(width)x\(height) pixels",
+                expected: "square frames of at least \(smallestSide)x\(smallestSide) pixels",
+                cause: height != width ? "crop the video to the head first" : "")
+        }
+        guard frames.values.allSatisfy({ $0 >= 0 && $0 <= full }) else {
+            let isFinite = frames.values.allSatisfy(\.isFinite)
+            let (low, high) = (Double(frames.values.min() ?? 0), Double(frames.values.max() ?? 0))
+            throw EdgeError(
+                .input, "frames",
+                got: isFinite ? "floats from \(short(low, 4)) to \(short(high, 4))" : "NaN or infinity",
+                expected: "floats in 0 … \(short(Double(full)))",
+                cause: isFinite && full == 1 && 1 < high && high <= 255 && low >= 0 ? "divide by 255" : "")
+        }
+    }
+
+    private static let smallestSide = 16
+
+    /// What prepared frames of a video are multiplied by to darken a polygon; `mask` of `process`.
+    ///
+    /// The mask is drawn on the pixels of the video and reduced as its frames are.
+    ///
+    /// - Parameters:
+    ///   - polygon: scaled to the video.
+    ///   - side: of the video's square frames, pixels.
+    ///   - size: S, of the frames that the net takes.
+    ///   - alpha: intensity that remains inside: 0 hides, 1 changes nothing.
+    /// - Returns: (S, S).
+    /// - Throws: `EdgeError` of kind `config`: alpha out of range; of kind `input`: frames that are too small.
+    public static func maskWeights(_ polygon: Polygon, side: Int, size: Int, alpha: Double = 0.1) throws
+        -> NDArray<Float>
+    {
+        let drawn = try polygon.weights(height: side, width: side, alpha: alpha)
+        let frame = NDArray(checked: [1, side, side], drawn.values)
+        return NDArray(
+            checked: [size, size], try prepare(frame, size: size, scaling: .fullScale, full: 1).values)
+    }
+
     /// The net's answer → (dB, natural logarithm of the power).
     ///
     /// - Throws: `EdgeError` of kind `input`: louder than any sound within ±1.
@@ -190,8 +234,8 @@ public struct MRISpeech: Sendable {
         guard decibels.allSatisfy({ $0 <= loudest }) else {
             throw EdgeError(
                 .input, "mel", got: "up to \(short(decibels.max() ?? .nan, 4)) dB",
-                expected: "at most \(short(loudest, 4)), what sound within ±1 has",
-                cause: "the acoustic net has no training, or mean and std of another one")
+                expected: "at most \(short(loudest, 4)) dB, the loudest mel of sound within ±1",
+                cause: "the acoustic net is untrained, or mean and std belong to another net")
         }
         let logs = decibels.map { Float(log(max(pow(10, $0 / 10), 1e-5))) }
         let shape = standardised.shape

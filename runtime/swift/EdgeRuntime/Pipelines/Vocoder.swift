@@ -91,7 +91,7 @@ public struct Vocoder: Sendable {
             throw EdgeError(
                 .bundle, "geometry", got: "\(audio.values.count) samples for \(length) frames",
                 expected: "\(length * hopLength) (hop \(hopLength))",
-                cause: "the manifest's hop_length is not the net's")
+                cause: "the hop_length in the manifest is not that of the net")
         }
         return audio.values[chunk.inside.lowerBound * hopLength..<chunk.inside.upperBound * hopLength]
     }

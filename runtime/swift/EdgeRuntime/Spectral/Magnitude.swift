@@ -299,9 +299,9 @@ private func checkLogarithm(_ natural: NDArray<Double>, _ config: MelConfig) thr
         throw EdgeError(
             .input, "mel",
             got:
-                "a value that stands for \(String(format: "%.0f", value * decibels)) dB under \(config.log.rawValue)",
-            expected: "the logarithm of a mel under this configuration, not far below its floor of "
-                + "\(String(format: "%.0f", log(config.floor) * decibels)) dB",
-            cause: "another logarithm (decibels for ln?), or standardised values")
+                "a value that stands for \(String(format: "%.0f", value * decibels)) dB if read as \(config.log.rawValue)",
+            expected: "the logarithm of a mel under this configuration, at or near its floor of "
+                + "\(String(format: "%.0f", log(config.floor) * decibels)) dB or above",
+            cause: "the values are another logarithm (decibels for ln?) or standardised")
     }
 }

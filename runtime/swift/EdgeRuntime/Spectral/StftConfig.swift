@@ -32,9 +32,9 @@ public struct StftConfig: Sendable, Hashable {
     public init(nFFT: Int, hopLength: Int, winLength: Int? = nil, padding: Padding = .centerReflect) throws {
         let winLength = winLength ?? nFFT
         for (name, value) in [("n_fft", nFFT), ("hop_length", hopLength), ("win_length", winLength)] {
-            guard 1...largestSize ~= value else {
+            guard 1...longestFrame ~= value else {
                 throw EdgeError(
-                    .config, name, got: "\(value)", expected: "a whole number of samples, at least 1")
+                    .config, name, got: "\(value)", expected: "a whole number of samples, 1 to \(longestFrame)")
             }
         }
         guard winLength >= 2 else {
@@ -80,7 +80,10 @@ public struct StftConfig: Sendable, Hashable {
     }
 }
 
-/// Larger framings are damage of a file, and sums of such numbers could overflow.
+/// Samples of a transform, or from one to the next; nobody has longer ones.
+let longestFrame = 1 << 17
+
+/// Larger numbers are damage of a file, and sums of them could overflow.
 let largestSize = 1 << 24
 
 /// Beyond this a sample is no sound: full scale is ±1, and 16-bit numbers in floats reach 32768.

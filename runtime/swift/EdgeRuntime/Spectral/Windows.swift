@@ -50,7 +50,7 @@ public enum Windows {
         guard fps.isFinite, fps > 0, fps <= 1e6 else {
             throw EdgeError(
                 .config, "fps", got: "\(fps)", expected: "frames per second above 0",
-                cause: "the origin uses 25")
+                cause: "SyncTalk_2D uses 25")
         }
         guard melFrames >= windowFrames else {
             throw EdgeError(

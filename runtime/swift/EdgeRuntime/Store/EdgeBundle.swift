@@ -78,7 +78,7 @@ public struct EdgeBundle: Sendable {
             guard FileManager.default.fileExists(atPath: place) else {
                 throw EdgeError(
                     .bundle, place, got: "no such file", expected: "a file that the manifest lists",
-                    cause: "the bundle was copied or downloaded in part")
+                    cause: "the bundle was copied or downloaded only in part")
             }
         }
         let single = Set(["manifest.json"] + artifacts + references)
@@ -87,7 +87,7 @@ public struct EdgeBundle: Sendable {
                 throw EdgeError(
                     .bundle, url.appendingPathComponent(name).path,
                     got: "a file that the manifest does not list",
-                    expected: "the bundle's own files alone", cause: "move it elsewhere")
+                    expected: "only the bundle's own files", cause: "move it elsewhere")
             }
         }
     }
@@ -98,7 +98,7 @@ public struct EdgeBundle: Sendable {
         guard size == bytes else {
             throw EdgeError(
                 .bundle, place.path, got: "\(size) bytes", expected: "\(bytes) bytes",
-                cause: size < bytes ? "it was copied or downloaded in part" : "it was replaced")
+                cause: size < bytes ? "it was copied or downloaded only in part" : "it was replaced")
         }
         if verify { try checkHash(place, sha256) }
     }

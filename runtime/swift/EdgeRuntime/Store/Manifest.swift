@@ -191,7 +191,7 @@ extension Manifest {
         guard let stated = entries["sha256"]?.string, Self.selfHash(bytes, stated) == stated else {
             throw EdgeError(
                 .bundle, "manifest", got: "contents that differ from their own hash",
-                expected: "the file as it was written", cause: "it is damaged, or was edited")
+                expected: "the file as it was written", cause: "the file is damaged, or was edited")
         }
         var object = entries.object ?? [:]
         object["format"] = nil
@@ -275,7 +275,7 @@ extension Manifest {
         }
         for path in artifacts.flatMap(\.paths) where !path.hasPrefix("model") || !isFileName(path) {
             throw EdgeError(
-                .bundle, "path", got: "'\(path)'", expected: "a name in the bundle, as model.fp16.onnx")
+                .bundle, "path", got: "'\(path)'", expected: "a name in the bundle, such as model.fp16.onnx")
         }
         for item in artifacts where tolerance[item.precision] == nil {
             throw EdgeError(

@@ -344,7 +344,15 @@ public struct PackCheck: Sendable {
             ).float64
         }
         let count = try load("frames.npy").shape.first ?? 0
-        if hasMask { recorded("mask.npy", by: "a polygon, drawn by edge-export", shape: [size, size]) }
+        if hasMask, let polygon = about["mask"]?.string.flatMap({ try? Polygon(parsing: $0) }) {
+            await stage("mask.npy") {
+                let side = try load("video.npy").shape.last ?? 0
+                let alpha = about["alpha"]?.double ?? 0.1
+                return try MRISpeech.maskWeights(polygon, side: side, size: size, alpha: alpha).float64
+            }
+        } else if hasMask {
+            recorded("mask.npy", by: "a polygon of a file that is not in the pack", shape: [size, size])
+        }
         recorded("mel_standardised.npy", by: "the net mri-acoustic", shape: [count, bands])
         let silent = BoundNet(SilentNet(), inputs: ["mel"], output: "audio")
         let vocoder = try Vocoder(net: silent, frontEnd: frontEnd, hopLength: hop, context: Context(0))

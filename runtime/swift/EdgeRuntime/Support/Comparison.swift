@@ -41,7 +41,7 @@ public struct Comparison: Sendable, Equatable {
             throw EdgeError(
                 .config, "tolerance", got: short(tolerance),
                 expected: "a number of at least 0, in the unit of the arrays",
-                cause: tolerance < 0 ? "is this in dB, or an exponent without its 1e?" : "")
+                cause: tolerance < 0 ? "is it in dB, or -3 where 1e-3 was meant?" : "")
         }
         let wrong = Self.incomparable(reference, candidate)
         guard wrong.isEmpty else {
