@@ -16,7 +16,7 @@ let package = Package(
         // apart, so that the signal processing and edge-check need no Apple library
         .target(name: "EdgeCoreML", dependencies: ["EdgeRuntime"], path: "runtime/swift/EdgeCoreML"),
         .executableTarget(
-            name: "edge-check", dependencies: ["EdgeRuntime"], path: "runtime/swift/edge-check"),
+            name: "edge-check", dependencies: ["EdgeRuntime", "EdgeCoreML"], path: "runtime/swift/edge-check"),
         // the example app's part that needs no phone
         .target(name: "LiveSpeech", dependencies: ["EdgeRuntime"], path: "docs/ios/LiveSpeech"),
         .testTarget(

@@ -1,7 +1,8 @@
 """Goldens of the samplers of image-speech; part of generate.py, which writes them.
 
-As there, nothing here imports the code under test: shares of the signal, timesteps and steps are diffusers', with the
-schedule of Stable Diffusion 1. A formula stands for the net: the noise of call k in latents x is 0.6 x + 0.5 own_k.
+As there, nothing here imports the code under test: shares of the signal, timesteps and steps are diffusers',
+with the schedule of Stable Diffusion 1. A formula stands for the net: the noise of call k in latents x is
+0.6 x + 0.5 own_k.
 
     samplers/shares.npy               (1000,) float32: a_t of every timestep
     samplers/start.npy                (1, 4, 4, 6) float32: latents before the first call

@@ -1,11 +1,11 @@
-"""More numbers for the tests of the Swift package, of the parts that came after the signal path: see swift_packs.
+"""More numbers for the tests of the Swift package, of parts beside the signal path: see swift_packs.
 
-    random/      numpy's generator itself; the ziggurat's edges (swift_random)
-    tokens/      transformers' CLIPTokenizer on a vocabulary of bytes and 150 merges
-    pictures/    mel ↔ picture, imprint
-    ecog/        windows, grids, trials, background
-    masks/       polygons, and bad descriptions of them with what they are refused with
-    realtime/    the streaming Griffin-Lim
+random/      numpy's generator itself; the ziggurat's edges (swift_random)
+tokens/      transformers' CLIPTokenizer on a vocabulary of bytes and 150 merges
+pictures/    mel ↔ picture, imprint
+ecog/        windows, grids, trials, background
+masks/       polygons, and bad descriptions of them with what they are refused with
+realtime/    the streaming Griffin-Lim
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ POLYGONS = (
 NO_POLYGONS = (
     "", "lips", "1,2 3,4", "1,2 3,4 5", "1,2 3,4 5,6", "0,0 10,0 10,300", "[[1, 2], [3, 4], [5]]", "[1, 2]",
     '{"size": 0, "points": [[0, 0], [0, 0], [0, 0]]}', '{"size": true, "points": []}',
-    '{"points": [[0, 0], [1, 0], [0, 1]], "more": 1}', "1,2 1,2 1,2", "a,b c,d e,f", "[[1, 2], [3, true], [5, 6]]",
+    '{"points": [[0, 0], [1, 0], [0, 1]], "more": 1}', "1,2 1,2 1,2", "a,b c,d e,f",
+    "[[1, 2], [3, true], [5, 6]]",
     '{"points": [[1, 2], [3, 3], [-1, 6]]}',
 )  # fmt: skip
 SIZES = ((84, 84, 0.1, 11), (256, 256, 0.0, 1), (40, 40, 0.3, 7), (16, 16, 0.5, 30), (68, 68, 1.0, 3))
@@ -58,7 +59,7 @@ def save(folder: Path, name: str, values: Any) -> None:
 
 
 def write_tokens(folder: Path) -> None:
-    """Files of a tokenizer, texts, and transformers' numbers; merges with the ends of lines of Windows too."""
+    """Files of a tokenizer, texts, and transformers' numbers; merges with line ends of Windows too."""
     numbers, merges = vocabulary(150)
     theirs: Any = CLIPTokenizer(vocab=dict(numbers), merges=list(merges), model_max_length=77)  # type: ignore[arg-type]
     folder.mkdir(parents=True)

@@ -1,8 +1,9 @@
 """Numbers of the numpy runtime and reference packs, for the tests of the Swift package: `make test-swift`.
 
-    numbers/    presets, magnitudes, Griffin-Lim, resampling, transforms, metrics, .npy and WAV files, bundles;
-                and what swift_numbers lists
+    numbers/    presets, magnitudes, Griffin-Lim, resampling, transforms, metrics, .npy and WAV files,
+                bundles; and what swift_numbers lists
     packs/      what `edge-export reference` writes for four pipelines, on small real nets
+    bundles/    of those nets
     faults/     the same packs as ports with known faults would write them: `edge-check` must refuse each
 
 A test target and a wrapper as ``--swift`` writes them lie in runtime/swift/Generated.
@@ -242,10 +243,12 @@ def write_packs(folder: Path, scratch: Path) -> None:
     write_wav(tone, speech.samples[8000:12000], 8000)
     video = scratch / "video.npy"
     np.save(video, np.random.default_rng(7).integers(0, 256, (12, 20, 20), np.uint8))
-    encoder = small_bundles.write_encoder(scratch / "encoder")
-    vocoder = small_bundles.write_vocoder(scratch / "vocoder")
-    acoustic = small_mri.write_acoustic(scratch / "acoustic")
-    voice = small_bundles.write_vocoder(scratch / "voice", front_end=small_mri.FRONT_END)
+    bundles = folder.with_name("bundles")
+    bundles.mkdir()
+    encoder = small_bundles.write_encoder(bundles / "encoder")
+    vocoder = small_bundles.write_vocoder(bundles / "vocoder")
+    acoustic = small_mri.write_acoustic(bundles / "acoustic")
+    voice = small_bundles.write_vocoder(bundles / "voice", front_end=small_mri.FRONT_END)
     write_reference("talking-head", short, [encoder], folder / "talking-head")
     write_reference("vocoder", tone, [vocoder], folder / "vocoder")
     write_reference("mri-speech", video, [acoustic, voice], folder / "mri-speech", mask="tongue")

@@ -1,4 +1,4 @@
-"""The ziggurat of numpy's normal numbers, by computation, for runtime/swift/EdgeRuntime/Support/Ziggurat.swift.
+"""The ziggurat of numpy's normal numbers, by computation, for Support/Ziggurat.swift of the Swift runtime.
 
 Marsaglia and Tsang (2000) cover the half of exp(-x² / 2) by 256 layers of one area v; x_1 … x_255 are their
 right edges:
@@ -14,17 +14,18 @@ x_38, is a unit in its last place larger. `make test-swift` compares a million n
 
 from __future__ import annotations
 
+import decimal
 import math
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from mpmath import mp
 
 TAIL = 3.6541528853610088  # r
 AREA = 0.004928673233974652  # v, of a layer
 ROUNDED_UP = 38
-PRECISION = 200  # bits
+DIGITS = 60  # of every logarithm and exponential, before it is rounded
 
 COUNTS = {"random": 1000, "random_float32": 1001, "normal": 100_000, "normal_float32": 100_001}
 SEEDS = (0, 1, 21, 2024, 2**32, 2**63 + 5)
@@ -33,10 +34,10 @@ SEEDS = (0, 1, 21, 2024, 2**32, 2**63 + 5)
 def edges() -> list[float]:
     """x_1 … x_255, the right edges of the layers."""
     found = [TAIL]
-    with mp.workprec(PRECISION):
+    with decimal.localcontext(prec=DIGITS):
         height = _height(TAIL)
         for number in range(254, 0, -1):
-            logarithm = float(mp.log(mp.mpf(AREA / found[-1] + height)))
+            logarithm = float(Decimal(AREA / found[-1] + height).ln())
             found.append(math.sqrt(-2.0 * logarithm))
             height = _height(found[-1])
             if number == ROUNDED_UP:
@@ -45,7 +46,7 @@ def edges() -> list[float]:
 
 
 def _height(x: float) -> float:
-    return float(mp.exp(mp.mpf(-0.5 * x * x)))
+    return float(Decimal(-0.5 * x * x).exp())
 
 
 def write_random(folder: Path) -> None:

@@ -2,7 +2,7 @@
 # A Swift 6 toolchain for a Linux machine whose distribution has none: Debian trixie's package `swiftlang` in a
 # folder outside the source tree, with a command `swift` that runs inside it.
 #
-#   sudo runtime/swift/toolchain.sh        about 580 MB to fetch, 3.5 GB on disk, five to fifteen minutes
+#   sudo runtime/swift/toolchain.sh        about 600 MB to fetch, 2.7 GB on disk, three to fifteen minutes
 #
 # Needs root, debootstrap and a Debian mirror: the one this machine's apt is set up with, or EDGE_DEBIAN_MIRROR.
 # The folder is EDGE_SWIFT_ROOT, by default ~/.cache/edge-export/swift-6.
@@ -22,7 +22,7 @@ configured_mirror() {
 
 [ -e "$root/ready" ] && { echo "the toolchain is there: $root"; exit 0; }
 [ "$(id -u)" = 0 ] || refuse "debootstrap needs root; run it with sudo"
-command -v debootstrap >/dev/null || refuse "no debootstrap on this machine; install Debian's package debootstrap"
+command -v debootstrap >/dev/null || refuse "no debootstrap on this machine; try: sudo apt-get install debootstrap"
 mirror=${EDGE_DEBIAN_MIRROR:-$(configured_mirror)}
 [ -n "$mirror" ] || refuse "no Debian mirror in apt's sources; name one in EDGE_DEBIAN_MIRROR"
 

@@ -55,7 +55,15 @@
         }
 
         private func predict(_ inputs: [String: NDArray<Float>]) throws -> [String: NDArray<Float>] {
-            let arrays = try inputs.mapValues { MLFeatureValue(multiArray: try Self.multiArray($0)) }
+            let known = model.modelDescription.inputDescriptionsByName
+            var arrays: [String: MLFeatureValue] = [:]
+            for (name, array) in inputs {
+                let isWhole = known[name]?.multiArrayConstraint?.dataType == .int32
+                arrays[name] = MLFeatureValue(
+                    multiArray: try isWhole
+                        ? Self.multiArray(array, .int32, name) { Int32(exactly: $0) }
+                        : Self.multiArray(array, .float32, name) { $0 })
+            }
             let answer = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: arrays))
             var outputs: [String: NDArray<Float>] = [:]
             for tensor in manifest.outputs {
@@ -101,12 +109,20 @@
             }
         }
 
-        /// An array as Core ML takes it; rows of its own may be padded, so each value goes to its place.
-        private static func multiArray(_ array: NDArray<Float>) throws -> MLMultiArray {
-            let result = try MLMultiArray(shape: array.shape.map { NSNumber(value: $0) }, dataType: .float32)
+        /// An array as Core ML takes it; rows of its own may be padded, so each value goes to its place. Token numbers
+        /// come as floats, and go in as whole numbers where the model takes those.
+        private static func multiArray<Number>(
+            _ array: NDArray<Float>, _ type: MLMultiArrayDataType, _ name: String,
+            _ convert: (Float) -> Number?
+        ) throws -> MLMultiArray {
+            let values = array.values.compactMap(convert)
+            guard values.count == array.values.count else {
+                throw EdgeError(.input, name, got: "fractions", expected: "whole numbers of 32 bits")
+            }
+            let result = try MLMultiArray(shape: array.shape.map { NSNumber(value: $0) }, dataType: type)
             result.withUnsafeMutableBytes { bytes, strides in
-                let places = bytes.bindMemory(to: Float.self)
-                for (value, place) in zip(array.values, StridedPlaces(shape: array.shape, strides: strides)) {
+                let places = bytes.bindMemory(to: Number.self)
+                for (value, place) in zip(values, StridedPlaces(shape: array.shape, strides: strides)) {
                     places[place] = value
                 }
             }

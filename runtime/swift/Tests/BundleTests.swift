@@ -52,7 +52,8 @@ final class BundleTests: XCTestCase {
         let whole = try Data(contentsOf: model)
         try whole.dropLast().write(to: model)
         XCTAssertEqual(
-            refusal { _ = try EdgeBundle(contentsOf: copy) }?.cause, "it was copied or downloaded only in part")
+            refusal { _ = try EdgeBundle(contentsOf: copy) }?.cause,
+            "it was copied or downloaded only in part")
         try FileManager.default.removeItem(at: model)
         XCTAssertEqual(refusal { _ = try EdgeBundle(contentsOf: copy) }?.got, "no such file")
         try whole.write(to: model)
@@ -74,6 +75,29 @@ final class BundleTests: XCTestCase {
             refusal { _ = try Manifest(parsing: Array("{\"format\": \"edge-bundle/2\"}".utf8)) }?.cause
                 .contains("another version") ?? false)
         XCTAssertEqual(refusal { _ = try Manifest(parsing: Array("{}".utf8)) }?.got, "no format")
+    }
+
+    /// Manifests that a hash seals, with entries that lead elsewhere.
+    func testPathsAndLengthsThatAreNone() throws {
+        let file = copy.appendingPathComponent("manifest.json")
+        let whole = try String(contentsOf: file, encoding: .utf8)
+        func sealed(_ from: String, _ to: String) throws -> [UInt8] {
+            var text = whole.replacingOccurrences(of: from, with: to)
+            let line = try XCTUnwrap(
+                text.range(of: #"\n  "sha256": "[0-9a-f]{64}","#, options: .regularExpression))
+            text.removeSubrange(line)
+            let hash = SHA256.hash(Array(text.utf8))
+            text.insert(contentsOf: "\n  \"sha256\": \"\(hash)\",", at: text.index(after: text.startIndex))
+            return Array(text.utf8)
+        }
+        XCTAssertNoThrow(try Manifest(parsing: sealed("", "")))
+        for path in ["../secret", "tokenizer/../x", "tokenizer/a/b", "/etc/passwd", "notes.txt", ""] {
+            let entry = "{\"bytes\": 1, \"path\": \"\(path)\", \"sha256\": \"0\"}"
+            let error = refusal {
+                _ = try Manifest(parsing: sealed("\"front_end\"", "\"files\": [\(entry)],\n  \"front_end\""))
+            }
+            XCTAssertEqual(error?.what, "path", path)
+        }
     }
 
     func testShapesAreChecked() throws {

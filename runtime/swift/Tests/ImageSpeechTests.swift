@@ -138,7 +138,8 @@ final class ImageSpeechTests: XCTestCase {
             refusal { _ = try pndm.step(1, latents: one, noise: one) }?.expected, "0, or 0 to begin anew")
         _ = try pndm.step(0, latents: one, noise: one)
         XCTAssertEqual(
-            refusal { _ = try pndm.step(1, latents: other, noise: other) }?.expected, "(1, 2), as in the calls before")
+            refusal { _ = try pndm.step(1, latents: other, noise: other) }?.expected,
+            "(1, 2), as in the calls before")
         _ = try pndm.step(1, latents: one, noise: one)
         XCTAssertEqual(
             refusal { _ = try pndm.step(3, latents: one, noise: one) }?.expected, "2, or 0 to begin anew")

@@ -79,7 +79,8 @@ struct ChunkPlan: Sendable {
     init(admitted: Manifest.Lengths, context: Context?, chunkFrames: Int) throws {
         (self.admitted, self.context) = (admitted, context)
         let longest = min(chunkFrames, admitted.high ?? chunkFrames)
-        sizes = admitted.only.isEmpty ? Array(admitted.low..<max(longest + 1, admitted.low)) : admitted.only
+        let multiples = stride(from: admitted.low, through: longest, by: admitted.step)
+        sizes = admitted.only.isEmpty ? Array(multiples) : admitted.only
         if let context, admitted.only.isEmpty, longest <= context.around {
             throw EdgeError(
                 .config, "chunk_frames", got: "\(chunkFrames)",
@@ -94,7 +95,8 @@ struct ChunkPlan: Sendable {
                 .input, "mel", got: "\(frames) frames", expected: "at most \(admitted.high ?? 0)",
                 cause: "its frames depend on the whole recording, so it cannot run in chunks")
         }
-        let size = admitted.only.first { $0 >= frames } ?? max(frames, admitted.low)
+        let multiple = (max(frames, admitted.low) + admitted.step - 1) / admitted.step * admitted.step
+        let size = admitted.only.first { $0 >= frames } ?? multiple
         return [Chunk(start: 0, stop: size, first: 0, last: frames)]
     }
 }

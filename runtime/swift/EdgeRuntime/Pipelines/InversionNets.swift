@@ -23,7 +23,8 @@ public struct MagnitudeNet: Sendable {
         let domain = bundle.manifest.config["domain"]?.string ?? "none"
         guard ["log", "db"].contains(domain), (domain == "db") == (frontEnd.spectrumRangeDB != nil) else {
             throw EdgeError(
-                .bundle, "\(bundle.url.path): config", got: "domain '\(domain)', front end with spectrum_range_db "
+                .bundle, "\(bundle.url.path): config",
+                got: "domain '\(domain)', front end with spectrum_range_db "
                     + (frontEnd.spectrumRangeDB.map { short($0) } ?? "None"),
                 expected: "domain 'db' if the front end has spectrum_range_db, else 'log'")
         }

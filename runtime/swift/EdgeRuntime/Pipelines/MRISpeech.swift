@@ -242,6 +242,15 @@ public struct MRISpeech: Sendable {
         return (NDArray(checked: shape, decibels.map { Float($0) }), NDArray(checked: shape, logs))
     }
 
+    /// The net's answer to prepared frames, (T, S, S) → (T, nMels).
+    func standardised(_ frames: NDArray<Float>) async throws -> NDArray<Float> {
+        guard frames.shape.dropFirst() == [size, size], frames.rows > 0 else {
+            throw EdgeError(
+                .input, "frames", got: "shape \(described(frames.shape))", expected: "(T, \(size), \(size))")
+        }
+        return try await answer(frames)
+    }
+
     private func answer(_ frames: NDArray<Float>) async throws -> NDArray<Float> {
         guard case .window(let window, let step) = mode else { return try await run(frames, 0..<frames.rows) }
         let (count, bands) = (frames.rows, vocoder.bands)

@@ -86,8 +86,7 @@ public struct MelInversion: Sendable {
     public func invert(_ mel: NDArray<Double>, of audio: [Float]? = nil) async throws -> Result {
         let config = frontEnd.config
         let estimate = try estimator.magnitude(linearMel(mel), updates: updates)
-        let magnitude =
-            try await magnitudeNet?.magnitude(mel.float32, silence: Float(silence)).float64 ?? estimate
+        let magnitude = magnitudeNet == nil ? estimate : try await self.magnitude(of: mel)
         let length = try audio?.count ?? layout.naturalLength(mel.columns)
         let target = layout.layOut(withoutPreEmphasis(magnitude), length: length)
         let samples = try await reconstruct(target, length: length)
@@ -96,6 +95,12 @@ public struct MelInversion: Sendable {
         return Result(
             mel: mel, estimate: estimate, magnitude: magnitude, target: target,
             samples: restore(samples, conditioning), levelKnown: levelKnown)
+    }
+
+    /// Magnitude (bins, frames) of a mel: the net's, or the estimate.
+    func magnitude(of mel: NDArray<Double>) async throws -> NDArray<Double> {
+        guard let magnitudeNet else { return try estimator.magnitude(linearMel(mel), updates: updates) }
+        return try await magnitudeNet.magnitude(mel.float32, silence: Float(silence)).float64
     }
 
     /// The mel before scale and logarithm; what stands at their floor is silence, not that value.

@@ -91,12 +91,15 @@ extension Manifest.Lengths {
     /// Refuses a length that the artifact does not take; nil, an axis that no input has, is none.
     func check(_ length: Int?, on axis: String) throws {
         guard let length else { return }
-        guard low...(high ?? max(low, length)) ~= length, only.isEmpty || only.contains(length) else {
+        let isAdmitted = only.isEmpty ? length % step == 0 : only.contains(length)
+        guard low...(high ?? max(low, length)) ~= length, isAdmitted else {
+            let multiples = step > 1 && only.isEmpty ? ", multiples of \(step)" : ""
             let numbers =
                 only.isEmpty
                 ? "\(low) to \(high.map { "\($0)" } ?? "any")" : only.map(String.init).joined(separator: ", ")
             throw EdgeError(
-                .input, axis, got: "\(length) in one run", expected: "\(numbers), which the artifact takes")
+                .input, axis, got: "\(length) in one run",
+                expected: "\(numbers)\(multiples), which the artifact takes")
         }
     }
 }

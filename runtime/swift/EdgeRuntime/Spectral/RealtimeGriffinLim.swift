@@ -19,7 +19,7 @@ public struct RealtimeGriffinLim: Sendable {
     private let stft: Stft
     private let overlap: Int  // frames that share a sample
     private let complete: [[Double]]  // inverse weight of the hops of a stream's first `overlap` frames
-    private let weights: [[Double]]  // of the samples under the free frames, by how many frames have been seen
+    private let weights: [[Double]]  // of samples under the free frames, by how many frames came
 
     private var seen = 0  // frames
     private var free = 0  // frames that are not committed yet

@@ -34,7 +34,8 @@ public struct StftConfig: Sendable, Hashable {
         for (name, value) in [("n_fft", nFFT), ("hop_length", hopLength), ("win_length", winLength)] {
             guard 1...longestFrame ~= value else {
                 throw EdgeError(
-                    .config, name, got: "\(value)", expected: "a whole number of samples, 1 to \(longestFrame)")
+                    .config, name, got: "\(value)",
+                    expected: "a whole number of samples, 1 to \(longestFrame)")
             }
         }
         guard winLength >= 2 else {

@@ -43,10 +43,12 @@ public struct Manifest: Sendable {
         public var high: Int?
         /// Ascending; empty where none between is left out.
         public var only: [Int] = []
+        /// Lengths are multiples of it.
+        public var step = 1
 
         /// Every length from low to high, or some only.
-        public init(low: Int = 1, high: Int? = nil, only: [Int] = []) {
-            (self.low, self.high, self.only) = (low, high, only)
+        public init(low: Int = 1, high: Int? = nil, only: [Int] = [], step: Int = 1) {
+            (self.low, self.high, self.only, self.step) = (low, high, only, step)
         }
     }
 
@@ -277,6 +279,11 @@ extension Manifest {
             throw EdgeError(
                 .bundle, "path", got: "'\(path)'", expected: "a name in the bundle, such as model.fp16.onnx")
         }
+        for path in files.map(\.path) where !isCarried(path) {
+            throw EdgeError(
+                .bundle, "path", got: "'\(path)'",
+                expected: "a name in the bundle, such as tokenizer/vocab.json")
+        }
         for item in artifacts where tolerance[item.precision] == nil {
             throw EdgeError(
                 .bundle, "tolerance", got: "none for \(item.precision)", expected: "one per precision")
@@ -295,6 +302,13 @@ private func isFileName(_ name: String) -> Bool {
             || UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || "_.-".utf8.contains(byte)
     }
     return letters && !name.isEmpty && !name.hasPrefix(".") && !name.hasPrefix("-")
+}
+
+/// Whether a path is that of a file that goes with a net.
+private func isCarried(_ path: String) -> Bool {
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+    return parts.count == 2
+        ? parts[0] == "tokenizer" && isFileName(parts[1]) : path.hasPrefix("model") && isFileName(path)
 }
 
 extension Manifest.Tensor {
@@ -353,6 +367,10 @@ extension Manifest.Lengths {
                 throw record.unfit("only", "whole numbers, at least 1")
             }
             return length
+        }
+        step = try record.count("step", atLeast: 1) ?? 1
+        guard step <= low, ([low] + (high.map { [$0] } ?? []) + only).allSatisfy({ $0 % step == 0 }) else {
+            throw record.unfit("step", "a number that divides all lengths")
         }
         let ascending = zip(only, only.dropFirst()).allSatisfy { $0 < $1 }
         guard low <= high ?? low, ascending, only.isEmpty || (only.first == low && only.last == high) else {

@@ -1,9 +1,29 @@
 import Foundation
 
+/// A net that `PackCheck` runs: what executes the artifact of a bundle.
+public struct PackNet: Sendable {
+    /// What executes it.
+    public let net: any Net
+    /// Opened and checked.
+    public let bundle: EdgeBundle
+    /// The artifact that `net` runs: `coreml` or `onnx`.
+    public let target: String
+    /// `fp32` or `fp16`.
+    public let precision: String
+
+    /// A net of a bundle.
+    public init(
+        _ net: any Net, of bundle: EdgeBundle, target: String = "coreml", precision: String = "fp32"
+    ) {
+        (self.net, self.bundle, self.target, self.precision) = (net, bundle, target, precision)
+    }
+}
+
 /// A reference pack, recomputed stage by stage and compared.
 ///
 /// Each stage starts from the pack's own array before it, so the first stage that is off is the one at fault.
-/// What only a net computes is taken from the pack (`RECORDED`) and checked for its shape.
+/// What only a net computes is taken from the pack (`RECORDED`) and checked for its shape, unless the net is given: then
+/// it is run on the pack's inputs, and its answer compared like any other stage.
 public struct PackCheck: Sendable {
     /// How a stage came out.
     public enum Status: String, Sendable {
@@ -32,6 +52,7 @@ public struct PackCheck: Sendable {
     /// Largest absolute difference that passes.
     public let tolerance: Double
     private let folder: URL
+    private let nets: [PackNet]
 
     /// Whether every stage that can be recomputed is within the tolerance.
     public var passed: Bool {
@@ -43,13 +64,15 @@ public struct PackCheck: Sendable {
     /// - Parameters:
     ///   - folder: that `edge-export reference` wrote.
     ///   - tolerance: in the unit of each array.
-    /// - Throws: `EdgeError` of kind `input`: no pack; of kind `config`: a tolerance below 0.
-    public init(_ folder: URL, tolerance: Double = 1e-3) async throws {
+    ///   - nets: those that are to be run, at most one of a kind.
+    /// - Throws: `EdgeError` of kind `input`: no pack; of kind `config`: a tolerance below 0, a net that the pack has
+    ///   no stage of; of kind `bundle`: a net of another front end or geometry.
+    public init(_ folder: URL, tolerance: Double = 1e-3, nets: [PackNet] = []) async throws {
         guard tolerance >= 0, tolerance.isFinite else {
             throw EdgeError(
                 .config, "tolerance", got: "\(tolerance)", expected: "a finite number of at least 0")
         }
-        (self.folder, self.tolerance) = (folder, tolerance)
+        (self.folder, self.tolerance, self.nets) = (folder, tolerance, nets)
         let file = folder.appendingPathComponent("VALIDATION_INSTRUCTIONS.json")
         let instructions = try naming(file.path) {
             try JSON(
@@ -103,6 +126,20 @@ public struct PackCheck: Sendable {
 
     private func load(_ name: String) throws -> NDArray<Double> {
         try NpyArray(contentsOf: folder.appendingPathComponent(name)).float64()
+    }
+
+    /// The given net of one of these names.
+    private func net(_ names: String...) -> PackNet? {
+        nets.first { names.contains($0.bundle.manifest.net) }
+    }
+
+    /// Refuses nets that no stage of this kind of pack runs.
+    private func checkNets(_ known: String...) throws {
+        for given in nets where !known.contains(given.bundle.manifest.net) {
+            throw EdgeError(
+                .config, given.bundle.url.path, got: "a bundle of the net \(given.bundle.manifest.net)",
+                expected: "one of \(listed(known)), which this pack is of")
+        }
     }
 
     private func exists(_ name: String) -> Bool {
@@ -163,6 +200,7 @@ public struct PackCheck: Sendable {
     }
 
     private mutating func talkingHead(_ instructions: JSON) async throws {
+        try checkNets("audio-encoder")
         let about = try metadata()
         let fps = try entry(about["fps"]?.double, "fps")
         let frontEnd =
@@ -177,8 +215,18 @@ public struct PackCheck: Sendable {
             try Windows.encoderWindows(try load("mel_spectrogram.npy"), fps: fps)
         }
         let count = try Windows.frameCount(try load("mel_spectrogram.npy").columns, fps: fps)
-        recorded(
-            "audio_features_raw.npy", by: "the net audio-encoder", shape: [count, Windows.Mode.ave.features])
+        if let given = net("audio-encoder") {
+            let head = try TalkingHead(
+                net: given.net, bundle: given.bundle, target: given.target, precision: given.precision,
+                fps: fps)
+            await stage("audio_features_raw.npy") {
+                try await head.process(mel: load("mel_spectrogram.npy").float32).features.float64
+            }
+        } else {
+            recorded(
+                "audio_features_raw.npy", by: "the net audio-encoder",
+                shape: [count, Windows.Mode.ave.features])
+        }
         await stage("audio_features_padded.npy") {
             try Windows.repeatEnds(try load("audio_features_raw.npy"))
         }
@@ -220,6 +268,7 @@ public struct PackCheck: Sendable {
     }
 
     private mutating func vocoder() async throws {
+        try checkNets("hifigan", "istft-vocoder")
         let about = try metadata()
         let frontEnd = try MelConfig(json: try entry(about["front_end"], "front_end"))
         if exists("reference_audio.wav") {
@@ -227,6 +276,10 @@ public struct PackCheck: Sendable {
         }
         let hop = try entry(about["hop_length"]?.int, "hop_length")
         let folder = self.folder
+        if let given = net("hifigan", "istft-vocoder") {
+            let mel = try load("mel.npy").float32
+            return try await sound("wav.npy", of: mel, by: given)
+        }
         await stage("wav.npy") {
             let mel = try NpyArray(contentsOf: folder.appendingPathComponent("mel.npy")).float32()
             let wav = try NpyArray(contentsOf: folder.appendingPathComponent("wav.npy")).float32()
@@ -243,6 +296,16 @@ public struct PackCheck: Sendable {
         mark("wav.npy", "by the net hifigan")
     }
 
+    /// Samples of a mel (bands, frames), by a vocoder that is run.
+    private mutating func sound(_ file: String, of mel: NDArray<Float>, by given: PackNet) async throws {
+        let vocoder = try Vocoder(
+            net: given.net, bundle: given.bundle, target: given.target, precision: given.precision)
+        await stage(file) {
+            let samples = try await vocoder.synthesize(mel)
+            return try NDArray(shape: [samples.count], values: samples.map(Double.init))
+        }
+    }
+
     /// Says of a stage that a recorded net gave it.
     private mutating func mark(_ file: String, _ remark: String) {
         guard let index = stages.firstIndex(where: { $0.file == file && $0.status == .pass }) else { return }
@@ -250,12 +313,21 @@ public struct PackCheck: Sendable {
     }
 
     private mutating func melInversion() async throws {
+        try checkNets("mel-inversion", "degli")
         let about = try metadata()
         let frontEnd = try MelConfig(json: try entry(about["front_end"], "front_end"))
         let phase = try entry(about["phase"]?.string, "phase")
         let algorithm = GriffinLim.Algorithm(rawValue: phase)
+        let magnitudeNet = try net("mel-inversion").map {
+            try MagnitudeNet(net: $0.net, bundle: $0.bundle, target: $0.target, precision: $0.precision)
+        }
+        let phaseNet = try net("degli").map {
+            try PhaseNet(
+                net: $0.net, bundle: $0.bundle, frontEnd: frontEnd, target: $0.target, precision: $0.precision
+            )
+        }
         let pipeline = try MelInversion(
-            frontEnd: frontEnd, algorithm: algorithm ?? .fgla,
+            frontEnd: frontEnd, magnitudeNet: magnitudeNet, phaseNet: phaseNet, algorithm: algorithm ?? .fgla,
             updates: try entry(about["updates"]?.int, "updates"),
             momentum: try entry(about["momentum"]?.double, "momentum"))
         let length = try entry(about["samples"]?.int, "samples")
@@ -268,7 +340,9 @@ public struct PackCheck: Sendable {
         await stage("estimate.npy") { try pipeline.estimate(try load("linear_mel.npy")) }
         let mel = try load("mel.npy")
         let same = (try? load("magnitude.npy")) == (try? load("estimate.npy"))
-        if same {
+        if magnitudeNet != nil {
+            await stage("magnitude.npy") { try await pipeline.magnitude(of: mel) }
+        } else if same {
             await stage("magnitude.npy") { try load("estimate.npy") }
         } else {
             recorded(
@@ -277,20 +351,18 @@ public struct PackCheck: Sendable {
         await stage("target.npy") {
             pipeline.layout.layOut(pipeline.withoutPreEmphasis(try load("magnitude.npy")), length: length)
         }
-        try await iterations(pipeline, algorithm, length, about)
+        try await iterations(pipeline, algorithm != nil || phaseNet != nil, length, about)
     }
 
     private mutating func iterations(
-        _ pipeline: MelInversion, _ algorithm: GriffinLim.Algorithm?, _ length: Int, _ about: JSON
+        _ pipeline: MelInversion, _ isKnown: Bool, _ length: Int, _ about: JSON
     ) async throws {
         let files = filesBelow(folder).filter { $0.hasPrefix("conditioned_wav_") && $0.hasSuffix(".npy") }
         let folder = self.folder
         for file in files {
             guard let count = Int(file.dropLast(4).suffix(3)) else { continue }
-            guard algorithm != nil else {
-                recorded(
-                    file, by: "\(about["phase"]?.string ?? ""), which this library lacks or needs a net for",
-                    shape: [length])
+            guard isKnown else {
+                recorded(file, by: "the net \(about["phase"]?.string ?? "")", shape: [length])
                 continue
             }
             await stage(file) {
@@ -322,6 +394,7 @@ public struct PackCheck: Sendable {
     }
 
     private mutating func mriSpeech() async throws {
+        try checkNets("mri-acoustic", "hifigan", "istft-vocoder")
         let about = try metadata()
         let size = try entry(about["image_size"]?.int, "image_size")
         let bands = try entry(about["n_mels"]?.int, "n_mels")
@@ -353,69 +426,38 @@ public struct PackCheck: Sendable {
         } else if hasMask {
             recorded("mask.npy", by: "a polygon of a file that is not in the pack", shape: [size, size])
         }
-        recorded("mel_standardised.npy", by: "the net mri-acoustic", shape: [count, bands])
         let silent = BoundNet(SilentNet(), inputs: ["mel"], output: "audio")
         let vocoder = try Vocoder(net: silent, frontEnd: frontEnd, hopLength: hop, context: Context(0))
         let pipeline = try MRISpeech(
             net: silent, vocoder: vocoder, size: size, scaling: scaling, mean: mean, deviation: deviation)
+        if let given = net("mri-acoustic") {
+            let speech = try MRISpeech(
+                acousticNet: given.net, acoustic: given.bundle, vocoder: vocoder, mode: Self.mode(about),
+                target: given.target, precision: given.precision)
+            await stage("mel_standardised.npy") {
+                try await speech.standardised(load("frames.npy").float32()).float64
+            }
+        } else {
+            recorded("mel_standardised.npy", by: "the net mri-acoustic", shape: [count, bands])
+        }
         await stage("mel_db.npy") { try pipeline.scaled(load("mel_standardised.npy").float32()).0.float64 }
         await stage("mel_log.npy") { try pipeline.scaled(load("mel_standardised.npy").float32()).1.float64 }
-        recorded("wav.npy", by: "the net hifigan", shape: [count * hop])
+        if let given = net("hifigan", "istft-vocoder") {
+            try await sound("wav.npy", of: load("mel_log.npy").float32().transposed(), by: given)
+        } else {
+            recorded("wav.npy", by: "the net hifigan", shape: [count * hop])
+        }
+    }
+
+    private static func mode(_ about: JSON) -> MRISpeech.Mode {
+        guard about["mode"]?.string == "window", let length = about["window"]?.int,
+            let step = about["step"]?.int
+        else { return .full }
+        return .window(length: length, step: step)
     }
 }
 
 /// Stands where a stage is computed that runs no net.
 private struct SilentNet: Net {
     func run(_: [String: NDArray<Float>]) async throws -> [String: NDArray<Float>] { [:] }
-}
-
-// MARK: what ports do wrong
-
-/// The faults of published ports, tried one by one: the one that gives the pack's mel is named.
-private func explainMel(
-    _ truth: NDArray<Double>, _ config: MelConfig, _ file: URL, _ tolerance: Double
-) -> String {
-    guard let audio = try? Audio(contentsOf: file, sampleRate: config.sampleRate).samples else { return "" }
-    let count = config.winLength
-    let symmetric = (0..<count).map { 0.5 - 0.5 * cos(2 * Double.pi * Double($0) / Double(count - 1)) }
-    var faults: [(String, MelConfig, [Double]?)] = [
-        ("the symmetric Hann window (divide by the length, not the length less 1)", config, symmetric)
-    ]
-    let changes: [(String, (inout MelConfig) -> Void)] = [
-        ("the other mel scale (HTK for Slaney)", { $0.melScale = $0.melScale == .slaney ? .htk : .slaney }),
-        ("filters of another norm", { $0.areaNorm.toggle() }),
-        ("frames without centring", { $0.padding = .none }),
-        ("mirrored padding for zeros", { $0.padding = .centerReflect }),
-        ("zeros for mirrored padding", { $0.padding = .centerZero }),
-        ("a 512-point transform", { ($0.nFFT, $0.winLength) = (512, min(512, $0.winLength)) }),
-        ("no pre-emphasis", { $0.preEmphasis = 0 }),
-        ("the power for the magnitude", { $0.power = $0.power == 1 ? 2 : 1 }),
-    ]
-    faults += changes.map { ($0.0, config.with($0.1), nil) }
-    for (name, other, window) in faults where window != nil || other != config {
-        let frontEnd = try? window.map { try MelFrontEnd(other, window: $0) } ?? MelFrontEnd(other)
-        guard let mel = try? frontEnd?.float64(audio) else { continue }
-        let result = try? Comparison(reference: truth, candidate: mel, tolerance: tolerance)
-        if result?.passed ?? false { return "it is the mel of \(name)" }
-    }
-    return ""
-}
-
-private func explainWindows(_ truth: NDArray<Double>, _ folder: URL, _ fps: Double) -> String {
-    guard let mel = try? NpyArray(contentsOf: folder.appendingPathComponent("mel_spectrogram.npy")).float64(),
-        let starts = try? Windows.starts(mel.columns, fps: fps), truth.rows == starts.count
-    else { return "" }
-    for shift in [-2, -1, 1, 2] {
-        let inside = starts.enumerated().filter { 0...(mel.columns - 16) ~= $0.element + shift }
-        let same = inside.allSatisfy { index, start in
-            (0..<16).allSatisfy { frame in
-                (0..<80).allSatisfy { band in
-                    abs(truth.values[(index * 16 + frame) * 80 + band] - mel[band, start + shift + frame])
-                        < 1e-3
-                }
-            }
-        }
-        if same { return "windows begin \(abs(shift)) mel frames too \(shift > 0 ? "late" : "early")" }
-    }
-    return ""
 }

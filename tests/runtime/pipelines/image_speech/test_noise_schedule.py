@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ STABLE_DIFFUSION: dict[str, Any] = {
     "steps_offset": 1, "set_alpha_to_one": False, "prediction_type": "epsilon",
 }  # fmt: skip
 SHAPE = 1, 4, 4, 6
+GOLDENS = Path(__file__).resolve().parents[4] / "reference_data" / "samplers"
 
 
 def noise_of(latents: np.ndarray, number: int) -> np.ndarray:
@@ -65,6 +67,19 @@ def test_samplers_give_the_numbers_of_diffusers(name: str, steps: int, changes: 
     expected_timesteps, expected = walk_theirs(theirs, steps)
     assert timesteps == expected_timesteps
     assert distance(latents, expected) < 1e-5
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 20, 50])
+@pytest.mark.parametrize("name", ["ddim", "pndm"])
+def test_samplers_give_the_golden_latents(name: str, steps: int) -> None:
+    latents, own = np.load(GOLDENS / "start.npy"), np.load(GOLDENS / "own.npy")
+    expected = np.load(GOLDENS / f"{name}_{steps}" / "latents.npy")
+    sampler = make_sampler(name, NoiseSchedule(), steps)
+    assert sampler.timesteps == np.load(GOLDENS / f"{name}_{steps}" / "timesteps.npy").tolist()
+    for number, truth in enumerate(expected):
+        noise = np.asarray(np.float32(0.6) * latents + np.float32(0.5) * own[number], np.float32)
+        latents = sampler.step(number, latents, noise)
+        assert distance(latents, truth) < 1e-5
 
 
 def test_numbers_of_the_schedule() -> None:
