@@ -5,8 +5,8 @@ import Foundation
 /// PCG64 (O'Neill, 2014; XSL-RR of 128 bits) seeded by numpy's `SeedSequence`, uniform numbers of 53 and 24 bits,
 /// and normal ones by the ziggurat. Numbers come in the order of the calls, as in numpy.
 ///
-/// All of them are numpy's to the last bit but one in 3000 normal numbers, which lies in the tail or at a layer's
-/// edge: there the system's logarithm counts, and may differ in the last place.
+/// All of them are numpy's to the last bit but one in 4000 normal numbers, which lies beyond ±3.65: there the system's
+/// logarithm counts, and may differ in the last place.
 public struct NumpyRandom: RandomNumberGenerator, Sendable {
     private var state: Wide
     private let increment: Wide
