@@ -25,8 +25,8 @@ from edge_runtime.dsp.spectral import Padding, Stft, StftConfig
 from edge_runtime.errors import EdgeError
 from edge_runtime.media import masks
 from edge_runtime.pipelines.ecog_speech import grids
-from edge_runtime.pipelines.ecog_speech.pipeline import AHEAD, FRAMES, PAST, _windows
-from edge_runtime.pipelines.ecog_speech.recordings import power_of
+from edge_runtime.pipelines.ecog_speech.pipeline import AHEAD, _windows
+from edge_runtime.pipelines.ecog_speech.recordings import FRAMES, PAST, power_of
 from edge_runtime.pipelines.image_speech import picture
 from edge_runtime.pipelines.image_speech.imprint import imprint
 
