@@ -98,4 +98,10 @@ NET: Net[ClipTextConfig] = Net(
     coreml_axes=MappingProxyType({"batch": Buckets((1,))}),
     locate=lambda source: locate("text_encoder", source),
     carried=_carried,
+    justified=MappingProxyType(
+        {
+            "fp16-headroom": "the causal mask, -30000 or -65504, is added once to single digits",
+            "large-gather": "77 rows of the table of words, once a prompt",
+        }
+    ),
 )
