@@ -321,7 +321,7 @@ def empty_bands(config: MelConfig) -> str:
     ''
     >>> from dataclasses import replace
     >>> empty_bands(replace(PRESETS["hifigan-11k"], fmax=8000.0, fmax_above_nyquist=True))
-    '6 of 64 mel bands are empty (the first is 58): fmax 8000 Hz is above half the sampling rate, 5706.5 Hz'
+    '6 of 64 mel bands empty (the first is 58): fmax 8000 Hz is above half the sampling rate, 5706.5 Hz'
     """
     if config.n_mels is None:
         return ""
@@ -336,9 +336,8 @@ def empty_bands(config: MelConfig) -> str:
         reasons.append(f"bins of n_fft {config.n_fft} are {spacing:.1f} Hz apart, and bands narrower")
     if not reasons:
         reasons.append("no bin lies in it" if empty.size == 1 else "no bin lies in them")
-    verb = "is" if empty.size == 1 else "are"
     which = f"band {empty[0]}" if empty.size == 1 else f"the first is {empty[0]}"
-    return f"{empty.size} of {config.n_mels} mel bands {verb} empty ({which}): {' and '.join(reasons)}"
+    return f"{empty.size} of {config.n_mels} mel bands empty ({which}): {' and '.join(reasons)}"
 
 
 def band_centres(config: MelConfig) -> Array:

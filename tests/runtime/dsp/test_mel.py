@@ -490,12 +490,12 @@ def test_a_filter_bank_is_bounded_as_a_whole() -> None:
         ({"n_mels": None}, ""),
         (
             {"fmax": 8000.0, "fmax_above_nyquist": True},
-            "6 of 64 mel bands are empty (the first is 58): fmax 8000 Hz is above half the sampling rate, "
+            "6 of 64 mel bands empty (the first is 58): fmax 8000 Hz is above half the sampling rate, "
             "5706.5 Hz",
         ),
         (
             {"n_fft": 256, "win_length": 256, "hop_length": 64, "n_mels": 128},
-            "4 of 128 mel bands are empty (the first is 0): bins of n_fft 256 are 44.6 Hz apart, and bands "
+            "4 of 128 mel bands empty (the first is 0): bins of n_fft 256 are 44.6 Hz apart, and bands "
             "narrower",
         ),
     ],

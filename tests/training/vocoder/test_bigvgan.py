@@ -16,6 +16,7 @@ from scipy.signal import kaiser_atten, kaiser_beta
 from edge_runtime.errors import CheckpointError, ConfigError
 from edge_training.vocoder.bigvgan import BIGVGAN_PRESETS, BigVgan, BigVganConfig, low_pass
 from edge_training.weights.loading import load_net
+from edge_training.weights.recognition import resemblance
 
 F64 = NDArray[np.float64]
 TINY = BIGVGAN_PRESETS["tiny"]
@@ -215,3 +216,12 @@ def test_weights_of_the_relatives_are_told_apart(tmp_path: Path) -> None:
         load_net(tmp_path / "g.pt", "hifigan", preset="v3")
     with pytest.raises(ConfigError, match=r"entry 'snake_logscale': .*it is the net bigvgan here"):
         load_net(tmp_path / "g.pt", "hifigan", PUBLISHED)
+
+
+def test_without_a_configuration_the_presets_that_fit_are_named(tmp_path: Path) -> None:
+    torch.save({"generator": published_state(TINY)}, tmp_path / "g.pt")
+    with pytest.raises(ConfigError, match=r"its shapes are those of preset tiny$"):
+        load_net(tmp_path / "g.pt")
+    with torch.device("meta"):
+        state = BigVgan(BIGVGAN_PRESETS["v2-22k"]).state_dict()
+    assert resemblance(state, "bigvgan") == "its shapes are those of preset v2-22k or v2-22k-fmax8k"

@@ -268,7 +268,7 @@ def doubt_front_ends(front_ends: Mapping[str, MelConfig]) -> None:
                     entry,
                     got=empty,
                     expected="bands that all hear something",
-                    cause="training goes on with them; an empty band teaches nothing and counts as no error",
+                    cause="an empty band teaches nothing and counts as no error",
                 )
             )
 

@@ -24,9 +24,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -147,7 +149,13 @@ class BigVganConfig(JsonConfig):
 
 
 def low_pass() -> Tensor:
-    """The taps (12,) of both low-passes: a sinc in a Kaiser window, DC gain 1.
+    """The taps (12,) of both low-passes: a sinc in a Kaiser window, DC gain 1."""
+    return torch.tensor(_taps())
+
+
+@cache
+def _taps() -> tuple[float, ...]:
+    """In float64.
 
     The window's β from attenuation and transition is Kaiser's rule (1974).
     """
@@ -157,10 +165,9 @@ def low_pass() -> Tensor:
         beta = 0.1102 * (attenuation - 8.7)
     else:
         beta = 0.5842 * (attenuation - 21) ** 0.4 + 0.07886 * (attenuation - 21) if attenuation >= 21 else 0.0
-    window = torch.kaiser_window(TAPS, periodic=False, beta=beta, dtype=torch.float64)
-    time = torch.arange(-half, half, dtype=torch.float64) + 0.5
-    taps = window * torch.sinc(2 * CUTOFF * time)
-    return (taps / taps.sum()).float()
+    place = np.arange(TAPS) - half + 0.5
+    taps = np.kaiser(TAPS, beta) * np.sinc(2 * CUTOFF * place)
+    return tuple((taps / taps.sum()).tolist())
 
 
 class Snake(nn.Module):

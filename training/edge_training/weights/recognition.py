@@ -149,6 +149,30 @@ def _hifigan_shapes(state: Mapping[str, Shaped]) -> str:
     return f"its shapes say {'; '.join(clauses)}"
 
 
+def _bigvgan_shapes(state: Mapping[str, Shaped]) -> str:
+    """The presets whose keys and shapes are these; the low-pass of activations may be missing."""
+    from edge_training.vocoder.bigvgan import BIGVGAN_PRESETS
+
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(".filter")}
+    first = shapes.get("conv_pre.weight", ())[:2]
+    near = [
+        name
+        for name, config in BIGVGAN_PRESETS.items()
+        if first == (config.upsample_initial_channel, config.num_mels)
+    ]
+    fit = [name for name in near if _bigvgan_preset_shapes(name) == shapes]
+    return f"its shapes are those of preset {' or '.join(fit)}" if fit else ""
+
+
+@cache
+def _bigvgan_preset_shapes(name: str) -> dict[str, tuple[int, ...]]:
+    from edge_training.vocoder.bigvgan import BIGVGAN_PRESETS, BigVgan
+
+    with torch.device("meta"):
+        state = BigVgan(BIGVGAN_PRESETS[name]).state_dict()
+    return {key: tuple(tensor.shape) for key, tensor in state.items() if not key.endswith(".filter")}
+
+
 def _degli_shapes(state: Mapping[str, Shaped]) -> str:
     """The preset of a DeGLI, or its channels and kernel."""
     first = state.get("degliblock.convdnn.aigcc.0.conv_re.weight")
@@ -213,6 +237,7 @@ def _backbone_shapes(name: str) -> dict[str, tuple[int, ...]]:
 _SHAPES: Mapping[str, Callable[[Mapping[str, Shaped]], str]] = MappingProxyType(
     {
         "hifigan": _hifigan_shapes,
+        "bigvgan": _bigvgan_shapes,
         "degli": _degli_shapes,
         "mel-inversion": _mel_inversion_shapes,
         "mri-acoustic": _mri_acoustic_shapes,
