@@ -48,8 +48,12 @@ TRAININGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mel-inversion": ("wavs", {"preset": "light", "batch_size": 2}),
     "degli": ("wavs", {"preset": "small", "batch_size": 2}),
     "mri-acoustic": ("mri", {"preset": "phantom", "batch_size": 4}),
-    "speech-encoder": ("ecog", {"preset": "phantom", "batch_size": 2}),
-    "ecog-decoder": ("ecog", {"preset": "phantom", "batch_size": 2}),
+    "speech-encoder": ("ecog", {"preset": "phantom", "batch_size": 2, "test_trials": 2, "bins": 512}),
+    # its teacher is the run before it, of the same precision
+    "ecog-decoder": (
+        "ecog",
+        {"preset": "phantom", "batch_size": 2, "test_trials": 2, "teacher": "speech-encoder"},
+    ),
 }
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 UTTERANCES = 6
@@ -124,8 +128,6 @@ def check(
         speed: measure bench and throughput too.
         tell: called with a line before each row.
     """
-    from edge_training.phantom.corpus import write_corpus
-
     rows = Rows(tell)
     for net, options in bundles.items():
         with rows.row(f"export {net}"):
@@ -136,7 +138,7 @@ def check(
     systems = sorted({system for system, _ in trainings.values()})
     if systems:
         with rows.row("data phantom"):
-            write_corpus(folder / "data", utterances=UTTERANCES, seed=0, systems=systems)
+            _write_data(folder / "data", systems)
     for net, (system, settings) in trainings.items():
         for precision in precisions:
             with rows.row(f"train {net} {precision}") as figures:
@@ -153,6 +155,17 @@ def check(
     if speed:
         _throughput(rows, device)
     return rows.rows
+
+
+def _write_data(data: Path, systems: Sequence[str]) -> None:
+    """The synthetic speaker's data; clips of the vocal tract prepared for training."""
+    from edge_training.mri_speech.preparation import Preparation, prepare
+    from edge_training.phantom.corpus import write_corpus
+
+    write_corpus(data, utterances=UTTERANCES, seed=0, systems=systems)
+    if "mri" in systems:
+        raw = (data / "mri").rename(data / "mri-raw")
+        prepare(raw / "normalized_videos", raw / "audio_wav", data / "mri", Preparation(size=64), workers=1)
 
 
 def _export(net: str, out: Path, options: Mapping[str, Any]) -> None:
@@ -213,13 +226,15 @@ def _train(
 
     chosen = {name: value for name, value in settings.items() if not (resume and name == "preset")}
     steps = 6 if resume else 4
-    options = {"validation_clips": 1} if not resume else {}
+    options: dict[str, Any] = {"validation_clips": 1} if not resume and data.name != "ecog" else {}
+    if "teacher" in chosen:
+        options["teacher"] = str(run.parent / f"run-{chosen['teacher']}-{precision}")
     done = train(
         net, data, run, steps=steps, resume=resume, devices=1, precision=precision, progress=False,
         **(chosen | options),
     )  # fmt: skip
     assert done.steps == steps, f"{done.steps} steps of {steps}"
-    losses = [f"{name} {value:.3g}" for name, value in done.metrics.items() if name.startswith("loss/")]
+    losses = [f"{name} {value:.3g}" for name, value in done.metrics.items() if name.startswith("loss")]
     return ", ".join(losses[:2])
 
 

@@ -55,6 +55,12 @@ def test_what_the_manifest_says(bundle: Path) -> None:
     assert parts == {"fp32": (), "fp16": NET.float32_parts}
 
 
+def test_no_tensor_of_given_shape_is_needed(bundle: Path) -> None:
+    """ConstantOfShape breaks MNN's float16 and has no counterpart in WebNN."""
+    kinds = {node.op_type for node in onnx.load(bundle / "model.onnx").graph.node}
+    assert "ConstantOfShape" not in kinds
+
+
 def test_the_named_parts_are_float32_and_the_rest_is_not(bundle: Path) -> None:
     graph = onnx.load(bundle / "model.fp16.onnx").graph
     constants = [

@@ -297,7 +297,9 @@ class InverseStft(nn.Module):
         frames = self.window * self.transform(magnitude * cosine, magnitude * sine)
         if self.spare:
             frames = F.pad(frames, (0, 0, 0, self.spare))
-        ones = torch.ones_like(log_magnitude[:, :1])
+        row = log_magnitude[:, :1]
+        # ones by comparison: runtimes in browsers and on phones lack an operator that fills a given shape
+        ones = (row == row).to(row.dtype)
         return self.join(frames) / self.join(self.weights * ones)
 
     def join(self, frames: Tensor) -> Tensor:
