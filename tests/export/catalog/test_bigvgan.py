@@ -21,7 +21,7 @@ from edge_training.vocoder.bigvgan import BigVgan, BigVganConfig
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bigvgan") / "bundle"
-    export("bigvgan", out, random=3, preset="tiny", frame_buckets=[32])
+    export("bigvgan", out, random=3, preset="tiny", frame_buckets=[32], precisions=["fp32"])
     return out
 
 
@@ -30,6 +30,11 @@ def test_every_artifact_is_proved_and_so_is_the_geometry(bundle: Path) -> None:
     assert result.passed, [row for row in result.rows if row.status == "FAIL"]
     worst = max(row.comparison.max_abs for row in result.rows if row.comparison and row.precision == "fp32")
     assert worst < 1e-5
+
+
+def test_half_precision_is_proved(tmp_path: Path) -> None:
+    export("bigvgan", tmp_path / "b", random=3, preset="tiny", targets=["onnx"], precisions=["fp16"])
+    assert verify(tmp_path / "b", backends=["onnxruntime"]).passed
 
 
 def test_the_pipeline_runs_it_in_chunks(bundle: Path, tmp_path: Path) -> None:

@@ -182,7 +182,8 @@ class Snake(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, N) → the same shape."""
-        alpha, beta = self.alpha, self.alpha if self.beta is None else self.beta
+        alpha: Tensor = self.alpha
+        beta: Tensor = self.alpha if self.beta is None else self.beta
         if self.logscale:
             alpha, beta = alpha.exp(), beta.exp()
         bent = torch.sin(x * alpha[None, :, None])
