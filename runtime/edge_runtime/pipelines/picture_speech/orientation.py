@@ -3,9 +3,11 @@
 The harmonics of a voice are evenly spaced lines below 1 kHz, 7 to 25 of our rows apart (82 to 290 Hz), and
 lie too close to be seen above 3 kHz. Of the loud columns, the third of the rows at one edge is compared with
 the third at the other: how far the strongest line of such a spacing stands above the mean of all spacings,
-and how strong it is. Measured on windows of at least one second of read speech, the edge with the low bands
-is ahead by at least 4.0, and stronger by a factor of at least 10^0.47; on noise from white to 1/f², both
-edges are within 3.6 and a factor of 10^0.31 of each other.
+and how strong it is. Low voices have their lines closer together, in fewer rows: they often stay undecided.
+
+Measured with these limits: of 384 pieces of read speech of a second or more, 381 are recognised and none
+wrongly; of 850 pieces tuned to pitches of 0.45 to 1.5, 531 and none wrongly; of 240 pieces of noise from
+white to 1/f^2.5 and of 52 landscapes none is.
 """
 
 from __future__ import annotations
@@ -19,8 +21,11 @@ Orientation = Literal["high-first", "low-first"]
 
 EDGE = 85  # rows, of 256
 NEAREST, FARTHEST = 7, 25  # rows from a harmonic to the next
-CLEAR_LINE = 3.8  # by which the line must stand out more on one side than on the other
-CLEAR_STRENGTH = 0.4  # and log10 of the ratio of their strengths
+CERTAIN_LINE = 6.5  # by which the line stands out more on one side than on the other: enough by itself
+CLEAR_LINE = 5.0  # enough where it is the stronger one too …
+CLEAR_STRENGTH = 0.4  # … by this much, log10
+LEAST_LINE = 15.0  # by which the line stands out at the low edge itself: chance alone gives 8 to 13
+FAINTEST = 0.5  # strength of a line that counts; smooth pictures have fainter ones
 FEWEST = 40  # columns
 _TURNS = 256  # points of the transform along the rows
 
@@ -33,13 +38,17 @@ def recognise(picture: NDArray[Any]) -> Orientation | None:
     if loud.shape[1] < FEWEST:
         return None
     top, bottom = _line(loud[:EDGE]), _line(loud[-EDGE:])
-    ahead = bottom[0] - top[0]
-    stronger = float(np.log10(bottom[1] / top[1]))
-    if ahead > CLEAR_LINE and stronger > CLEAR_STRENGTH:
+    if _leads(bottom, top):
         return "high-first"
-    if ahead < -CLEAR_LINE and stronger < -CLEAR_STRENGTH:
-        return "low-first"
-    return None
+    return "low-first" if _leads(top, bottom) else None
+
+
+def _leads(low: tuple[float, float], high: tuple[float, float]) -> bool:
+    """Whether one edge shows harmonics, and the other clearly less."""
+    ahead = low[0] - high[0]
+    stronger = float(np.log10(low[1] / high[1]))
+    clear = ahead > CERTAIN_LINE or (ahead > CLEAR_LINE and stronger > CLEAR_STRENGTH)
+    return clear and low[0] > LEAST_LINE and low[1] > FAINTEST
 
 
 def _line(rows: NDArray[np.float64]) -> tuple[float, float]:

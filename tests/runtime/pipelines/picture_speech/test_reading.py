@@ -12,6 +12,7 @@ import pytest
 
 from edge_export.assets import SENTENCE
 from edge_runtime.dsp.mel import MelFrontEnd
+from edge_runtime.dsp.resampling import resample
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.media.audio import read_audio
 from edge_runtime.media.pictures import write_png
@@ -56,7 +57,18 @@ def test_speech_shows_which_way_up_it_stands(picture: np.ndarray) -> None:
     assert recognise(picture[:, :50]) is None, "too little to be sure"
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("pitch", [0.5, 0.65, 0.8, 1.3])
+def test_other_voices_are_never_taken_wrongly(pitch: float) -> None:
+    speech = read_audio(SENTENCE, 22050).samples
+    other = resample(resample(speech, round(22050 * pitch), 22050), 22050, 16000)
+    voice = mel_to_picture(MelFrontEnd(FRONT_END)(other))
+    for start in range(0, voice.shape[1] - 120, 60):
+        piece = voice[:, start : start + 120]
+        assert recognise(piece) in ("high-first", None)
+        assert recognise(piece[::-1]) in ("low-first", None)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0, 2.5])
 def test_pictures_of_something_else_show_nothing(slope: float) -> None:
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
     for seed in range(6):
