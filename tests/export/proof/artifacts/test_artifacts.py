@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import pickle
 import warnings
 import zipfile
@@ -120,13 +123,13 @@ def test_programs_of_torch_run_only_when_trusted(tmp_path: Path, mel: dict[str, 
 
 
 class Trap:
-    """A pickle that writes a file when it is opened."""
+    """A pickle that makes a folder when it is opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def __reduce__(self) -> Any:
-        return open, (str(self.path), "w")
+        return os.mkdir, (str(self.path),)
 
 
 def test_recognising_a_file_opens_no_pickle(tmp_path: Path) -> None:
@@ -139,6 +142,25 @@ def test_recognising_a_file_opens_no_pickle(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError):
             open_runnable(archive)
     assert not sprung.exists()
+
+
+def test_an_exported_program_can_run_code_which_is_why_it_is_refused(tmp_path: Path) -> None:
+    """The trap is sprung by torch.export.load itself: where torch closes that door, --trust may go."""
+    sprung, whole, trap = tmp_path / "sprung", tmp_path / "whole.pt2", tmp_path / "trap.pt2"
+    torch.export.save(torch.export.export(MODULE, (torch.zeros(1, 3, 4),)), whole)
+    poison = io.BytesIO()
+    torch.save((Trap(sprung),), poison)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(trap, "w") as new:
+        for entry in old.infolist():
+            inputs = "sample_inputs" in entry.filename
+            new.writestr(entry.filename, poison.getvalue() if inputs else old.read(entry))
+    with pytest.raises(CheckpointError, match="--trust"):
+        open_runnable(trap)
+    assert not sprung.exists()
+    with warnings.catch_warnings(), contextlib.suppress(CheckpointError):
+        warnings.simplefilter("ignore")
+        open_runnable(trap, trust=True)
+    assert sprung.exists()
 
 
 @pytest.mark.parametrize(

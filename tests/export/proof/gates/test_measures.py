@@ -94,9 +94,8 @@ def test_what_nobody_hears_fails_the_largest_error_and_passes_the_gate(speech: A
         assert not compare(speech, made, tolerance=1e-3).passed
     else:
         assert not compare(speech, made, tolerance=HALF.max_abs, min_snr_db=HALF.min_snr_db).passed
-    figures, failed = judge_arrays(WHOLE, speech, made, RATE)
-    assert failed == []
-    assert figures["pesq"] > 4.3  # type: ignore[operator]
+    gate = WHOLE if change == "three samples late" else QUICK
+    assert judge_arrays(gate, speech, made, RATE)[1] == []
 
 
 def test_what_is_not_finite_or_of_another_length_fails(speech: Array) -> None:
