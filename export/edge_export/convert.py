@@ -28,6 +28,7 @@ from edge_export.proof.bisect.origins import write_for_export
 from edge_export.proof.gates.exporting import check_gate, kept, sentence_case
 from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
 from edge_runtime.store.bundle import (
+    HALF_ARITHMETIC,
     Artifact,
     Bundle,
     Form,
@@ -54,6 +55,13 @@ Name = TypeVar("Name", bound=str)
 
 TARGETS: tuple[Target, ...] = get_args(Target)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+DEFAULT_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
+# which precisions a target has
+_TAKEN: Mapping[Target, tuple[Precision, ...]] = {
+    "onnx": ("fp32", "fp16", "int8"),
+    "coreml": ("fp32", "fp16", "palette8", "palette6"),
+}
+IOS = (16, 18)
 FORMS: tuple[Form, ...] = ("cpu", "plain")
 _SUFFIXES: Mapping[Target, str] = {"onnx": ".onnx", "coreml": ".mlpackage"}
 _LIBRARIES: Mapping[Target, str] = {"onnx": "onnx", "coreml": "coremltools"}
@@ -72,6 +80,7 @@ class _Job:
     forms: tuple[Form, ...]  # of ONNX; empty where the precision decides
     axes: Axes  # of Core ML
     external_data: bool  # of ONNX, even where all fits into one file
+    ios: int  # oldest system of Core ML packages
     weights: str  # their name in errors: the checkpoint as it was given
     gate: bool
     audio: PathLike | None  # of the gate
@@ -88,12 +97,14 @@ def export(
     config: PathLike | Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
     weights: str | None = None,
+    lora: PathLike | None = None,
     targets: Sequence[str] = TARGETS,
-    precisions: Sequence[str] = PRECISIONS,
+    precisions: Sequence[str] = DEFAULT_PRECISIONS,
     io: str = "fp32",
     forms: Sequence[str] | None = None,
     frame_buckets: Sequence[int] | None = None,
     external_data: bool = False,
+    ios: int = 16,
     swift: PathLike | None = None,
     gate: bool = False,
     audio: PathLike | None = None,
@@ -112,7 +123,8 @@ def export(
             random weights and nets with one config, the net's first preset.
         changes: entries that override the config's, as {"wiring": "stock"}.
         weights: which set of a checkpoint that has several: "ema", "live", or the name in front of it.
-        targets, precisions: which artifacts.
+        lora: a file or folder to merge into the weights, for nets that take one.
+        targets, precisions: which artifacts; "int8" is ONNX's alone, "palette8" and "palette6" Core ML's.
         io: "fp16": inputs and outputs of float16 artifacts are float16 too, which spares runtimes the casts.
         forms: of ONNX, for nets that processors run faster in another form than their own: "cpu", "plain",
             or both. Where None, fp32 has both and fp16 is plain. A net with one form has one file, whatever
@@ -120,6 +132,7 @@ def export(
         frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis and with
             coreml among the targets; the longest must exceed twice the net's context.
         external_data: put ONNX weights into a file beside the graph; above 2 GiB this is done in any case.
+        ios: oldest system that the Core ML package is for, 16 or 18; 18 has attention as one operation.
         swift: a file NAME.swift to write too: a typed wrapper of the bundle for apps.
         gate: store a case of real speech, and write no artifact whose sound, or features for a face, fail the
             catalogue's limits on it (`edge_export.proof.gates`); each that is withheld is a warning.
@@ -139,11 +152,12 @@ def export(
     job = _Job(
         net=get_net(net),
         targets=_chosen("target", targets, TARGETS),
-        precisions=_chosen("precision", precisions, PRECISIONS),
+        precisions=precisions_for(targets, precisions),
         io=_io(get_net(net), io, precisions),
         forms=_chosen("form", forms, FORMS) if forms is not None else (),
         axes=_axes(get_net(net), frame_buckets),
         external_data=external_data,
+        ios=_ios(ios),
         weights=("random" if get_net(net).has_weights else net) if checkpoint is None else str(checkpoint),
         gate=gate,
         audio=audio,
@@ -168,6 +182,9 @@ def export(
     if preset is not None and preset not in job.net.presets:
         raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
     _check_source(job.net, checkpoint, random, preset, config)
+    if lora is not None and (checkpoint is None or job.net.merge is None):
+        got = f"a LoRA for {net}" if checkpoint is not None else "a LoRA for random weights"
+        raise ConfigError("--lora", got=got, expected="a checkpoint of sd-unet to merge it into")
     if weights is not None and checkpoint is None:
         raise ConfigError("--weights", got=weights, expected="a checkpoint to choose from")
     changes = changes or {}
@@ -182,7 +199,7 @@ def export(
         carried: Mapping[str, Path] = {}
         if checkpoint is not None:
             place = job.net.locate(checkpoint)
-            built = _from_checkpoint(job, place, preset, config, changes, weights)
+            built = _merged(job, lora, *_from_checkpoint(job, place, preset, config, changes, weights))
         elif random is not None:
             built = _from_seed(job, random, *_config(job.net, preset, config, changes))
         else:
@@ -213,9 +230,25 @@ def _chosen(what: str, names: Sequence[str], known: tuple[Name, ...]) -> tuple[N
     return tuple(name for name in known if name in names)
 
 
+def precisions_for(targets: Sequence[str], precisions: Sequence[str]) -> tuple[Precision, ...]:
+    """The given precisions in their order; ConfigError for unknown ones, and for one that no target has."""
+    chosen = _chosen("precision", precisions, PRECISIONS)
+    for precision in chosen:
+        takers = [target for target, taken in _TAKEN.items() if precision in taken]
+        if not set(takers) & set(_chosen("target", targets, TARGETS)):
+            raise ConfigError("precision", got=precision, expected=f"--target {takers[0]} with it")
+    return chosen
+
+
+def _ios(ios: int) -> int:
+    if ios not in IOS:
+        raise ConfigError("--ios", got=str(ios), expected=" or ".join(map(str, IOS)))
+    return ios
+
+
 def _io(net: Net[Any], io: str, precisions: Sequence[str]) -> Precision:
     """The type of float16 artifacts' inputs and outputs; ConfigError where there are no such artifacts."""
-    (chosen,) = _chosen("--io", io, PRECISIONS)
+    (chosen,) = _chosen("--io", io, DEFAULT_PRECISIONS)
     if chosen == "fp16" and "fp16" not in precisions:
         raise ConfigError("--io", got="fp16 without precision fp16", expected="fp32")
     if chosen == "fp16" and net.half == "weights":
@@ -314,6 +347,19 @@ def _from_checkpoint(
     loaded = finish(entry, settings, checkpoint, said)
     source = Source(checkpoint.file, checkpoint.sha256, checkpoint.format, loaded.said)
     return loaded.module, settings, source
+
+
+def _merged(
+    job: _Job, lora: PathLike | None, module: nn.Module, settings: NetConfig, source: Source
+) -> _Built:
+    """The net with a LoRA merged into it; its hash is then that of the weights as they are exported."""
+    from edge_export.examples.random_weights import weights_sha256
+
+    if lora is None or job.net.merge is None:
+        return module, settings, source
+    job.progress(f"merging {Path(lora).name}")
+    said = job.net.merge(module, lora)
+    return module, settings, replace(source, sha256=weights_sha256(module), said=(*source.said, said))
 
 
 def _from_seed(job: _Job, seed: int, settings: NetConfig, said: list[str]) -> _Built:
@@ -459,6 +505,7 @@ def _write(
         _write_artifact(job, folder, module, config, source, target, precision, form, modules)
         for target in job.targets
         for precision in job.precisions
+        if precision in _TAKEN[target]
         for form in _forms(job, module, target, precision)
     ]
     manifest = Manifest(
@@ -560,12 +607,13 @@ def _write_artifact(
             precision,
             job.axes,
             io=io,
+            ios=job.ios,
             source_sha256=source.sha256,
             modules=modules.setdefault(name, {}),
         )
         axes = {name: axis.lengths for name, axis in job.axes.items()}
         note = to_coreml.width_note(job.net, config, job.axes)
-    parts = job.net.float32_parts if precision == "fp16" else ()
+    parts = job.net.float32_parts if precision in HALF_ARITHMETIC else ()
     return describe_artifact(
         folder,
         name,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from numpy.typing import NDArray
@@ -31,6 +32,12 @@ class NetConfig(Protocol):
         """Plain JSON values, for config.json and manifests."""
         ...
 
+
+# of int8 weights and palettes, where a net has no limits of its own. Apple's floor for its converted nets is
+# 35 dB of the peak; of the whole signal that is 22 dB, as the peak of noise is 4.5 times its deviation
+QUANTISED = MappingProxyType(
+    {"int8": Tolerance(1.0, 30.0), "palette8": Tolerance(1.0, 30.0), "palette6": Tolerance(1.0, 22.0)}
+)
 
 Config = Any  # a `NetConfig` of which the caller knows no more
 ConfigT = TypeVar("ConfigT", bound=NetConfig)
@@ -86,6 +93,7 @@ class Net(Generic[ConfigT]):
         axes_of: (config, Core ML axes) → those axes, where sizes of the config decide.
         steps: config → named axis → the number that ONNX takes multiples of.
         carried: (config, file of weights) → name in the bundle → file that goes with the net.
+        merge: (module, file of a LoRA) → what was merged, a sentence; changes the module. None: takes none.
         half: what float16 artifacts round: weights and every operation, or only the weights of layers, where
             the net computes values that do not fit half precision.
     """
@@ -120,6 +128,7 @@ class Net(Generic[ConfigT]):
     locate: Callable[[str | os.PathLike[str]], Path] = field(default=Path)
     axes_of: Callable[[ConfigT, Axes], Axes] = field(default=lambda _, axes: axes)
     steps: Callable[[ConfigT], Mapping[str, int]] = field(default=lambda _: {})
+    merge: Callable[[nn.Module, str | os.PathLike[str]], str] | None = None
     carried: Callable[[ConfigT, Path], Mapping[str, Path]] = field(default=lambda *_: {})
 
     @property
@@ -145,7 +154,7 @@ class Net(Generic[ConfigT]):
 
     def allowed(self, config: ConfigT, precision: str) -> Tolerance:
         """What every backend must keep with this config."""
-        tolerance = self.tolerance[precision]
+        tolerance = self.tolerance.get(precision) or QUANTISED[precision]
         return replace(tolerance, max_abs=tolerance.max_abs * self.unit(config))
 
 

@@ -59,6 +59,15 @@ def _settle(
     return settle_schedule(config, checkpoint, said)
 
 
+def _merge(module: nn.Module, lora: str | os.PathLike[str]) -> str:
+    from edge_training.image_speech.lora import merge_lora
+
+    merged = merge_lora(module, lora)
+    ranks = " and ".join(map(str, merged.ranks))
+    base = f", with {len(merged.base)} tensors of the UNet itself" if merged.base else ""
+    return f"LoRA {Path(merged.path).name} merged: {len(merged.pairs)} layers of rank {ranks}{base}"
+
+
 def _inputs(config: SdUnetConfig) -> tuple[Tensor, ...]:
     steps = f"0 to {config.num_train_timesteps - 1}"
     states = ("batch", "tokens", config.cross_attention_dim)
@@ -129,6 +138,7 @@ NET: Net[SdUnetConfig] = Net(
     float32_parts=("time_proj",),
     locate=lambda source: locate("unet", source),
     axes_of=_axes_of,
+    merge=_merge,
     steps=lambda config: {"height": config.latent_multiple, "width": config.latent_multiple},
     justified=MappingProxyType(
         {

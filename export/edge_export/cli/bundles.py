@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_export.cli.options import TF32, CudaGraphs, Json, Out, Overwrite, Settings, Tolerance, Weights
 from edge_export.cli.output import finish, write_json
+from edge_runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_runtime.store.bundle import Bundle
+
+SYSTEM = "image-speech"
 
 
 def nets(
@@ -42,7 +48,13 @@ def export(
     preset: Annotated[str | None, typer.Option(help="A named configuration of the net.")] = None,
     config: Annotated[Path | None, typer.Option(help="The net's config.json.")] = None,
     target: Annotated[list[str] | None, typer.Option(help="onnx, coreml; both if not given.")] = None,
-    precision: Annotated[list[str] | None, typer.Option(help="fp32, fp16; both if not given.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp32, fp16, both if not given; int8: ONNX, weights alone.")
+    ] = None,
+    palettize: Annotated[
+        list[int] | None, typer.Option(help="Core ML: weights of 8 or 6 bits too, by k-means; repeat.")
+    ] = None,
+    ios: Annotated[int, typer.Option(help="Core ML: oldest system, 16, or 18 with attention built in.")] = 16,
     form: Annotated[
         list[str] | None,
         typer.Option(help="ONNX: cpu, plain (GPUs, other runtimes); fp32 in both, fp16 plain if not given."),
@@ -58,6 +70,12 @@ def export(
     ] = False,
     settings: Settings = None,
     weights: Weights = None,
+    lora: Annotated[Path | None, typer.Option(help="LoRA to merge into sd-unet.")] = None,
+    sd: Annotated[
+        str | None, typer.Option(help="image-speech: the image model, folder or repository.")
+    ] = None,
+    auffusion: Annotated[str | None, typer.Option(help="image-speech: the audio model, likewise.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="image-speech: a phoneme_adapter.pt.")] = None,
     swift: Annotated[
         Path | None, typer.Option(metavar="FILE.swift", help="Write a typed Swift wrapper of the bundle too.")
     ] = None,
@@ -74,6 +92,32 @@ def export(
     from edge_export.progress import Progress
     from edge_export.train import parse_settings
 
+    precisions = [*(precision or convert.DEFAULT_PRECISIONS), *(f"palette{bits}" for bits in palettize or ())]
+    if net == SYSTEM:
+        given = {
+            "checkpoint": checkpoint,
+            "random": random,
+            "preset": preset,
+            "config": config,
+            "swift": swift,
+        }
+        _export_parts(
+            _needed(sd, "--sd"),
+            _needed(auffusion, "--auffusion"),
+            out,
+            unfit={name: value for name, value in given.items() if value is not None},
+            lora=lora,
+            adapter=adapter,
+            settings=parse_settings(settings or []),
+            targets=target or convert.TARGETS,
+            precisions=precisions,
+            ios=ios,
+            overwrite=overwrite,
+        )
+        return
+    for option, value in (("--sd", sd), ("--auffusion", auffusion), ("--adapter", adapter)):
+        if value is not None:
+            raise ConfigError(option, got=f"{value} for {net}", expected=f"export {SYSTEM} with it")
     with Progress() as progress:
         bundle = convert.export(
             net,
@@ -85,7 +129,9 @@ def export(
             changes=parse_settings(settings or []),
             weights=weights,
             targets=target or ("onnx", "coreml"),
-            precisions=precision or ("fp32", "fp16"),
+            precisions=precisions,
+            lora=lora,
+            ios=ios,
             forms=form,
             io=io,
             frame_buckets=frames,
@@ -96,6 +142,33 @@ def export(
             overwrite=overwrite,
             progress=progress,
         )
+    _tell(bundle)
+
+
+def _needed(value: str | None, option: str) -> str:
+    if value is None:
+        raise ConfigError(option, got="nothing", expected=f"a model's folder, for export {SYSTEM}")
+    return value
+
+
+def _export_parts(
+    sd: str, auffusion: str, out: Path, *, unfit: dict[str, Any], settings: dict[str, Any], **options: Any
+) -> None:
+    from edge_export.image_speech import export_image_speech
+    from edge_export.progress import Progress
+
+    for name in unfit:
+        raise ConfigError(f"--{name}", got=str(unfit[name]), expected=f"no such option of export {SYSTEM}")
+    if strange := sorted(settings.keys() - {"height", "width"}):
+        raise ConfigError("--set", got=strange[0], expected="height or width, pixels of the picture")
+    with Progress() as progress:
+        made = export_image_speech(sd, auffusion, out, **settings, **options, progress=progress)
+    for bundle in made.values():
+        _tell(bundle)
+
+
+def _tell(bundle: Bundle) -> None:
+    """What a bundle was made of, and its artifacts."""
     print(f"{bundle.path}: {bundle.manifest.net} from {bundle.manifest.source.format}")
     for sentence in bundle.manifest.source.said:
         print(f"  {sentence}")

@@ -41,16 +41,15 @@ from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, ConfigT, Net  # noqa:
 from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
 from edge_export.half_weights import with_half_weights  # noqa: E402
 from edge_export.norm_folding import folded  # noqa: E402
-from edge_export.to_coreml import half_lstm  # noqa: E402
+from edge_export.to_coreml import half_lstm, palettes  # noqa: E402
 from edge_export.to_coreml.package import write_canonical  # noqa: E402
 from edge_export.to_coreml.scopes import traced_modules  # noqa: E402
-from edge_runtime.store.bundle import DTYPES, Precision, Tensor  # noqa: E402
+from edge_runtime.store.bundle import DTYPES, HALF_ARITHMETIC, Precision, Tensor  # noqa: E402
 from edge_runtime.version import VERSION  # noqa: E402
 
 AUTHOR = "edge-export"
 LICENSE = "of the weights: see the checkpoint's own; the conversion adds no terms"
-TARGET = "iOS 16"
-_TARGET = ct.target.iOS16
+_TARGETS = {16: ct.target.iOS16, 18: ct.target.iOS18}
 _SCOPE = ct.converters.mil.mil.scope.ScopeSource.TORCHSCRIPT_MODULE_NAME
 
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -65,6 +64,7 @@ def write_coreml(
     axes: Axes | None = None,
     *,
     io: Precision = "fp32",
+    ios: int = 16,
     source_sha256: str = "",
     modules: dict[str, str] | None = None,
 ) -> str:
@@ -74,9 +74,10 @@ def write_coreml(
         module: the net in float32; it is not changed.
         net, config: its catalogue entry and configuration.
         path: the folder to write, which must not exist.
-        precision: "fp32" or "fp16".
+        precision: "fp32", "fp16", or a palette's (`to_coreml.palettes`), whose arithmetic is that of fp16.
         axes: named axis → the lengths that it may have; by default those of the catalogue.
         io: "fp16" for float16 inputs and outputs.
+        ios: oldest system that it is for, 16 or 18.
         source_sha256: of the checkpoint, for the package's metadata.
         modules: takes the name of each operation's result → the module that it was traced in.
 
@@ -87,7 +88,8 @@ def write_coreml(
     case = next(iter(net.cases(config, axes).values()))
     inputs, outputs = net.inputs(config), net.outputs(config)
     examples = tuple(torch.from_numpy(case[tensor.name].astype(DTYPES[tensor.dtype])) for tensor in inputs)
-    weights_alone = precision == "fp16" and net.half == "weights"
+    half = precision in HALF_ARITHMETIC
+    weights_alone = half and net.half == "weights"
     bare = with_half_weights(folded(module)) if weights_alone else folded(module)
     plain = with_interface_types(without_padding(bare), inputs, outputs)
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -99,11 +101,13 @@ def write_coreml(
                 for tensor in inputs
             ],
             outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor, io)) for tensor in outputs],
-            compute_precision=_precision("fp32" if weights_alone else precision, net.float32_parts),
-            minimum_deployment_target=_TARGET,
-            pass_pipeline=half_lstm.pipeline() if precision == "fp16" and not net.float32_parts else None,
+            compute_precision=_precision("fp16" if half and not weights_alone else "fp32", net.float32_parts),
+            minimum_deployment_target=_TARGETS[ios],
+            pass_pipeline=half_lstm.pipeline() if half and not net.float32_parts else None,
             skip_model_load=True,
         )
+        if precision in palettes.BITS:
+            converted = palettes.palettized(converted, precision)
         saved = Path(folder, "saved.mlpackage")
         converted.save(str(saved))
         renamed: dict[str, str] = {}
@@ -113,7 +117,7 @@ def write_coreml(
     if modules is not None:
         found = traced_modules(converted._mil_program, plain)
         modules |= {renamed.get(name, name): module for name, module in found.items()}
-    return f"{TARGET}, specification {model.specificationVersion}"
+    return f"iOS {ios}, specification {model.specificationVersion}"
 
 
 def width_note(net: Net[ConfigT], config: ConfigT, axes: Axes) -> str:

@@ -33,6 +33,7 @@ from edge_export.half_weights import with_half_weights
 from edge_export.norm_folding import folded
 from edge_export.to_onnx.constants import MOST_ELEMENTS, folded_constants, reads
 from edge_export.to_onnx.identities import without_identities
+from edge_export.to_onnx.int8 import with_int8_weights
 from edge_export.to_onnx.mixed import to_mixed
 from edge_export.to_onnx.weighted_graph import LARGEST_FILE, WeightedGraph
 from edge_runtime.store.bundle import Form, Lengths, Precision, Tensor
@@ -42,7 +43,7 @@ IR_VERSION = 8  # the one that came with opset 17; newer ones only add types tha
 PRODUCER = "edge-export"
 VERSION = f"opset {OPSET}, IR {IR_VERSION}"
 # precision → the form of its file without a form in its name
-OWN_FORM: Mapping[Precision, Form] = {"fp32": "cpu", "fp16": "plain"}
+OWN_FORM: Mapping[Precision, Form] = {"fp32": "cpu", "fp16": "plain", "int8": "plain"}
 
 
 def write_onnx(
@@ -64,7 +65,7 @@ def write_onnx(
         net, config: its catalogue entry and configuration.
         path: the file to write.
         precision: "fp32", or "fp16" for float16 weights and arithmetic between float32 inputs and outputs,
-            except in the net's `float32_parts`.
+            except in the net's `float32_parts`; "int8" for weights of 8 bits (`to_onnx.int8`).
         form: "cpu" or "plain"; as the precision's own file has it where None: float32 cpu, float16 plain.
         io: "fp16" for float16 inputs and outputs of a float16 file: no casts at its ends.
         external_data: put the weights into ``PATH.data`` beside it, even if all fits into one file.
@@ -82,6 +83,9 @@ def write_onnx(
     if precision == "fp16" and not weights_alone:
         half = to_mixed(graph.model, net.float32_parts, weights=graph.weights, half_io=io == "fp16")
         graph = WeightedGraph(_checked(half), graph.weights)
+    if precision == "int8":
+        small = with_int8_weights(graph)
+        graph = WeightedGraph(_checked(small.model), small.weights)
     graph.write(path, external=external_data, largest_file=largest_file)
     return VERSION
 

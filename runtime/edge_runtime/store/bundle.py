@@ -46,7 +46,9 @@ REFERENCE = "reference"
 
 Array = NDArray[Any]
 Target = Literal["onnx", "coreml"]
-Precision = Literal["fp32", "fp16"]
+# int8: weights alone (ONNX); palettes: weights as indices of 8 or 6 bits, arithmetic of fp16 (Core ML)
+Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]
+HALF_ARITHMETIC: tuple[Precision, ...] = ("fp16", "palette8", "palette6")
 Form = Literal["cpu", "plain", "any"]
 
 MOST_VALUES = 1 << 33  # of one tensor; more than fits into any machine that this is for
