@@ -72,6 +72,7 @@ PARTS: Mapping[str, Part] = {
     "image-speech": Part(
         "training/image_speech", (*_EXPORT, *_TRAINING, "librosa", "diffusers", "transformers", "peft")
     ),
+    "image-speech-parts": Part("export/test_image_speech.py", (*_EXPORT, "diffusers", "transformers")),
     "image-speech-nets": Part(
         "export/catalog/test_image_speech_nets.py", (*_EXPORT, "diffusers", "transformers")
     ),

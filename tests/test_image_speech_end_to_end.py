@@ -10,24 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from edge_export import convert
 from edge_export.__main__ import main
+from edge_export.image_speech import export_image_speech, holds_parts
 from edge_export.proof.verify import verify
+from edge_runtime.errors import TargetError
 from edge_runtime.media.audio import read_audio
+from edge_runtime.store.bundle import open_bundle
 from edge_training.image_speech.libraries import library
-from edge_training.image_speech.lora import add_lora, load_lora, merge_lora, read_lora
+from edge_training.image_speech.lora import add_lora, load_lora, read_lora
 
 SENTENCE = Path(__file__).parents[1] / "export" / "edge_export" / "assets" / "sentence.wav"
 
 
 def open_unet(model: Path) -> Any:
     return library("diffusers").UNet2DConditionModel.from_pretrained(model / "unet").eval()
-
-
-def export(net: str, checkpoint: Path, out: Path) -> None:
-    """ONNX of any size, verified on small pictures."""
-    changes = {"height": 64, "width": 128} if net.startswith("sd-") else None
-    convert.export(net, out, checkpoint=checkpoint, changes=changes, targets=["onnx"], precisions=["fp32"])
 
 
 @pytest.fixture(scope="module")
@@ -55,18 +51,12 @@ def run(tiny_diffusion: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles(tiny_diffusion: Path, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Bundles by role; the audio model's UNet with the LoRA."""
-    place = tmp_path_factory.mktemp("bundles")
-    sd, auffusion = tiny_diffusion / "sd", tiny_diffusion / "auffusion"
-    export("sd-unet", sd, place / "image_unet")
-    model = shutil.copytree(auffusion, tmp_path_factory.mktemp("merged") / "model")
-    unet = open_unet(model)
-    merge_lora(unet, run / "checkpoints")
-    unet.save_pretrained(model / "unet")
-    export("sd-unet", model, place / "audio_unet")
-    export("clip-text", auffusion, place / "text")  # one for both prompts
-    export("sd-vae-decoder", sd, place / "vae_decoder")
-    export("hifigan", auffusion / "vocoder" / "vocoder.pt", place / "vocoder")
+    """Bundles by role, by the command; the audio model's UNet with the LoRA."""
+    place = tmp_path_factory.mktemp("bundles") / "parts"
+    given = ["--sd", str(tiny_diffusion / "sd"), "--auffusion", str(tiny_diffusion / "auffusion")]
+    given += ["--lora", str(run / "checkpoints"), "--out", str(place), "--target", "onnx"]
+    # ONNX takes any size; reference cases are of a small one
+    assert main(["export", "image-speech", *given, "--precision", "fp32", "--set", "width=128"]) == 0
     return place
 
 
@@ -87,6 +77,20 @@ def test_the_exported_net_is_the_trained_one(bundles: Path, tiny_diffusion: Path
         trained = wrapped(*inputs).sample.numpy()
     assert np.abs(trained - plain).max() > 0.01
     np.testing.assert_allclose(exported, trained, atol=2e-6)
+
+
+def test_the_parts_lie_by_role(bundles: Path, tiny_diffusion: Path) -> None:
+    parts = ["audio_text", "audio_unet", "image_text", "image_unet", "vae_decoder", "vae_encoder", "vocoder"]
+    assert sorted(entry.name for entry in bundles.iterdir()) == parts
+    [said] = [
+        sentence
+        for sentence in open_bundle(bundles / "audio_unet").manifest.source.said
+        if sentence.startswith("LoRA")
+    ]
+    assert said == "LoRA adapter_model.safetensors merged: 40 layers of rank 4"
+    assert holds_parts(bundles)
+    with pytest.raises(TargetError, match="does not exist yet"):
+        export_image_speech(tiny_diffusion / "sd", tiny_diffusion / "auffusion", bundles)
 
 
 def test_two_prompts_become_ten_seconds_of_sound(bundles: Path, tmp_path: Path) -> None:

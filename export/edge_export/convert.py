@@ -32,6 +32,7 @@ from edge_runtime.store.bundle import (
     Artifact,
     Bundle,
     Form,
+    Interface,
     Manifest,
     Precision,
     Source,
@@ -62,6 +63,7 @@ _TAKEN: Mapping[Target, tuple[Precision, ...]] = {
     "coreml": ("fp32", "fp16", "palette8", "palette6"),
 }
 IOS = (16, 18)
+_INTERFACES: tuple[Interface, ...] = get_args(Interface)
 FORMS: tuple[Form, ...] = ("cpu", "plain")
 _SUFFIXES: Mapping[Target, str] = {"onnx": ".onnx", "coreml": ".mlpackage"}
 _LIBRARIES: Mapping[Target, str] = {"onnx": "onnx", "coreml": "coremltools"}
@@ -76,7 +78,7 @@ class _Job:
     net: Net[Any]
     targets: tuple[Target, ...]
     precisions: tuple[Precision, ...]
-    io: Precision  # of float16 artifacts
+    io: Interface  # of float16 artifacts
     forms: tuple[Form, ...]  # of ONNX; empty where the precision decides
     axes: Axes  # of Core ML
     external_data: bool  # of ONNX, even where all fits into one file
@@ -246,9 +248,9 @@ def _ios(ios: int) -> int:
     return ios
 
 
-def _io(net: Net[Any], io: str, precisions: Sequence[str]) -> Precision:
+def _io(net: Net[Any], io: str, precisions: Sequence[str]) -> Interface:
     """The type of float16 artifacts' inputs and outputs; ConfigError where there are no such artifacts."""
-    (chosen,) = _chosen("--io", io, DEFAULT_PRECISIONS)
+    (chosen,) = _chosen("--io", io, _INTERFACES)
     if chosen == "fp16" and "fp16" not in precisions:
         raise ConfigError("--io", got="fp16 without precision fp16", expected="fp32")
     if chosen == "fp16" and net.half == "weights":
@@ -577,7 +579,7 @@ def _write_artifact(
     modules: dict[str, dict[str, str]],
 ) -> Artifact:
     name = _name(target, precision, form)
-    io: Precision = job.io if precision == "fp16" else "fp32"
+    io: Interface = job.io if precision == "fp16" else "fp32"
     job.progress(f"writing {name}")
     data: tuple[str, ...] = ()
     if target == "onnx":

@@ -22,7 +22,11 @@ from edge_runtime.store.targets import replace_directory
 PathLike = str | os.PathLike[str]
 
 SYSTEM = "image-speech"
-UNETS = ("image_unet", "audio_unet")  # the largest parts, and the last to be written
+# so that parts which do not belong together are refused before hours are spent
+SMALLEST_FIRST = (
+    "vocoder", "vae_decoder", "phoneme_adapter", "image_text", "audio_text", "vae_encoder", "image_unet",
+    "audio_unet",
+)  # fmt: skip
 PICTURED = ("image_unet", "audio_unet", "vae_decoder", "vae_encoder")  # whose packages have one size
 SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type")
 SAME = 2e-3  # of the largest weight: what float16 files differ from float32 ones by
@@ -82,7 +86,8 @@ def export_image_speech(
     with replace_directory(out, overwrite, ours=holds_parts) as folder:
         check_vaes(parts["vae_decoder"].checkpoint, _weights(auffusion, "vae"))
         made: dict[str, Bundle] = {}
-        for role, part in sorted(parts.items(), key=lambda item: item[0] in UNETS):
+        for role in sorted(parts, key=SMALLEST_FIRST.index):
+            part = parts[role]
             made[role] = export(
                 part.net,
                 folder / role,

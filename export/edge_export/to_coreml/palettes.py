@@ -8,6 +8,7 @@ float16, as in Apple's own conversions of Stable Diffusion.
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import coremltools as ct
@@ -25,13 +26,13 @@ def palettized(model: Any, precision: str) -> Any:
     Raises:
         BackendError: scikit-learn, which computes the tables, is missing.
     """
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
+    if importlib.util.find_spec("sklearn") is None:
         raise BackendError(
-            "palettes", got=f"no module named {error.name}", expected="scikit-learn",
+            "palettes",
+            got="no module named sklearn",
+            expected="scikit-learn",
             cause="pip install scikit-learn",
-        ) from error  # fmt: skip
+        )
     each = cto.coreml.OpPalettizerConfig(mode="kmeans", nbits=BITS[precision], weight_threshold=SMALLEST)
     config = cto.coreml.OptimizationConfig(global_config=each, op_type_configs={"gather": None})
     palettes: ct.models.MLModel = cto.coreml.palettize_weights(model, config)

@@ -48,6 +48,7 @@ Array = NDArray[Any]
 Target = Literal["onnx", "coreml"]
 # int8: weights alone (ONNX); palettes: weights as indices of 8 or 6 bits, arithmetic of fp16 (Core ML)
 Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]
+Interface = Literal["fp32", "fp16"]  # types of an artifact's floating inputs and outputs
 HALF_ARITHMETIC: tuple[Precision, ...] = ("fp16", "palette8", "palette6")
 Form = Literal["cpu", "plain", "any"]
 
@@ -155,9 +156,7 @@ class Artifact:
     # "cpu": arranged for processors; "plain": the net's own layers, for GPUs and runtimes with few operators;
     # "any": the net has one form for both, or the bundle is older than this entry
     form: Form = "any"
-    io: Literal["fp32", "fp16"] = (
-        "fp32"  # of float inputs and outputs in its file; "fp16" spares runtimes casts
-    )
+    io: Interface = "fp32"  # of float inputs and outputs in its file; "fp16" spares runtimes casts
 
     def __post_init__(self) -> None:
         _check_artifact_name(self.path)
@@ -412,7 +411,7 @@ def describe_artifact(
     data: Sequence[str] = (),
     float32_parts: Sequence[str] = (),
     form: Form = "any",
-    io: Literal["fp32", "fp16"] = "fp32",
+    io: Interface = "fp32",
 ) -> Artifact:
     """The manifest's entry for an artifact, a file or folder, in a bundle's folder.
 

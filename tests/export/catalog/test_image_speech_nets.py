@@ -178,15 +178,23 @@ def test_auffusions_vocoder_is_known_by_its_file(tiny_diffusion: Path) -> None:
 
 
 def test_core_ml_packages_have_one_size_and_the_pair(tiny_diffusion: Path, tmp_path: Path) -> None:
-    source, out = tiny_diffusion / "auffusion", tmp_path / "out"
-    made = export("sd-unet", out, checkpoint=source, changes=SMALL, targets=["coreml"], precisions=["fp16"])
+    made = export(
+        "sd-unet",
+        tmp_path / "out",
+        checkpoint=tiny_diffusion / "auffusion",
+        changes=SMALL,
+        targets=["coreml"],
+        precisions=["fp16"],
+        ios=18,
+    )
     axes = made.manifest.artifact("coreml", "fp16").axes
     assert {name: lengths.only for name, lengths in axes.items()} == {
         "batch": (2,), "height": (8,), "width": (16,), "tokens": (77,),
     }  # fmt: skip
     assert verify(made).passed
     program = Program.open(made.artifact("coreml", "fp16"))
-    assert "scaled_dot_product_attention" not in program.operations
+    assert program.operations["scaled_dot_product_attention"] == 8
+    assert made.manifest.artifact("coreml", "fp16").version == "iOS 18, specification 9"
 
 
 # ---- what is refused --------------------------------------------------------------------------------------
