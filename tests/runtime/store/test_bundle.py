@@ -383,8 +383,8 @@ def into(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
             r"artifacts\[0\]\.target: got \[\], expected onnx or coreml",
         ),
         (
-            into("artifacts", 0, "precision", value="int8"),
-            r'artifacts\[0\]\.precision: got "int8", expected fp32 or fp16',
+            into("artifacts", 0, "precision", value="int4"),
+            r'artifacts\[0\]\.precision: got "int4", expected fp32 or fp16',
         ),
         (into("tolerance", value={"fp16": {"max_abs": 1, "min_snr_db": 1}}), "tolerance: got none for fp32"),
         (
