@@ -46,9 +46,14 @@ class ArtifactSearch:
     inputs: Mapping[str, Array]
 
     @property
+    def sound(self) -> bool:
+        """Whether the reference gives what is stored: else folding, or the exported form, is the culprit."""
+        return self.reference_db >= self.tolerance_db
+
+    @property
     def passed(self) -> bool:
-        """Whether the output keeps the manifest's signal-to-noise ratio, and no operation is suspect."""
-        return self.found.output_db >= self.tolerance_db and self.found.culprit is None
+        """Whether output and reference keep the manifest's ratio, and no operation is suspect."""
+        return self.sound and self.found.output_db >= self.tolerance_db and self.found.culprit is None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: the culprit and the worst introducers."""
@@ -85,7 +90,7 @@ class Bisection:
     def worst(self) -> ArtifactSearch:
         """The artifact with the first culprit; without one, that of the worst output."""
         return next((each for each in self.searches if each.found.culprit), None) or min(
-            self.searches, key=lambda each: each.found.output_db
+            self.searches, key=lambda each: (each.sound, each.found.output_db)
         )
 
     def summary(self) -> str:
@@ -94,6 +99,11 @@ class Bisection:
             f"{each.artifact}: {each.found.culprit.main.place}"
             for each in self.searches
             if each.found.culprit
+        ]
+        culprits += [
+            f"{each.artifact}: what is exported differs from the net"
+            for each in self.searches
+            if not each.sound
         ]
         return "; ".join(culprits) or f"no culprit in {', '.join(each.artifact for each in self.searches)}"
 

@@ -36,7 +36,7 @@ def _told(result: Bisection) -> list[ArtifactSearch]:
 def _details(search: ArtifactSearch) -> str:
     found = search.found
     lines = [f"{search.executed}, case {search.case}, against {search.against}"]
-    if search.reference_db < search.tolerance_db:
+    if not search.sound:
         lines.append(
             f"  the reference itself is at {decibels(search.reference_db, ' dB')} of the stored outputs: "
             "folding, or the form that is exported, differs from the net"

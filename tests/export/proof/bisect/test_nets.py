@@ -20,7 +20,7 @@ from edge_export.proof.bisect.report import text
 from edge_export.proof.bisect.repro import write_repro
 from edge_export.proof.verify import verify
 from edge_runtime.errors import BundleError, CheckpointError, ConfigError, TargetError
-from edge_runtime.store.bundle import MANIFEST, open_bundle
+from edge_runtime.store.bundle import MANIFEST, open_bundle, write_reference
 
 EXPORT = Path(nets.__file__).parents[3]
 
@@ -136,6 +136,25 @@ def test_the_command_names_it_and_exits_1(
     assert f"FAIL  {padded.place}: model.onnx: Conv in stages.1.blocks.1.chains.0.1" in out
     assert '"module": "stages.1.blocks.1.chains.0.1"' in (tmp_path / "found.json").read_text()
     assert (tmp_path / "repro" / MANIFEST).is_file()
+
+
+def test_a_fold_that_changes_the_net_is_told(padded: Planted, tmp_path: Path) -> None:
+    """The reference is folded, as the artifact is, so that both would agree on a wrong fold."""
+    place = tmp_path / "folded"
+    shutil.copytree(padded.place, place)
+    bundle = open_bundle(place)
+    reference = {}
+    for case in bundle.cases:
+        inputs, outputs = bundle.reference(case)
+        shutil.rmtree(place / "reference" / case)
+        wrong = {name: array * 1.01 for name, array in outputs.items()}
+        reference[case] = write_reference(place, case, inputs | wrong)
+    replace(bundle.manifest, reference=reference).save(place)
+    result = bisect(place, artifacts=["model.plain.onnx"])
+    assert not result.passed
+    assert result.searches[0].found.culprit is None
+    assert "the reference itself is at 40." in text(result)
+    assert result.summary() == "model.plain.onnx: what is exported differs from the net"
 
 
 def test_what_is_refused(small_hifigan: Path, padded: Planted, tmp_path: Path) -> None:
