@@ -17,6 +17,7 @@ def test_int8_is_within_half_a_step_of_each_channel(seed: int, axis: int) -> Non
     error = np.abs(read_back(weight, "int8", axis) - weight)
     others = tuple(index for index in range(3) if index != axis)
     assert (error.max(axis=others) <= 0.5 * scale * (1 + 1e-5)).all()
+    np.testing.assert_allclose(scale, np.abs(weight).max(axis=others) / 127, rtol=1e-6)
 
 
 def test_channels_of_zeros_stay_zero() -> None:
