@@ -1,7 +1,8 @@
 """ONNX artifacts on OpenVINO: "cpu", and Intel's "gpu" and "npu" where OpenVINO finds them.
 
 Inference is held to float32: on processors with bfloat16 OpenVINO would use that by default, which is fast
-but keeps only two to three digits.
+but keeps only two to three digits; and before weights of 8 bits it would round activations to 8 bits too,
+which took `istft-vocoder` from 33 to 15 dB.
 """
 
 from __future__ import annotations
@@ -62,8 +63,10 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
     check_request(name, path, threads)
     library, core = _core(device)
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-    if threads is not None and device == "cpu":
-        settings["INFERENCE_NUM_THREADS"] = threads
+    if device == "cpu":
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = "0"
+        if threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
     try:
         compiled = core.compile_model(core.read_model(str(path)), _DEVICES[device], settings)
     except RuntimeError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from tests.runtime.backends import tiny_onnx
 
 from edge_runtime.backends import open_vino
@@ -44,6 +45,28 @@ def test_precision_is_float32_and_threads_are_set(model: Path) -> None:
     assert session._compiled.get_property("INFERENCE_NUM_THREADS") == 1
     version = openvino.__version__.split("-")[0]
     assert session.detail == f"OpenVINO {version}, CPU, float32, threads: 1"
+
+
+def test_small_weights_do_not_make_activations_small(tmp_path: Path) -> None:
+    """OpenVINO rounds activations to 8 bits before weights of 8 bits, unless it is told not to (pain 7)."""
+    rng = np.random.default_rng(0)
+    levels = rng.integers(-127, 128, (256, 256)).astype(np.int8)
+    scale = rng.uniform(0.5, 1.5, (256, 1)).astype(np.float32) / 127
+    nodes = [
+        helper.make_node("Cast", ["levels"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["wide", "scale"], ["weight"]),
+        helper.make_node("Transpose", ["weight"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "turned"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", 256]) for n in ("x", "y")]
+    constants = [numpy_helper.from_array(levels, "levels"), numpy_helper.from_array(scale, "scale")]
+    graph = helper.make_graph(nodes, "small", ends[:1], ends[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "small.onnx"
+    path.write_bytes(model.SerializeToString())
+    x = rng.normal(size=(64, 256)).astype(np.float32)
+    made = open_vino.open(path).run({"x": x})["y"]
+    np.testing.assert_allclose(made, x @ (levels * scale).T, atol=1e-3)
 
 
 def test_the_cpu_is_available_and_a_device_that_is_not_there_is_a_clause() -> None:
