@@ -19,7 +19,7 @@ from edge_export.proof.comparing.matching import Matched, match_inputs
 from edge_export.proof.comparing.result import Comparing, Row, table
 from edge_export.proof.comparing.running import Limits, Run, Side
 from edge_runtime.errors import ConfigError, InputError
-from edge_runtime.store.bundle import Bundle
+from edge_runtime.store.bundle import Artifact, Bundle
 
 __all__ = ["Comparing", "Row", "compare_artifacts", "table"]
 
@@ -74,10 +74,11 @@ def compare_artifacts(
         ports[0], ports[1], {x: y for x, y in asked.items() if x in {port.name for port in ports[0]}}
     )
     items = _items(sides, matched)
-    wanted = _wanted(a, b, items, wishes or feeding.Wishes(), carry or {}, sides)
-    comparing = Run(sides, matched, asked, carry or {}, _limits(a, b, tolerance, min_snr_db))
+    bundles = [found for found in (bundle_of(a), bundle_of(b)) if found is not None]
+    wanted = _wanted(bundles, items, wishes or feeding.Wishes(), carry or {}, sides)
+    comparing = Run(sides, matched, asked, carry or {}, _limits(bundles, tolerance, min_snr_db))
     rows: list[Row] = []
-    for case, values in _cases(a, b, items, wanted, inputs, audio, random):
+    for case, values in _cases(bundles, items, wanted, inputs, audio, random):
         progress(f"case {case}")
         rows.extend(comparing.case(case, values))
     return Comparing(str(a), str(b), tuple(comparing.said()), tuple(rows))
@@ -113,9 +114,11 @@ def _unknown(port: Port) -> bool:
     return port.shape is None and not port.only and not port.ranges
 
 
+_Found = tuple[Bundle, Artifact | None]  # a bundle, and the artifact in it where that was named
+
+
 def _wanted(
-    a: str | Path,
-    b: str | Path,
+    bundles: Sequence[_Found],
     items: Sequence[feeding.Input],
     wishes: feeding.Wishes,
     carry: Mapping[str, str],
@@ -129,9 +132,8 @@ def _wanted(
         if {item.name, *(port.name for port in item.ports)} & set(carry) and item.name not in wishes.given
     }
     front_end = wishes.front_end
-    for place in (a, b):
-        found = bundle_of(place)
-        front_end = front_end or (found[0].manifest.front_end if found else None)
+    for bundle, _ in bundles:
+        front_end = front_end or bundle.manifest.front_end
     known = {name for side in sides for name in side.own_names.values()}
     if wrong := sorted(set(carry) - known):
         raise ConfigError(
@@ -147,8 +149,7 @@ def _wanted(
 
 
 def _cases(
-    a: str | Path,
-    b: str | Path,
+    bundles: Sequence[_Found],
     items: Sequence[feeding.Input],
     wishes: feeding.Wishes,
     inputs: str | Path | None,
@@ -159,10 +160,8 @@ def _cases(
         return feeding.from_file(inputs, items, wishes)
     if audio is not None:
         return feeding.from_sound(audio, items, wishes)
-    if random is None:
-        for place in (a, b):
-            if found := bundle_of(place):
-                return _stored(found[0], items)
+    if random is None and bundles:
+        return _stored(bundles[0][0], items)
     return feeding.at_random(random or RANDOM, items, wishes)
 
 
@@ -182,20 +181,17 @@ def _stored(bundle: Bundle, items: Sequence[feeding.Input]) -> Iterator[feeding.
         yield case, values
 
 
-def _limits(a: str | Path, b: str | Path, given: float | None, min_snr_db: float | None) -> Limits:
+def _limits(bundles: Sequence[_Found], given: float | None, min_snr_db: float | None) -> Limits:
     """The tolerance as asked, or of a bundle's manifest, the larger of two; or the default."""
     if given is not None:
         if not 0 <= given < math.inf:
             raise ConfigError("--tolerance", got=str(given), expected="a finite number of at least 0")
         return Limits(given, "as asked", min_snr_db=min_snr_db)
     found = []
-    for place in (b, a):
-        within = bundle_of(place)
-        if within is not None:
-            bundle, artifact = within
-            precision = (artifact or bundle.manifest.artifacts[0]).precision
-            limit = bundle.manifest.tolerance[precision].max_abs
-            found.append((limit, f"that of {precision} in {bundle.path.name}"))
+    for bundle, artifact in bundles:
+        precision = (artifact or bundle.manifest.artifacts[0]).precision
+        limit = bundle.manifest.tolerance[precision].max_abs
+        found.append((limit, f"that of {precision} in {bundle.path.name}"))
     if found:
         return Limits(*max(found), min_snr_db=min_snr_db)
     return Limits(TOLERANCE, "the default", by_default=True, min_snr_db=min_snr_db)

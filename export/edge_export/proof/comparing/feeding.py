@@ -262,7 +262,10 @@ def resolved(item: Input, wishes: Wishes, longest: int | None = None) -> tuple[i
     port = item.port
     if port.shape is None and not port.only and not port.ranges:
         raise ConfigError(
-            f"input {item.name}", got="no shape that is declared", expected="--inputs FILE.npz with its array"
+            f"input {item.name}",
+            got="no shape that is declared",
+            expected="--inputs FILE.npz with its array",
+            cause="if the other artifact has another name for it: --match NAME_OF_A=NAME_OF_B",
         )
     if port.only:
         return port.only[0]
