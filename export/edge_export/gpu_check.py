@@ -40,7 +40,8 @@ BUNDLES: Mapping[str, Mapping[str, Any]] = {
     "degli": {"preset": "small"},
     "mri-acoustic": {"preset": "phantom"},
 }
-# net → system of the synthetic speaker's data, and settings of a short training
+PICTURES = "pictures"  # of a recording of ours, three times
+# net → system of the synthetic speaker's data, or PICTURES, and settings of a short training
 TRAININGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "hifigan": ("wavs", {"preset": "v2", "batch_size": 4}),
     "istft-vocoder": ("wavs", {"preset": "small-22k", "batch_size": 4}),
@@ -54,6 +55,8 @@ TRAININGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "ecog",
         {"preset": "phantom", "batch_size": 2, "test_trials": 2, "teacher": "speech-encoder"},
     ),
+    # a LoRA of the tiny audio model that `data tiny-diffusion` writes
+    "image-speech": (PICTURES, {"auffusion": "tiny", "batch_size": 2, "unfreeze": ["mid_block"]}),
 }
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 UTTERANCES = 6
@@ -162,10 +165,28 @@ def _write_data(data: Path, systems: Sequence[str]) -> None:
     from edge_training.mri_speech.preparation import Preparation, prepare
     from edge_training.phantom.corpus import write_corpus
 
-    write_corpus(data, utterances=UTTERANCES, seed=0, systems=systems)
+    spoken = [system for system in systems if system != PICTURES]
+    if spoken:
+        write_corpus(data, utterances=UTTERANCES, seed=0, systems=spoken)
+    if PICTURES in systems:
+        _write_pictures(data)
     if "mri" in systems:
         raw = (data / "mri").rename(data / "mri-raw")
         prepare(raw / "normalized_videos", raw / "audio_wav", data / "mri", Preparation(size=64), workers=1)
+
+
+def _write_pictures(data: Path) -> None:
+    """Pictures of speech, and the tiny models that are trained on them."""
+    import edge_export.assets
+    from edge_training.image_speech.preparation import Preparation, Source, prepare
+    from edge_training.image_speech.prompts import Prompt
+    from edge_training.image_speech.tiny import write_tiny_diffusion
+
+    names = ("one", "two", "three")
+    sentence = Path(edge_export.assets.__file__).with_name("sentence.wav")
+    source = Source(tuple(Prompt(name, name) for name in names), dict.fromkeys(names, sentence))
+    prepare(source, data / PICTURES, Preparation(stretch=1.0))
+    write_tiny_diffusion(data.parent / "tiny")
 
 
 def _export(net: str, out: Path, options: Mapping[str, Any]) -> None:
@@ -229,6 +250,8 @@ def _train(
     options: dict[str, Any] = {"validation_clips": 1} if not resume and data.name != "ecog" else {}
     if "teacher" in chosen:
         options["teacher"] = str(run.parent / f"run-{chosen['teacher']}-{precision}")
+    if "auffusion" in chosen:
+        options["auffusion"] = str(run.parent / chosen["auffusion"] / "auffusion")
     done = train(
         net, data, run, steps=steps, resume=resume, devices=1, precision=precision, progress=False,
         **(chosen | options),
