@@ -102,7 +102,8 @@ def _try(bundle: Bundle, artifact: Artifact, runtime: str, python: str) -> Trial
         np.savez(given, __outputs__=np.array(list(expected)), **inputs)  # type: ignore[arg-type]
         program = sys.executable if runtime in OURS else python
         model = bundle.path / artifact.path
-        command = [program, runtime_trials.__file__, runtime, str(model), str(given), str(results)]
+        # isolated: python would search the program's folder, where modules are named as its own
+        command = [program, "-I", runtime_trials.__file__, runtime, str(model), str(given), str(results)]
         # rust's backtraces hide its message
         environment = os.environ | {"RUST_BACKTRACE": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
         try:

@@ -111,3 +111,16 @@ def test_dropout_is_resumed_exactly(tmp_path: Path) -> None:
     assert [row["step"] for row in table if "validation/error" in row] == [4, 8, 12]
     assert straight.best_weights is not None
     assert straight.weights.name == "line.safetensors"
+
+
+def test_adamw_on_the_processor_is_torchs_own() -> None:
+    """One kernel for all weights is for CUDA; here every number must stay what it was."""
+    parameters = [torch.nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2)]
+    theirs = torch.optim.AdamW([parameters[0]], 1e-2, betas=(0.8, 0.99), weight_decay=0.01)
+    module = LineModule(LineFit(), LineData())
+    ours = module.adamw([parameters[1]], 1e-2, betas=(0.8, 0.99), weight_decay=0.01)
+    assert ours.defaults == theirs.defaults
+    for optimizer, parameter in zip((theirs, ours), parameters, strict=True):
+        parameter.grad = torch.linspace(2, -1, 5)
+        optimizer.step()
+    assert torch.equal(*parameters)
