@@ -14,7 +14,8 @@ from typing import Any
 
 from edge_export.catalog import NETS
 from edge_export.proof.artifacts import bundle_of, open_runnable
-from edge_export.proof.artifacts.base import Runnable
+from edge_export.proof.artifacts.base import Operation, Runnable
+from edge_export.proof.bisect.origins import read_origins
 from edge_export.proof.comparing import feeding
 from edge_export.proof.linting import rules
 from edge_export.proof.linting.examining import examine
@@ -154,7 +155,8 @@ def lint(
                 str(path), got=runnable.kind, expected="a bundle, an .mlpackage or an .onnx file"
             )
         seen, ranges[path.name] = _range(runnable, found[0] if found else None, given, progress)
-        subject = _subject(path, runnable, seen, runtimes)
+        operations = _placed(runnable.operations, found[0] if found else None, path.name)
+        subject = _subject(path, runnable, operations, seen, runtimes)
         for rule in RULES.values():
             findings += rule.findings(subject)
         if runnable.kind == "coreml":
@@ -168,8 +170,25 @@ def _justify(findings: Iterable[Finding], reasons: Mapping[str, str]) -> Iterabl
         yield replace(finding, justified=reasons.get(finding.rule, ""))
 
 
+def _placed(operations: tuple[Operation, ...], bundle: Bundle | None, artifact: str) -> tuple[Operation, ...]:
+    """The operations with the module and the line of Python that the bundle's export wrote down."""
+    if bundle is None:
+        return operations
+    origins = read_origins(bundle, artifact)
+    placed = []
+    for operation in operations:
+        result = operation.outputs[0].name if operation.outputs else ""
+        told = filter(None, (origins.modules.get(result, ""), origins.lines.get(result, "")))
+        placed.append(replace(operation, source=", ".join(told) or operation.source))
+    return tuple(placed)
+
+
 def _subject(
-    path: Path, runnable: Runnable, seen: tuple[dict[str, Seen], float], runtimes: Sequence[str]
+    path: Path,
+    runnable: Runnable,
+    operations: tuple[Operation, ...],
+    seen: tuple[dict[str, Seen], float],
+    runtimes: Sequence[str],
 ) -> Subject:
     facts: dict[str, Any] = {"runtimes": tuple(runtimes)}
     if runnable.kind == "onnx":
@@ -181,7 +200,7 @@ def _subject(
             (o.version for o in runnable.model.opset_import if o.domain in ("", "ai.onnx")), default=0
         )
     values, growth = seen
-    return Subject(path.name, runnable, runnable.operations, values, growth, _weight_bytes(path), facts)
+    return Subject(path.name, runnable, operations, values, growth, _weight_bytes(path), facts)
 
 
 def _weight_bytes(path: Path) -> int:

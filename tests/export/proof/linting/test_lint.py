@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -314,6 +315,17 @@ def test_a_bundle_is_clean_or_justified(small_hifigan: Path, tmp_path: Path) -> 
     written = json.loads(report.read_text())
     assert written["passed"] is True
     assert written["units"]["model.fp16.mlpackage"]["estimate"] is True
+
+
+def test_places_in_a_bundle_name_the_line_of_python(small_hifigan: Path) -> None:
+    linted = linting.lint(small_hifigan, inputs=STILL)
+    sources = [
+        place.source
+        for finding in linted.findings
+        for place in finding.places
+        if finding.artifact == "model.fp16.mlpackage" or finding.artifact == "model.plain.onnx"
+    ]
+    assert any(re.search(r"hifigan\.py:\d+$", source) for source in sources), linted.findings
 
 
 def test_a_justified_finding_stays_and_does_not_fail(
