@@ -73,6 +73,7 @@ PARTS: Mapping[str, Part] = {
         "training/image_speech", (*_EXPORT, *_TRAINING, "librosa", "diffusers", "transformers", "peft")
     ),
     "image-speech-parts": Part("export/test_image_speech.py", (*_EXPORT, "diffusers", "transformers")),
+    "image-speech-chunks": Part("export/test_chunks.py", (*_EXPORT, "diffusers", "transformers")),
     "image-speech-nets": Part(
         "export/catalog/test_image_speech_nets.py", (*_EXPORT, "diffusers", "transformers")
     ),

@@ -90,7 +90,7 @@ class _Job:
 
 
 def export(
-    net: str,
+    net: str | Net[Any],
     out: PathLike,
     *,
     checkpoint: PathLike | None = None,
@@ -116,7 +116,7 @@ def export(
     """Write a bundle.
 
     Args:
-        net: a name in the catalogue.
+        net: a name in the catalogue, or an entry like those.
         out: the folder to write; refused if it exists.
         checkpoint: weights of any format that `edge_training.weights.reading` reads …
         random: … or the seed of random ones; one of the two, and neither for a net without weights.
@@ -151,22 +151,23 @@ def export(
         TargetError: `out` exists or cannot be written.
         BackendError: a library is missing.
     """
+    entry = get_net(net) if isinstance(net, str) else net
     job = _Job(
-        net=get_net(net),
+        net=entry,
         targets=_chosen("target", targets, TARGETS),
         precisions=precisions_for(targets, precisions),
-        io=_io(get_net(net), io, precisions),
+        io=_io(entry, io, precisions),
         forms=_chosen("form", forms, FORMS) if forms is not None else (),
-        axes=_axes(get_net(net), frame_buckets),
+        axes=_axes(entry, frame_buckets),
         external_data=external_data,
         ios=_ios(ios),
-        weights=("random" if get_net(net).has_weights else net) if checkpoint is None else str(checkpoint),
+        weights=("random" if entry.has_weights else entry.name) if checkpoint is None else str(checkpoint),
         gate=gate,
         audio=audio,
         progress=progress or (lambda _: None),
     )
     if gate:
-        check_gate(net)
+        check_gate(entry.name)
     if frame_buckets is not None and "coreml" not in job.targets:
         raise ConfigError(
             "frames",
@@ -185,7 +186,7 @@ def export(
         raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
     _check_source(job.net, checkpoint, random, preset, config)
     if lora is not None and (checkpoint is None or job.net.merge is None):
-        got = f"a LoRA for {net}" if checkpoint is not None else "a LoRA for random weights"
+        got = f"a LoRA for {entry.name}" if checkpoint is not None else "a LoRA for random weights"
         raise ConfigError("--lora", got=got, expected="a checkpoint of sd-unet to merge it into")
     if weights is not None and checkpoint is None:
         raise ConfigError("--weights", got=weights, expected="a checkpoint to choose from")

@@ -93,6 +93,7 @@ class Net(Generic[ConfigT]):
         axes_of: (config, Core ML axes) → those axes, where sizes of the config decide.
         steps: config → named axis → the number that ONNX takes multiples of.
         carried: (config, file of weights) → name in the bundle → file that goes with the net.
+        weights_of: the net whose weights it has, where that is another one.
         merge: (module, file of a LoRA) → what was merged, a sentence; changes the module. None: takes none.
         half: what float16 artifacts round: weights and every operation, or only the weights of layers, where
             the net computes values that do not fit half precision.
@@ -128,6 +129,7 @@ class Net(Generic[ConfigT]):
     locate: Callable[[str | os.PathLike[str]], Path] = field(default=Path)
     axes_of: Callable[[ConfigT, Axes], Axes] = field(default=lambda _, axes: axes)
     steps: Callable[[ConfigT], Mapping[str, int]] = field(default=lambda _: {})
+    weights_of: str = ""
     merge: Callable[[nn.Module, str | os.PathLike[str]], str] | None = None
     carried: Callable[[ConfigT, Path], Mapping[str, Path]] = field(default=lambda *_: {})
 
@@ -136,6 +138,8 @@ class Net(Generic[ConfigT]):
         """What the loader of weights knows of it; where that is nothing, these fields."""
         from edge_training.weights.nets import NETS, LoadableNet, loadable
 
+        if self.weights_of:
+            return replace(loadable(self.weights_of), build=self.build)
         if self.name in NETS:
             return loadable(self.name)
         return LoadableNet(

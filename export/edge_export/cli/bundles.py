@@ -68,6 +68,7 @@ def export(
     external_data: Annotated[
         bool, typer.Option("--external-data", help="ONNX: weights in a file of their own, as above 2 GiB.")
     ] = False,
+    chunks: Annotated[int, typer.Option(help="2: sd-unet in two bundles, for phones.")] = 1,
     settings: Settings = None,
     weights: Weights = None,
     lora: Annotated[Path | None, typer.Option(help="LoRA to merge into sd-unet.")] = None,
@@ -118,31 +119,35 @@ def export(
     for option, value in (("--sd", sd), ("--auffusion", auffusion), ("--adapter", adapter)):
         if value is not None:
             raise ConfigError(option, got=f"{value} for {net}", expected=f"export {SYSTEM} with it")
+    options: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "random": random,
+        "preset": preset,
+        "config": config,
+        "changes": parse_settings(settings or []),
+        "weights": weights,
+        "targets": target or ("onnx", "coreml"),
+        "precisions": precisions,
+        "lora": lora,
+        "ios": ios,
+        "forms": form,
+        "io": io,
+        "frame_buckets": frames,
+        "external_data": external_data,
+        "swift": swift,
+        "gate": gate or audio is not None,
+        "audio": audio,
+        "overwrite": overwrite,
+    }
     with Progress() as progress:
-        bundle = convert.export(
-            net,
-            out,
-            checkpoint=checkpoint,
-            random=random,
-            preset=preset,
-            config=config,
-            changes=parse_settings(settings or []),
-            weights=weights,
-            targets=target or ("onnx", "coreml"),
-            precisions=precisions,
-            lora=lora,
-            ios=ios,
-            forms=form,
-            io=io,
-            frame_buckets=frames,
-            external_data=external_data,
-            swift=swift,
-            gate=gate or audio is not None,
-            audio=audio,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    _tell(bundle)
+        if chunks != 1:
+            from edge_export.chunks import export_chunks
+
+            made = list(export_chunks(net, out, chunks, progress=progress, **options).values())
+        else:
+            made = [convert.export(net, out, progress=progress, **options)]
+    for bundle in made:
+        _tell(bundle)
 
 
 def _needed(value: str | None, option: str) -> str:
