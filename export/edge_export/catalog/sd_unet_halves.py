@@ -54,14 +54,14 @@ def _axes_of(config: SdUnetConfig, axes: Axes) -> Axes:
 
 def _second_cases(config: SdUnetConfig, axes: Axes) -> dict[str, Arrays]:
     """Noise: the halves together are held against the whole in tests."""
-    sizes: dict[str | int, int] = {name: axis.smallest for name, axis in _axes_of(config, axes).items()}
+    sizes = {name: axis.smallest for name, axis in _axes_of(config, axes).items()}
     cases = {}
     for name, seed in (("early", 6), ("late", 7)):
         random = np.random.default_rng(seed)
         cases[name] = {
-            tensor.name: random.standard_normal([sizes.get(axis, axis) for axis in tensor.shape]).astype(
-                np.float32
-            )
+            tensor.name: random.standard_normal(
+                [axis if isinstance(axis, int) else sizes[axis] for axis in tensor.shape]
+            ).astype(np.float32)
             for tensor in _second_inputs(config)
         }
     return cases
