@@ -173,8 +173,10 @@ class Runnable(Protocol):
         ...
 
 
-def plain(value: Any) -> Array:
-    """What a net returned as a numpy array: torch's tensors, numbers, lists."""
+def plain(value: Any) -> Any:
+    """What a net returned as a numpy array: tensors, numbers, lists; a classifier's answers as they are."""
+    if isinstance(value, (str, Mapping)):
+        return value
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         if str(getattr(value, "dtype", "")) == "torch.bfloat16":

@@ -96,7 +96,7 @@ def _described(values: Mapping[str, Any], ports: Sequence[Port]) -> list[Port]:
         Port(
             name,
             str(getattr(value, "dtype", "")),
-            np.shape(value),
+            (len(value),) if isinstance(value, Mapping) else np.shape(value),
             aliases=known[name].aliases if name in known else (),
         )
         for name, value in values.items()

@@ -217,7 +217,7 @@ class Run:
             same = str(truth) == str(judged)
             detail = "" if same else f"«{judged}» in place of «{truth}»"
             return Row(case, label, "PASS" if same else "FAIL", how, detail)
-        ours, theirs = numbers(truth), numbers(judged)
+        ours, theirs = numbers(truth), numbers(in_one_order(truth, judged))
         limits, tolerance, ways = self._limits, self._limits.tolerance, _readings(ours, theirs)
         if any(_is_shown(array) for array in (ours, theirs)):
             tolerance = ONE_LEVEL if limits.by_default else tolerance
@@ -252,10 +252,18 @@ def _badness(judged: tuple[Comparison, str, Array, Array]) -> float:
 
 
 def numbers(value: Any) -> Array:
-    """An output as an array: probabilities by label in the order of the labels."""
-    if isinstance(value, Mapping):
-        return np.array([float(value[key]) for key in sorted(value, key=str)])
-    return np.asarray(value)
+    """An output as an array: probabilities by label in the order in which they come."""
+    return (
+        np.array([float(each) for each in value.values()])
+        if isinstance(value, Mapping)
+        else np.asarray(value)
+    )
+
+
+def in_one_order(truth: Any, judged: Any) -> Any:
+    """Probabilities by label in the order of the other's labels, where both have the same ones."""
+    both = isinstance(truth, Mapping) and isinstance(judged, Mapping)
+    return {label: judged[label] for label in truth} if both and set(truth) == set(judged) else judged
 
 
 def _is_shown(array: Array) -> bool:
@@ -280,7 +288,7 @@ def distance(truth: Any, judged: Any) -> float:
     if isinstance(truth, str) or isinstance(judged, str):
         return 0.0 if str(truth) == str(judged) else 1e9
     least = math.inf
-    for _, ours, theirs in _readings(numbers(truth), numbers(judged)):
+    for _, ours, theirs in _readings(numbers(truth), numbers(in_one_order(truth, judged))):
         x, y = ours.astype(np.float64), theirs.astype(np.float64)
         size = float(np.sqrt(np.mean(np.square(x)))) or 1.0
         least = min(least, float(np.sqrt(np.mean(np.square(x - y)))) / size)

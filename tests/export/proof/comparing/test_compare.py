@@ -268,6 +268,31 @@ def test_open_axes_and_whole_numbers_are_asked_for(tmp_path: Path) -> None:
     assert comparing.compare_artifacts(a, a, wishes=Wishes(lengths={"frames": 3}, given={"n": [4]})).passed
 
 
+def labels(x: Any) -> Any:
+    """As a classifier answers: a label, and probabilities by label."""
+    return {"label": "b", "probabilities": {"a": 0.1, "b": 0.7, "c": float(0.2 + 0 * x.sum())}}
+
+
+def probabilities(x: Any) -> Any:
+    return np.array([[0.1, 0.7, 0.2]]) + 0 * x.sum()
+
+
+def others(x: Any) -> Any:
+    return {"label": "c", "probabilities": {"c": 0.2, "b": 0.7, "a": 0.1 + float(0 * x.sum())}}
+
+
+def test_classifiers_are_compared_by_label_and_probabilities(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.ones(2))
+    answers = {name: f"{__name__}:{name}" for name in ("labels", "probabilities", "others")}
+    same = comparing.compare_artifacts(answers["labels"], answers["others"], inputs=tmp_path / "x.npz")
+    assert [(row.output, row.status) for row in same.rows] == [("label", "FAIL"), ("probabilities", "PASS")]
+    assert same.rows[0].detail == "«c» in place of «b»"
+    array = comparing.compare_artifacts(
+        answers["probabilities"], answers["labels"], inputs=tmp_path / "x.npz"
+    )
+    assert [row.status for row in array.rows] == ["PASS", "absent"]
+
+
 def test_an_output_without_a_counterpart_is_listed_and_not_counted(plain: Path, tmp_path: Path) -> None:
     takes = {"x": ("float32", (1, 5, 6))}
     a = model(tmp_path / "b.onnx", [node("MatMul", "x w", "y")], takes, {"y": "float32"}, {"w": WEIGHTS})
