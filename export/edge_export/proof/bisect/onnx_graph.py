@@ -143,8 +143,12 @@ class OnnxGraph:
         def followed(step: Step) -> tuple[str, ...]:
             return tuple(sorted({found for name in step.reads for found in sources(name, set())}))
 
-        traced = [replace(step, reads=followed(step)) for step in steps]
-        return [step for step in traced if step.reads]  # others are arithmetic of constants
+        kept: dict[str, Step] = {}
+        for step in steps:
+            found = tuple(name for name in followed(step) if name in kept or name in self.inputs)
+            if found:  # others are arithmetic of constants
+                kept[step.name] = replace(step, reads=found)
+        return list(kept.values())
 
 
 def _floating(model: ModelProto) -> set[str]:

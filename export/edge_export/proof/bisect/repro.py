@@ -7,8 +7,10 @@ packages, whose interface is float32.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from edge_runtime.store.bundle import (
     Manifest,
     Source,
     Tensor,
+    Tolerance,
     describe_artifact,
     is_bundle,
     open_bundle,
@@ -33,6 +36,7 @@ from edge_runtime.store.bundle import (
 from edge_runtime.store.targets import replace_directory
 
 CASE = "culprit"
+CLOSER_DB = 10.0  # than the culprit's own error, where the net's tolerance would not see it
 
 
 def write_repro(
@@ -120,11 +124,18 @@ def _fill(
             ),
         ),
         source=Source(manifest.source.file, manifest.source.sha256, manifest.source.format),
-        tolerance={artifact.precision: manifest.tolerance[artifact.precision]},
+        tolerance={artifact.precision: _tolerance(manifest.tolerance[artifact.precision], culprit)},
         geometry=Geometry(None, None, None),
         versions=manifest.versions,
         reference={CASE: write_reference(folder, CASE, case)},
     ).save(folder)
+
+
+def _tolerance(allowed: Tolerance, culprit: Finding) -> Tolerance:
+    """The net's, or closer: an error that only later operations magnify would pass."""
+    if not math.isfinite(culprit.introduced_db):
+        return allowed
+    return replace(allowed, min_snr_db=max(allowed.min_snr_db, round(culprit.introduced_db + CLOSER_DB, 1)))
 
 
 def _tensor(name: str, array: Array, meaning: str) -> Tensor:
