@@ -121,7 +121,8 @@ def _try(bundle: Bundle, artifact: Artifact, runtime: str, python: str) -> Trial
             errors = [_error(truth, found[name], tolerance.max_abs) for name, truth in expected.items()]
     worst = max(error for error, _ in errors)
     verdict = "runs" if all(passed for _, passed in errors) else "wrong"
-    return Trial(*what, verdict, worst, done.stdout.strip().splitlines()[-1])
+    ran = next(line for line in done.stdout.splitlines() if line.startswith(runtime_trials.RAN))
+    return Trial(*what, verdict, worst, ran.removeprefix(runtime_trials.RAN))
 
 
 def _error(truth: np.ndarray, found: np.ndarray, tolerance: float) -> tuple[float, bool]:

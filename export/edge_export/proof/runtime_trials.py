@@ -61,6 +61,8 @@ def run_mnn(model: Path, inputs: Arrays, outputs: list[str]) -> Arrays:
         given = []
         for name in names:
             array = np.ascontiguousarray(inputs[name])
+            if array.dtype == np.float16:
+                array = array.astype(np.float32)  # its inputs are never half
             given.append(expr.const(array, list(array.shape), expr.NCHW, _mnn_type(expr, array.dtype)))
         results = module.forward(given)
         results = results if isinstance(results, list) else [results]
@@ -77,7 +79,11 @@ def _mnn_type(expr: Any, dtype: Any) -> Any:
 def run_ncnn(model: Path, inputs: Arrays, outputs: list[str]) -> Arrays:
     """ncnn, converted by pnnx for the shapes of these inputs, without their batch axis, which is 1."""
     ncnn: Any = import_module("ncnn")
-    shapes = ",".join(f"{json.dumps(list(array.shape))}f32".replace(" ", "") for array in inputs.values())
+    kinds = {"float32": "f32", "float16": "f16", "int32": "i32", "int64": "i64"}
+    shapes = ",".join(
+        f"{json.dumps(list(array.shape))}{kinds[str(array.dtype)]}".replace(" ", "")
+        for array in inputs.values()
+    )
     spec = importlib.util.find_spec("pnnx")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("No module named 'pnnx'")
@@ -99,7 +105,8 @@ def run_ncnn(model: Path, inputs: Arrays, outputs: list[str]) -> Arrays:
             raise RuntimeError(f"ncnn does not load it: {_missing_layers(param)}")
         extractor = net.create_extractor()
         for index, array in enumerate(inputs.values()):
-            extractor.input(f"in{index}", ncnn.Mat(np.ascontiguousarray(array[0])).clone())
+            single = np.ascontiguousarray(array[0], np.float32)
+            extractor.input(f"in{index}", ncnn.Mat(single).clone())
         found = {}
         for index, name in enumerate(outputs):
             state, value = extractor.extract(f"out{index}")
@@ -224,6 +231,7 @@ RUNS: Mapping[str, tuple[Callable[[Path, Arrays, list[str]], Arrays], tuple[str,
     "tract": (run_tract, ("tract",)),
     "litert": (run_litert, ("ai-edge-litert", "onnx2tf")),
 }
+RAN = "ran: "  # before the line of the version
 VERSIONS: dict[str, str] = {}  # runtime → what it says of itself
 
 
@@ -257,7 +265,7 @@ def main(runtime: str, model: str, inputs: str, outputs: str) -> None:
     results = RUNS[runtime][0](Path(model), given, names)
     named: Any = {name: np.asarray(array, np.float32) for name, array in results.items()}
     np.savez(outputs, **named)
-    print(_version(runtime))
+    print(f"\n{RAN}{_version(runtime)}", flush=True)  # runtimes print lines of their own, some at their end
 
 
 if __name__ == "__main__":
