@@ -26,7 +26,7 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.media import masks
 from edge_runtime.pipelines.ecog_speech import grids
 from edge_runtime.pipelines.ecog_speech.pipeline import AHEAD, _windows
-from edge_runtime.pipelines.ecog_speech.recordings import FRAMES, PAST, power_of
+from edge_runtime.pipelines.ecog_speech.recordings import FRAMES, PAST, background, power_of
 from edge_runtime.pipelines.image_speech import picture
 from edge_runtime.pipelines.image_speech.imprint import imprint
 
@@ -103,9 +103,10 @@ def write_ecog(folder: Path) -> None:
     for trial, onset in enumerate(recording.starts):
         first = min(max(int(onset) - AHEAD, PAST), recording.frames - FRAMES)
         save(folder, f"trial_{trial}", recording.ecog[first - PAST : first + FRAMES])
-    save(folder, "spectrogram", recording.spectrogram)
-    save(folder, "background", recording.noise)
-    save(folder, "power", power_of(recording.spectrogram[:40], -60.0, 10.0))
+    spectrogram = draw.uniform(-1, 1, (recording.frames, 8)).astype(np.float32)
+    save(folder, "spectrogram", spectrogram)
+    save(folder, "background", background(spectrogram, recording.starts))
+    save(folder, "power", power_of(spectrogram[:40], -60.0, 10.0))
 
 
 def write_masks(folder: Path) -> None:
@@ -129,7 +130,7 @@ def write_masks(folder: Path) -> None:
 def write_realtime(folder: Path) -> None:
     """Streams of every padding, pushed frame by frame; and their number of samples before the end."""
     audio = np.random.default_rng(10).uniform(-0.5, 0.5, 2000)
-    audio[300:420] = 0.0  # silence, whose bins have no phase
+    audio[96:250] = 0.0  # silence, whose bins have no phase
     for padding in PADDINGS:
         for number, (n_fft, hop, win, look_ahead, frames) in enumerate(STREAMS):
             spectrum = Stft(StftConfig(n_fft, hop, win, padding), "float64").forward(audio)
