@@ -36,7 +36,7 @@ def test_palettes_are_small_and_prove_themselves(tmp_path: Path, ios: int) -> No
 
 
 def test_the_same_weights_give_the_same_bytes(tmp_path: Path) -> None:
-    hashes = {
+    hashes = {  # k-means draws its beginnings
         sha256_tree(
             export(
                 "phoneme-adapter", tmp_path / name, random=1, changes={"in_dim": 64, "out_dim": 96},
