@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_export.cli.options import TF32, CudaGraphs, Json, Out, Overwrite, Settings, Tolerance, Weights
+from edge_export.cli.options import (
+    TF32,
+    CudaGraphs,
+    Json,
+    Out,
+    Overwrite,
+    Report,
+    Settings,
+    Tolerance,
+    Weights,
+)
 from edge_export.cli.output import finish, write_json
 from edge_runtime.errors import ConfigError
 
@@ -204,11 +214,19 @@ def verify(
         str, typer.Option(help="both; gate: largest errors do not count where the gate judges.")
     ] = "both",
     json_file: Json = None,
+    report: Report = None,
 ) -> None:
     """Execute every artifact on every backend of this machine and compare with the PyTorch net."""
     from edge_export.progress import Progress
     from edge_export.proof import verify as parity
 
+    watching: dict[str, Any] = {}
+    if report is not None:
+        from edge_export.report import page, verification
+
+        page.check_target(report, bundle)
+        observer = verification.observer_of(bundle)
+        watching = {"observe": observer}
     with Progress() as progress:
         result = parity.verify(
             bundle,
@@ -221,7 +239,10 @@ def verify(
             audio=audio,
             judge=judge,
             progress=progress,
+            **watching,
         )
+        if report is not None:
+            verification.write_report(report, result, observer, progress=progress)
     print(parity.table(result.rows), parity.notes(result.rows), sep="\n\n")
     if result.gates:
         from edge_export.proof.gates import judging

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edge_export.cli.options import SEVERAL, TF32, CudaGraphs, Json, Out, Overwrite
+from edge_export.cli.options import SEVERAL, TF32, CudaGraphs, Json, Out, Overwrite, Report
 from edge_export.cli.output import finish, finish_batch, tell_passed_by, write_json
 
 
@@ -40,14 +40,21 @@ def check(
     candidate_dir: Annotated[Path, typer.Argument(help="The same files, from a port.")],
     tolerance: Annotated[float, typer.Option(help="Largest absolute error allowed.")] = 1e-3,
     json_file: Json = None,
+    report: Report = None,
 ) -> None:
     """Compare a port's arrays with a reference pack."""
     from edge_export.proof.reference import check_reference
+    from edge_export.report.page import check_target
 
-    report = check_reference(reference_dir, candidate_dir, tolerance=tolerance)
-    print(report.table())
-    write_json(json_file, report.to_json(), reference_dir)
-    finish(report.passed, f"{candidate_dir}: {report.summary()}")
+    check_target(report, reference_dir, candidate_dir)
+    result = check_reference(reference_dir, candidate_dir, tolerance=tolerance)
+    print(result.table())
+    write_json(json_file, result.to_json(), reference_dir)
+    if report is not None:
+        from edge_export.report.checking import write_report
+
+        write_report(report, result)
+    finish(result.passed, f"{candidate_dir}: {result.summary()}")
 
 
 def bench(
@@ -61,13 +68,16 @@ def bench(
     tf32: TF32 = False,
     cuda_graphs: CudaGraphs = False,
     json_file: Json = None,
+    report: Report = None,
 ) -> None:
     """Time front ends and nets against their peers, as ratios in one run."""
     from dataclasses import asdict
 
     from edge_export import bench as timing
     from edge_export.progress import Progress
+    from edge_export.report.page import check_target
 
+    check_target(report, *bundle or [])
     with Progress() as progress:
         rows = timing.bench(
             bundle or [],
@@ -81,6 +91,10 @@ def bench(
         )
     print(timing.table(rows))
     write_json(json_file, [asdict(row) for row in rows], *bundle or [])
+    if report is not None:
+        from edge_export.report.timings import write_report
+
+        write_report(report, rows)
 
 
 def demo(

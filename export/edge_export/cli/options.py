@@ -29,4 +29,8 @@ CudaGraphs = Annotated[
 ]
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON too.")]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE.html", help="Write the result as a page for browsers too."),
+]
 Tolerance = Annotated[float | None, typer.Option("--tolerance", help="Largest absolute error allowed.")]

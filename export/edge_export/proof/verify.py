@@ -22,6 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args, runtime_checkable
 
+from numpy.typing import NDArray
+
 from edge_export.backends import BACKENDS, get_backend, tuned_backend
 from edge_export.proof.geometry import CASE, measure_reach
 from edge_runtime.backends.artifacts import TypedSession, open_artifact
@@ -82,6 +84,9 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self) | {"comparison": self.comparison.to_json() if self.comparison else None}
+
+
+Observe = Callable[[Row, NDArray[Any], NDArray[Any]], None]
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,7 @@ def verify(
     gate: bool = False,
     audio: str | Path | None = None,
     judge: str = "both",
+    observe: Observe = lambda _row, _truth, _made: None,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Verification:
     """Execute every artifact on every backend and compare with the stored outputs.
@@ -160,6 +166,7 @@ def verify(
         gate: judge the sound, or the features for a face, on real speech too (`edge_export.proof.gates`).
         audio: judge it on this recording instead of the stored case.
         judge: "gate": largest errors do not count where the gate judged.
+        observe: called with each row that was compared, the stored output and the one that was made.
         progress: called with one line before each execution.
 
     Raises:
@@ -187,7 +194,7 @@ def verify(
             allowed = Tolerance(max_abs=tolerance, min_snr_db=allowed.min_snr_db)
         for backend, device in chosen:
             if backend.target == artifact.target:
-                rows.extend(_prove(opened, artifact, backend, device, allowed, progress))
+                rows.extend(_prove(opened, artifact, backend, device, allowed, (observe, progress)))
     rows.extend(_prove_geometry(opened, chosen, progress))
     if not gate and audio is None and judge == "both":
         return Verification(str(opened.path), tuple(rows))
@@ -243,9 +250,10 @@ def _prove(
     backend: Backend,
     device: str,
     allowed: Tolerance,
-    progress: Callable[[str], None],
+    told: tuple[Observe, Callable[[str], None]],
 ) -> Iterator[Row]:
     """Rows of one artifact in one place; a backend that cannot run it gives a failed row, not a crash."""
+    observe, progress = told
     what = partial(Row, *_what(bundle, artifact, backend), form=artifact.form, device=device)
     if reason := backend.unavailable(device):
         yield what("absent", reason)
@@ -257,7 +265,7 @@ def _prove(
         return
     for case in bundle.cases:
         progress(f"{artifact.path} on {backend.name}, case {case}")
-        yield from _compared(bundle, case, session, allowed, what)
+        yield from _compared(bundle, case, session, allowed, what, observe)
 
 
 def _prove_geometry(
@@ -281,7 +289,12 @@ def _prove_geometry(
 
 
 def _compared(
-    bundle: Bundle, case: str, session: Session, allowed: Tolerance, what: Callable[..., Row]
+    bundle: Bundle,
+    case: str,
+    session: Session,
+    allowed: Tolerance,
+    what: Callable[..., Row],
+    observe: Observe,
 ) -> Iterator[Row]:
     """Rows of one case: every output that the net has; ``what`` makes one."""
     inputs, expected = bundle.reference(case)
@@ -301,7 +314,9 @@ def _compared(
         result = compare(truth, outputs[name], tolerance=allowed.max_abs, min_snr_db=allowed.min_snr_db)
         detail = "; ".join(filter(None, (result.reason, session.detail)))
         status: Status = "PASS" if result.passed else "FAIL"
-        yield what(status, detail, case, name, result, seconds, largest)
+        row = what(status, detail, case, name, result, seconds, largest)
+        observe(row, truth, outputs[name])
+        yield row
 
 
 def table(rows: Sequence[Row]) -> str:

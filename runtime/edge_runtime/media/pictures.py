@@ -129,6 +129,20 @@ def write_png(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
         InputError: another shape or type.
         TargetError: the target cannot be written.
     """
+    content = png_bytes(image)
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def png_bytes(image: NDArray[Any]) -> bytes:
+    """The content of an 8-bit PNG file.
+
+    Args:
+        image: uint8 (H, W) grey or (H, W, 3) red green blue.
+
+    Raises:
+        InputError: another shape or type.
+    """
     picture = np.asarray(image)
     channels = picture.shape[2] if picture.ndim == 3 else 1
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3) or not picture.size:
@@ -141,13 +155,12 @@ def write_png(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     rows = np.zeros((height, 1 + width * channels), np.uint8)  # each row starts with its filter: 0, none
     rows[:, 1:] = picture.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    with replace_file(path) as temporary:
-        temporary.write_bytes(
-            b"\x89PNG\r\n\x1a\n"
-            + _chunk(b"IHDR", header)
-            + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
-            + _chunk(b"IEND", b"")
-        )
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
+        + _chunk(b"IEND", b"")
+    )
 
 
 def _table(name: ColourMap) -> NDArray[np.uint8]:
