@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_export.report.markup import Markup, element, join
 
 WIDTH, HEIGHT = 520, 240
-LEFT, RIGHT, TOP, BOTTOM = 56, 10, 24, 36
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 24, 36
 POINTS = 256  # of a line; groups of more are shown by their largest value
 STEP = 20  # dB from line to line of the grid
 TICKS = 5  # along positions
@@ -40,7 +40,7 @@ def line_chart(
     """
     shown = [Line(line.name, thinned(line.values)) for line in lines]
     finite = np.concatenate([line.values[np.isfinite(line.values)] for line in shown] + [np.array([floor])])
-    low, high = floor, STEP * max(1 + floor // STEP, math.ceil(float(finite.max()) / STEP))
+    low, high = floor, STEP * max(1 + floor // STEP, math.ceil((float(finite.max()) - 1) / STEP))
     drawn = [_grid(low, high, span)]
     for number, line in enumerate(shown):
         points = _points(np.maximum(line.values, floor), low, high)
