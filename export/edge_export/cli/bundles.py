@@ -225,7 +225,7 @@ def verify(
         from edge_export.report import page, verification
 
         page.check_target(report, bundle)
-        observer = verification.observer_of(bundle)
+        observer = verification.observer_of(bundle, tolerance)
         watching = {"observe": observer}
     with Progress() as progress:
         result = parity.verify(

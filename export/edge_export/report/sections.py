@@ -156,8 +156,10 @@ def machine() -> list[tuple[str, str]]:
     ]
 
 
-def bug_report(bundle: Bundle, found: Iterable[tuple[Row, Evidence]]) -> Markup:
-    """Text to send upstream with each artifact's worst failing row."""
+def bug_report(
+    bundle: Bundle, found: Iterable[tuple[Row, Evidence]], tolerance: float | None = None
+) -> Markup:
+    """Text to send upstream with each artifact's worst failing row; `tolerance` is the one given, if any."""
     worst: dict[tuple[str, str], tuple[Row, Evidence]] = {}
     for row, evidence in found:
         if row.status == "FAIL":
@@ -165,7 +167,7 @@ def bug_report(bundle: Bundle, found: Iterable[tuple[Row, Evidence]]) -> Markup:
     texts = []
     for index, (row, evidence) in enumerate(worst.values()):
         name = f"bug-{index}"
-        text = _bug_text(bundle, row, evidence)
+        text = _bug_text(bundle, row, evidence, tolerance)
         title = f"{row.artifact} on {row.where}"
         area = element(
             "textarea", text, id=name, readonly=True, rows=text.count("\n") + 1, aria_label=f"Report: {title}"
@@ -175,12 +177,14 @@ def bug_report(bundle: Bundle, found: Iterable[tuple[Row, Evidence]]) -> Markup:
     return join(*texts) if texts else element("p", "Nothing failed.")
 
 
-def _bug_text(bundle: Bundle, row: Row, evidence: Evidence) -> str:
+def _bug_text(bundle: Bundle, row: Row, evidence: Evidence, tolerance: float | None) -> str:
     manifest, c = bundle.manifest, row.comparison
     artifact = next(item for item in manifest.artifacts if item.path == row.artifact)
     allowed = manifest.tolerance[artifact.precision]
     folder = Path(bundle.path).name
     on = f" --device {row.device}" if row.device != "cpu" else ""
+    on += "" if tolerance is None else f" --tolerance {tolerance:g}"
+    told = f"{allowed.max_abs if tolerance is None else tolerance:g}, {allowed.min_snr_db:g} dB"
     facts = [
         ("artifact", f"{artifact.path}: {artifact.kind}, {artifact.version}, {artifact.total_bytes} bytes"),
         ("SHA-256", artifact.sha256),
@@ -188,7 +192,7 @@ def _bug_text(bundle: Bundle, row: Row, evidence: Evidence) -> str:
         ("runs on", f"{row.where}: {row.detail}"),
         ("case", f"{row.case or '-'}, output {row.output or '-'}"),
         *([("largest error", f"{c.max_abs:.3e}, SNR {c.snr_db:.1f} dB, mean {c.mean_abs:.3e}")] if c else []),
-        ("allowed", f"{allowed.max_abs:g}, {allowed.min_snr_db:g} dB, as the bundle states"),
+        ("allowed", f"{told}, {'as the bundle states' if tolerance is None else 'as asked'}"),
         *evidence.facts,
         *machine(),
         ("wrote the bundle", ", ".join(f"{name} {v}" for name, v in sorted(manifest.versions.items()))),

@@ -24,8 +24,8 @@ SOUND = "full scale"  # how units of sound begin
 class Observer:
     """Collects evidence while `verify` runs: give it as ``observe``."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, tolerance: float | None = None) -> None:
+        self.bundle, self.tolerance = bundle, tolerance
         self.found: list[tuple[Row, Evidence]] = []
         self.subjects: dict[tuple[str, str], Subject] = {}  # (case, output) → reference
         units = {tensor.name: tensor.unit for tensor in bundle.manifest.outputs}
@@ -68,7 +68,11 @@ def verification_page(result: Verification, observer: Observer, linted: Linted |
         ("evidence", "Where they differ", _evidence(observer, places)),
         ("headroom", "Range of float16", sections.headroom_table(result.rows)),
         ("lint", "Lint", sections.lint_table(linted)),
-        ("bug", "For a bug report", sections.bug_report(bundle, _worst_first(result, found))),
+        (
+            "bug",
+            "For a bug report",
+            sections.bug_report(bundle, _worst_first(result, found), observer.tolerance),
+        ),
         ("bundle", "The bundle", sections.bundle_facts(bundle)),
         ("versions", "Versions", sections.versions_table(bundle.manifest.versions)),
     ]
@@ -121,10 +125,10 @@ def _linted(bundle: Bundle) -> Linted | str:
         return str(failure)
 
 
-def observer_of(bundle: str | Path) -> Observer:
-    """For `verify(bundle, observe=…)`.
+def observer_of(bundle: str | Path, tolerance: float | None = None) -> Observer:
+    """For `verify(bundle, tolerance=…, observe=…)`.
 
     Raises:
         BundleError: the bundle is damaged.
     """
-    return Observer(open_bundle(bundle))
+    return Observer(open_bundle(bundle), tolerance)

@@ -165,6 +165,16 @@ def test_the_command_writes_it(small_hifigan: Path, tmp_path: Path) -> None:
     assert "Nothing failed." in read.texts["main"]
 
 
+def test_the_command_that_shows_it_again_does(small_hifigan: Path, tmp_path: Path) -> None:
+    target = tmp_path / "r.html"
+    given = ("--backend", "onnxruntime", "--tolerance", "1e-05")
+    edge_export("verify", small_hifigan, *given, "--report", target, status=1)
+    told = Page(target.read_text(encoding="utf-8")).texts["textarea"]
+    assert "allowed: 1e-05, " in told
+    (again,) = (line for line in told.splitlines() if line.startswith("again: "))
+    assert again == f"again: edge-export verify {small_hifigan.name} {' '.join(given)}"
+
+
 def test_what_fits_is_the_worst() -> None:
     large = evidence.Evidence(figures=(markup.Markup("x" * (evidence.BUDGET // 2)),))
     found = [(large, True, 90.0), (large, True, 60.0), (large, False, 70.0), (large, False, math.nan)]
