@@ -9,8 +9,11 @@ from edge_export.report.evidence import Evidence, Subject, fitting
 from edge_export.report.markup import Markup, element, join
 from edge_export.report.page import document, number, pairs, status, table, verdict, write_page
 from edge_export.report.sections import machine
-from edge_runtime.store.reading import read_array
+from edge_runtime.errors import EdgeError
+from edge_runtime.store.reading import read_array, read_object
 
+SOUNDS = ("wav", "audio")  # how names of arrays of samples begin
+RATES = range(3_000, 192_001)  # Hz that browsers play
 MOST = 40  # failing arrays whose evidence is shown
 
 
@@ -58,8 +61,11 @@ def _rows(rows: tuple[Row, ...], anchors: dict[str, str]) -> Markup:
 
 def _evidence(result: CheckReport, rows: list[Row], anchors: dict[str, str], failed: int) -> Markup:
     found: list[tuple[Subject, Evidence]] = []
+    rate = _sample_rate(Path(result.reference))
     for row in rows:
-        subject = Subject.of(read_array(Path(result.reference) / row.file))
+        truth = read_array(Path(result.reference) / row.file)
+        sound = truth.ndim == 1 and truth.dtype.kind == "f" and Path(row.file).stem.startswith(SOUNDS)
+        subject = Subject.of(truth, rate if sound else None)
         found.append((subject, subject.against(read_array(Path(result.candidate) / row.file))))
     both = [Evidence(own.own.facts + made.facts, own.own.figures + made.figures) for own, made in found]
     ranks = (
@@ -80,6 +86,15 @@ def _evidence(result: CheckReport, rows: list[Row], anchors: dict[str, str], fai
     if failed > len(rows):
         parts.append(element("p", f"{failed - len(rows)} more arrays failed."))
     return join(*parts)
+
+
+def _sample_rate(pack: Path) -> int | None:
+    """Hz, as the pack's metadata states; None where it does not, and sounds are drawn as other arrays are."""
+    try:
+        rate = read_object(pack / "metadata.json").get("sample_rate")
+    except EdgeError:
+        return None
+    return rate if isinstance(rate, int) and rate in RATES else None
 
 
 def _listed(names: tuple[str, ...]) -> Markup:

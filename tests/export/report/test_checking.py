@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from tests.export.report.pages import Page
 
 from edge_export.bench import Timing
 from edge_export.cli.measuring import check
-from edge_export.report import timings
+from edge_export.proof.reference import check_reference
+from edge_export.report import checking, timings
 
 
 def test_a_ports_folder(tmp_path: Path) -> None:
@@ -25,8 +27,6 @@ def test_a_ports_folder(tmp_path: Path) -> None:
     np.save(port / "mel.npy", mel)
     np.save(reference / "only.npy", mel)
     np.save(port / "<i>.npy", mel)
-    import typer
-
     with pytest.raises(typer.Exit):
         check(reference, port, report=tmp_path / "r.html")
     read = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
@@ -37,6 +37,26 @@ def test_a_ports_folder(tmp_path: Path) -> None:
     assert "at (40, 100)" in read.texts["dd"]
     assert "<b>port" in read.texts["h1"]
     assert len(read.all("img")) == 2
+
+
+@pytest.mark.parametrize(
+    ("metadata", "players"),
+    [('{"sample_rate": 16000}', 3), ('{"sample_rate": "<b>"}', 0), ('{"sample_rate": 1e400}', 0), ("", 0)],
+)
+def test_sound_of_a_port_is_played_where_the_pack_states_its_rate(
+    tmp_path: Path, metadata: str, players: int
+) -> None:
+    reference, port = tmp_path / "pack", tmp_path / "port"
+    for folder in (reference, port):
+        folder.mkdir()
+    (reference / "metadata.json").write_text(metadata)
+    time = np.arange(8000) / 16000
+    np.save(reference / "wav.npy", np.sin(2 * np.pi * 440 * time).astype(np.float32))
+    np.save(port / "wav.npy", np.sin(2 * np.pi * 441 * time).astype(np.float32))
+    checking.write_report(tmp_path / "r.html", check_reference(reference, port))
+    read = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    read.check()
+    assert len(read.all("audio")) == players
 
 
 def test_contests() -> None:
