@@ -1,6 +1,7 @@
 """Files → pictures in our convention: float32 (256, T) in 0 … 1, row 0 the highest band.
 
-    .png    8 or 16 bits, grey or the mean of the three colours, divided by the largest level
+    .png    8 or 16 bits, grey or the mean of the three colours, divided by the largest level; the colours of
+            a colour map, whose mean says little, are refused
     arrays  of .npy, .npz and .pt (`edge_runtime.store.arrays`): (256, T), or (3, 256, T) and (256, T, 3),
             whose channels are averaged; told by the values:
               uint8, uint16           divided by the largest level
@@ -42,6 +43,8 @@ from edge_runtime.store.reading import find_object
 
 EXPECTED = "a picture: .png, or an array in a .npy, .npz or .pt file"
 OURS = ("image-speech", "picture-speech")  # pipelines whose results are in our convention
+LOG_MEL = "a log-mel, natural logarithm"
+MAPPED = 256  # distinct colours of a colour map, at most; pictures that models paint have thousands
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +76,8 @@ def read_picture(
         say: told which of several arrays was taken.
 
     Raises:
-        InputError: a file that cannot be read, a picture of another height, values of another scale, an
-            orientation that cannot be told.
+        InputError: a file that cannot be read, a picture of another height, values of another scale, a colour
+            map, an orientation that cannot be told.
         ConfigError: an unknown orientation, or one for a recording.
     """
     if orientation is not None and orientation not in get_args(Orientation):
@@ -85,7 +88,7 @@ def read_picture(
     found = _scaled(source, _values(source, say))
     if orientation is not None:
         found = replace(found, orientation=orientation, because="as given")
-    elif find_object(split_key(source)[0].parent / "metadata.json").get("pipeline") in OURS:
+    elif found.scale != LOG_MEL and _is_ours(source):  # runs write pictures, which a mel is not
         found = replace(found, orientation="high-first", because="metadata.json beside it says so")
     else:
         found = replace(found, orientation=_told_by_content(source, found.values))
@@ -104,6 +107,10 @@ def read_grey(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 
 def _is_picture(source: Path) -> bool:
     return is_array_file(source) or is_png(source)
+
+
+def _is_ours(source: Path) -> bool:
+    return find_object(split_key(source)[0].parent / "metadata.json").get("pipeline") in OURS
 
 
 def _values(source: Path, say: Callable[[str], object] = lambda _line: None) -> NDArray[Any]:
@@ -126,6 +133,13 @@ def _of_audio(source: Path, orientation: Orientation | None) -> Picture:
 def _scaled(source: Path, values: NDArray[Any]) -> Picture:
     """The picture as it stands in the file."""
     unit, scale = _unit(source, values)
+    if _is_mapped(_channels(source, values)):
+        raise InputError(
+            str(source),
+            got=f"at most {MAPPED} colours that are not grey, as colour maps have",
+            expected="a grey picture such as N_spec.png, or colours that a model painted",
+            cause="a map like viridis is for the eye: the mean of its three channels is not the level",
+        )
     if len(unit) != BANDS:
         raise InputError(
             str(source),
@@ -170,13 +184,31 @@ def _channels(source: Path, values: NDArray[Any]) -> NDArray[Any]:
     )
 
 
+def _is_mapped(channels: NDArray[Any]) -> bool:
+    """Whether (3, H, W) shows grey levels through a colour map: few colours, and not grey."""
+    if len(channels) != 3 or channels[0].size < 4 * MAPPED:
+        return False
+    largest = np.iinfo(channels.dtype).max if channels.dtype.kind == "u" else 1
+    red, green, blue = np.rint(channels * (255 / largest)).astype(np.int64)
+    if max(abs(red - green).max(), abs(green - blue).max()) <= 2:
+        return False
+    return np.unique(red << 16 | green << 8 | blue).size <= MAPPED
+
+
 def _unit_of_floats(source: Path, values: NDArray[Any]) -> tuple[NDArray[Any], str]:
     lowest, highest = float(values.min()), float(values.max())
     if lowest >= 0 and highest <= 1:
         return values, "values of 0 to 1"
+    if -1 <= lowest < 0 and highest <= 1:  # of a log-mel, no band would ever be silent
+        raise InputError(
+            str(source),
+            got=f"values of {lowest:.4g} … {highest:.4g}",
+            expected="a picture of 0 … 1",
+            cause="it looks like one of -1 … 1, as a VAE decoder gives it: save (x + 1) / 2",
+        )
     if DARKEST - ROUNDING <= lowest < 0 and highest <= BRIGHTEST + ROUNDING:
         unit = (values.astype(np.float64) - DARKEST) / (BRIGHTEST - DARKEST)
-        return unit, "a log-mel, natural logarithm"
+        return unit, LOG_MEL
     raise InputError(
         str(source),
         got=f"values of {lowest:.4g} … {highest:.4g}",

@@ -15,7 +15,7 @@ from edge_runtime.dsp.mel import MelFrontEnd
 from edge_runtime.dsp.resampling import resample
 from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.media.audio import read_audio
-from edge_runtime.media.pictures import write_png
+from edge_runtime.media.pictures import colour, write_png
 from edge_runtime.pipelines.image_speech.picture import FRONT_END, mel_to_picture
 from edge_runtime.pipelines.picture_speech.orientation import recognise
 from edge_runtime.pipelines.picture_speech.reading import read_grey, read_picture
@@ -128,6 +128,29 @@ def test_what_is_given_or_known_is_taken(saved: Any, picture: np.ndarray) -> Non
     assert read_picture(noise).because == "metadata.json beside it says so"
 
 
+def test_a_mel_among_our_results_is_no_result(saved: Any, mel: np.ndarray, picture: np.ndarray) -> None:
+    path = saved(mel)
+    (path.parent / "metadata.json").write_text(json.dumps({"pipeline": "image-speech"}))
+    found = read_picture(path)
+    assert found.orientation == "low-first"
+    np.testing.assert_allclose(found.values, picture, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["viridis", "jet"])
+def test_colours_of_a_map_are_no_levels(tmp_path: Path, saved: Any, picture: np.ndarray, name: Any) -> None:
+    colours = colour(picture, name)
+    write_png(tmp_path / "a.png", colours)
+    (tmp_path / "metadata.json").write_text(json.dumps({"pipeline": "image-speech"}))
+    for path in (tmp_path / "a.png", saved(colours.astype(np.float32) / 255)):
+        with pytest.raises(
+            InputError, match=r"got at most 256 colours that are not grey.*such as N_spec.png"
+        ):
+            read_picture(path, "high-first")
+    assert read_grey(tmp_path / "a.png").shape == picture.shape, "to imprint, any picture will do"
+    painted = np.random.default_rng(0).integers(0, 256, (256, 60, 3), np.uint8)
+    assert read_picture(saved(painted), "high-first").values.shape == (256, 60)
+
+
 def test_a_recording_becomes_its_picture(picture: np.ndarray) -> None:
     found = read_picture(SENTENCE)
     np.testing.assert_array_equal(found.values, picture)
@@ -147,6 +170,10 @@ def test_what_does_not_fit_is_one_sentence(saved: Any, picture: np.ndarray, tmp_
         InputError, match=r"got values of 0 … 202, expected 0 … 1, or a log-mel.*divide 8-bit"
     ):
         read_picture(saved(np.rint(picture * 255).astype(np.float32)))
+    with pytest.raises(
+        InputError, match=r"got values of -1 … 0\.\d+, expected a picture of 0 … 1.*\(x \+ 1\) / 2"
+    ):
+        read_picture(saved(picture * 2 - 1))
     with pytest.raises(InputError, match="got values of nan … nan"):
         read_picture(saved(np.full((256, 5), np.nan)))
     with pytest.raises(InputError, match="got values of type int64, expected uint8, uint16 or floats"):
