@@ -11,6 +11,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from edge_export.proof.artifacts import bundle_of, open_runnable
 from edge_export.proof.artifacts.base import Port, Runnable
@@ -67,6 +70,8 @@ def compare_artifacts(
         raise ConfigError("inputs", got="several", expected="one of --inputs, --audio and --random")
     if random is not None:
         feeding.check_draws(random)
+    if audio is None and wishes is not None and wishes.rate is not None:
+        raise ConfigError("--rate", got=str(wishes.rate), expected="--audio FILE with it")
     sides = [Side(opened, opened.new_state() or None) for opened in _opened(a, b, backends, trust)]
     asked = dict(match or {})
     ports = [side.runnable.inputs for side in sides]
@@ -74,6 +79,7 @@ def compare_artifacts(
         ports[0], ports[1], {x: y for x, y in asked.items() if x in {port.name for port in ports[0]}}
     )
     items = _items(sides, matched)
+    feeding.check_lengths(items, wishes or feeding.Wishes())
     bundles = [found for found in (bundle_of(a), bundle_of(b)) if found is not None]
     wanted = _wanted(bundles, items, wishes or feeding.Wishes(), carry or {}, sides)
     comparing = Run(sides, matched, asked, carry or {}, _limits(bundles, tolerance, min_snr_db))
@@ -161,11 +167,18 @@ def _cases(
     if audio is not None:
         return feeding.from_sound(audio, items, wishes)
     if random is None and bundles:
-        return _stored(bundles[0][0], items)
+        if wishes.lengths:
+            raise ConfigError(
+                "--axis", got=next(iter(wishes.lengths)), expected="--random N or --audio FILE with it",
+                cause="the cases of a bundle have their own lengths",
+            )  # fmt: skip
+        return _stored(bundles[0][0], items, wishes.given)
     return feeding.at_random(random or RANDOM, items, wishes)
 
 
-def _stored(bundle: Bundle, items: Sequence[feeding.Input]) -> Iterator[feeding.Case]:
+def _stored(
+    bundle: Bundle, items: Sequence[feeding.Input], given: Mapping[str, Any]
+) -> Iterator[feeding.Case]:
     """The reference cases of a bundle; only their inputs are used."""
     for case in bundle.cases:
         arrays, _ = bundle.reference(case)
@@ -178,6 +191,10 @@ def _stored(bundle: Bundle, items: Sequence[feeding.Input]) -> Iterator[feeding.
                     cause="give inputs by --inputs, --audio or --random",
                 )  # fmt: skip
             values[item.name] = arrays[names[0]]
+            for name in (item.name, *(port.name for port in item.ports)):
+                if name in given:
+                    value = np.asarray(given[name], arrays[names[0]].dtype)
+                    values[item.name] = value if value.ndim else np.full_like(arrays[names[0]], value)
         yield case, values
 
 
@@ -190,8 +207,12 @@ def _limits(bundles: Sequence[_Found], given: float | None, min_snr_db: float | 
     found = []
     for bundle, artifact in bundles:
         precision = (artifact or bundle.manifest.artifacts[0]).precision
-        limit = bundle.manifest.tolerance[precision].max_abs
-        found.append((limit, f"that of {precision} in {bundle.path.name}"))
+        limit = bundle.manifest.tolerance[precision]
+        least = limit.min_snr_db if min_snr_db is None else min_snr_db
+        words = f" and at least {least:g} dB" if least is not None else ""
+        found.append(
+            Limits(limit.max_abs, f"that of {precision} in {bundle.path.name}{words}", min_snr_db=least)
+        )
     if found:
-        return Limits(*max(found), min_snr_db=min_snr_db)
+        return max(found, key=lambda limits: limits.tolerance)
     return Limits(TOLERANCE, "the default", by_default=True, min_snr_db=min_snr_db)

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_export.proof.artifacts.base import Array, Port
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
-from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.errors import ConfigError, InputError, doubt
 from edge_runtime.media.audio import Audio, read_audio
 from edge_runtime.store.reading import read_archive
 
@@ -69,6 +69,14 @@ def from_file(path: str | Path, inputs: Sequence[Input], wishes: Wishes) -> Iter
             raise InputError(
                 str(path), got=f"arrays {', '.join(arrays) or 'none'}", expected=f"one named {item.name}"
             )
+    known = {name for item in inputs for name in (item.name, *(port.name for port in item.ports))}
+    if unused := sorted(set(arrays) - known):
+        doubt(
+            InputError(
+                str(path), got=f"arrays {', '.join(unused)}", expected=f"inputs: {', '.join(sorted(known))}",
+                cause="the others are not used",
+            )
+        )  # fmt: skip
     yield "file", values
 
 
@@ -272,7 +280,7 @@ def resolved(item: Input, wishes: Wishes, longest: int | None = None) -> tuple[i
     found: list[int | None] = []
     declared = _declared(port)
     for place, axis in enumerate(declared):
-        names = (str(axis), f"{item.name}.{place}", f"{port.name}.{place}")
+        names = _axis_names(item, place, len(declared))
         asked = [wishes.lengths[name] for name in names if name in wishes.lengths]
         if asked or isinstance(axis, int):
             found.append(axis if isinstance(axis, int) else asked[0])
@@ -293,6 +301,32 @@ def resolved(item: Input, wishes: Wishes, longest: int | None = None) -> tuple[i
                 expected=f"its length: --axis {name}=LENGTH",
             )
     return tuple(axis for axis in found if axis is not None)
+
+
+def _axis_names(item: Input, place: int, rank: int) -> set[str]:
+    """What an axis is called: by the ports of that rank, and by its number."""
+    lengths = [_declared(port) for port in item.ports]
+    symbols = {str(axes[place]) for axes in lengths if len(axes) == rank and isinstance(axes[place], str)}
+    return symbols | {f"{name}.{place}" for name in (item.name, *(port.name for port in item.ports))}
+
+
+def check_lengths(inputs: Sequence[Input], wishes: Wishes) -> None:
+    """ConfigError for an axis that no input has, or whose length is fixed and another."""
+    known: set[str] = set()
+    for item in inputs:
+        declared = _declared(item.port)
+        for place, axis in enumerate(declared):
+            names = _axis_names(item, place, len(declared))
+            known |= names
+            for name in sorted(names & set(wishes.lengths)):
+                if isinstance(axis, int) and axis != wishes.lengths[name]:
+                    raise ConfigError(
+                        f"--axis {name}", got=str(wishes.lengths[name]), expected=f"{item.port.admitted}"
+                    )
+    if unknown := sorted(set(wishes.lengths) - known):
+        raise ConfigError(
+            "--axis", got=unknown[0], expected=f"the name of an axis: {', '.join(sorted(known))}"
+        )
 
 
 def _elsewhere(item: Input, place: int, rank: int) -> int | None:

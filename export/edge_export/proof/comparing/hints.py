@@ -20,13 +20,20 @@ CERTAIN_DB = 20.0  # signal-to-noise ratio that it must reach then
 MOST_LAG = 64  # samples or frames that an output is looked for early or late
 
 
-def explain(truth: Array, judged: Array, tolerance: float, others: Mapping[str, Array]) -> str:
+def explain(
+    truth: Array,
+    judged: Array,
+    tolerance: float,
+    others: Mapping[str, Array],
+    min_snr_db: float | None = None,
+) -> str:
     """The first reading of ``judged (…,)`` that passes, or that is much nearer, in words; "" where none is.
 
     Args:
         truth, judged: of one shape.
         tolerance: largest absolute error that passes.
         others: the other outputs of the second artifact.
+        min_snr_db: least signal-to-noise ratio that passes.
     """
     unlike = truth.shape != judged.shape or "f" not in truth.dtype.kind + judged.dtype.kind
     if unlike or truth.size < FEWEST or not np.isfinite(judged).all() or not np.isfinite(truth).all():
@@ -37,7 +44,7 @@ def explain(truth: Array, judged: Array, tolerance: float, others: Mapping[str, 
     for reading, ours, theirs in _readings(x, y, others):
         if ours.shape != theirs.shape or not np.isfinite(theirs).all() or np.ptp(ours) <= tolerance:
             continue
-        found = compare(ours, theirs, tolerance=tolerance)
+        found = compare(ours, theirs, tolerance=tolerance, min_snr_db=min_snr_db)
         if found.passed:
             return f"it would pass {reading}"
         if _much_nearer(found, plain) and found.snr_db > nearest + 1:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_export.proof.artifacts.base import Array, Port
+from edge_runtime.errors import InputError
 
 MOST_AXES = 5  # that are permuted
 # range of a picture's values in an array: words, gain and offset from bytes 0 … 255
@@ -102,7 +103,16 @@ def _typed(conversion: Conversion, port: Port) -> Conversion:
     words = conversion.words
     if dtype == np.float16:
         words = ", ".join(filter(None, (words, "float16")))
-    return Conversion(words, lambda array: conversion.apply(array).astype(dtype))
+    return Conversion(words, lambda array: _as(conversion.apply(array), dtype, port.name))
+
+
+def _as(array: Array, dtype: np.dtype[Any], name: str) -> Array:
+    typed = array.astype(dtype)
+    if dtype.kind in "iu" and not np.array_equal(typed, array):
+        raise InputError(
+            f"input {name}", got=f"values that {dtype} does not hold", expected="whole numbers in its range"
+        )
+    return typed
 
 
 # pictures --------------------------------------------------------------------------------------------------

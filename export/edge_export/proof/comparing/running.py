@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,12 @@ from edge_export.proof.comparing import hints, layouts
 from edge_export.proof.comparing.matching import Matched, check_asked, match_outputs
 from edge_export.proof.comparing.result import Row
 from edge_runtime.compare import Comparison, compare
-from edge_runtime.errors import EdgeError, InputError
+from edge_runtime.errors import ConfigError, EdgeError, InputError
 
 ONE_LEVEL = 1.0  # of pictures: bytes cannot be nearer
+NOWHERE = "none"  # `--match NAME=none`: an output of the first that the second may lack
+# a tolerance that nobody chose must not pass what is no copy: 20 dB, unless the error is float32's own
+LEAST_DB, ROUNDING = 20.0, 1e-6
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ class Run:
             return
         if self._outputs is None:
             self._outputs = self._match(first, second)
+            self._check_carried(first, second)
+        self._carry_on(0, first)
+        self._carry_on(1, second)
         taken = {pair.b for pair in self._outputs.pairs}
         for pair in self._outputs.pairs:
             label = pair.a if pair.a == pair.b else f"{pair.a} = {pair.b}"
@@ -89,9 +95,20 @@ class Run:
                 continue
             others = {other: array for other, array in second.items() if other != pair.b and other in taken}
             yield self._row(name, label, pair.how, first[pair.a], second[pair.b], others)
-        for side, names in (("first", self._outputs.only_a), ("second", self._outputs.only_b)):
-            for lone in names:
-                yield Row(name, lone, "absent", "", f"only the {side} artifact gives it")
+        for lone in self._outputs.only_a:
+            yield self._lone(name, lone, first.get(lone))
+        for lone in self._outputs.only_b:
+            yield Row(name, lone, "absent", "", "only the second artifact gives it")
+
+    def _lone(self, case: str, name: str, value: Any) -> Row:
+        """The row of an output that the second lacks; a classifier's label is in its probabilities."""
+        detail = "only the first artifact gives it"
+        if isinstance(value, str) or self._asked.get(name) == NOWHERE:
+            return Row(case, name, "absent", "", detail)
+        return Row(
+            case, name, "FAIL", "",
+            f"{detail}: --match {name}=NAME_IN_B, or --match {name}={NOWHERE} where B may lack it",
+        )  # fmt: skip
 
     def said(self) -> Iterator[str]:
         """What runs, and how inputs and outputs were matched."""
@@ -115,16 +132,37 @@ class Run:
         results: dict[int, dict[str, Any]] = {}
         for number in sorted((0, 1), key=lambda n: len(choices[n])):  # the settled one first
             results[number] = self._tried(number, own[number], choices[number], results.get(1 - number))
-            self._carry_on(number, results[number])
         return results[0], results[1]
 
     def _carry_on(self, number: int, outputs: Mapping[str, Any]) -> None:
         """Keep the outputs that are inputs of the next case."""
+        for name, output in self._carried_by(number).items():
+            if output in outputs:
+                self._carried[number][name] = outputs[output]
+
+    def _carried_by(self, number: int) -> dict[str, str]:
+        """The case's name of an input → this side's output that it gets."""
         side = self._sides[number]
         named = {theirs: ours for ours, theirs in side.own_names.items()}
-        for name, output in self._carry.items():
-            if output in outputs and (name in named or name in side.own_names):
-                self._carried[number][named.get(name, name)] = outputs[output]
+        pairs = self._outputs.pairs if self._outputs is not None else ()
+        mine = {pair.b: pair.a for pair in pairs} if number == 0 else {pair.a: pair.b for pair in pairs}
+        own = {port.name for port in side.runnable.outputs}
+        return {
+            named.get(name, name): output if output in own else mine.get(output, output)
+            for name, output in self._carry.items()
+            if name in named or name in side.own_names
+        }
+
+    def _check_carried(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
+        """ConfigError for an output of ``--carry`` that a side which takes its input does not give."""
+        for number, outputs in enumerate((first, second)):
+            for name, output in self._carried_by(number).items():
+                if output not in outputs:
+                    raise ConfigError(
+                        "--carry",
+                        got=f"{name}={output}",
+                        expected=f"INPUT=OUTPUT; outputs of {'AB'[number]} are {', '.join(outputs)}",
+                    )
 
     def _choices(
         self, side: Side, values: Mapping[str, Array], letter: str
@@ -206,9 +244,14 @@ class Run:
     def _match(self, first: Mapping[str, Any], second: Mapping[str, Any]) -> Matched:
         inputs = {pair.a for pair in self._inputs.pairs} | set(self._inputs.only_a)
         asked = {mine: theirs for mine, theirs in self._asked.items() if mine not in inputs or mine in first}
+        lacking = {mine for mine, theirs in asked.items() if theirs == NOWHERE and theirs not in second}
+        check_asked(dict.fromkeys(lacking, NOWHERE), first, (NOWHERE,))
+        asked = {mine: theirs for mine, theirs in asked.items() if mine not in lacking}
+        first = {name: value for name, value in first.items() if name not in lacking}
         check_asked({mine: theirs for mine, theirs in asked.items() if mine not in inputs}, first, second)
         ports = (self._sides[0].runnable.outputs, self._sides[1].runnable.outputs)
-        return match_outputs(first, second, ports, asked, distance)
+        found = match_outputs(first, second, ports, asked, distance)
+        return replace(found, only_a=(*found.only_a, *sorted(lacking)))
 
     def _row(
         self, case: str, label: str, how: str, truth: Any, judged: Any, others: Mapping[str, Any]
@@ -231,10 +274,17 @@ class Run:
         ]
         plain = judged_as[0]
         result, words, x, y = min(judged_as, key=_badness) if plain[1] else plain
+        quiet = limits.by_default and limits.min_snr_db is None and result.snr_db < LEAST_DB
+        if quiet and result.passed and result.max_abs > ROUNDING:
+            reason = (
+                f"{result.snr_db:.1f} dB, though max abs {result.max_abs:.3g} is within the default "
+                "tolerance: for so quiet an output --tolerance or --min-snr decides"
+            )
+            result = replace(result, passed=False, reason=reason)
         hint = (
             ""
             if result.passed
-            else hints.explain(x, y, tolerance, {k: numbers(v) for k, v in others.items()})
+            else hints.explain(x, y, tolerance, {k: numbers(v) for k, v in others.items()}, limits.min_snr_db)
         )
         detail = "; ".join(filter(None, (result.reason, hint)))
         return Row(

@@ -19,7 +19,7 @@ from edge_export.__main__ import main
 from edge_export.mil.package import read_model
 from edge_export.proof.comparing import compare as comparing
 from edge_export.proof.comparing.feeding import Wishes
-from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError
+from edge_runtime.errors import BackendError, ConfigError, EdgeError, EdgeWarning, InputError
 from edge_runtime.media.audio import write_wav
 from edge_runtime.store.bundle import open_bundle
 
@@ -237,6 +237,10 @@ def test_a_bundle_brings_cases_tolerance_and_front_end(small_hifigan: Path, tmp_
         ({"tolerance": -1.0}, "--tolerance: got -1.0"),
         ({"match": {"q": "y"}}, "--match: got q=y"),
         ({"carry": {"q": "y"}}, "--carry: got q"),
+        ({"carry": {"x": "q"}}, "--carry: got x=q, expected INPUT=OUTPUT; outputs of A are y, z"),
+        ({"wishes": Wishes(lengths={"q": 3})}, "--axis: got q, expected the name of an axis"),
+        ({"wishes": Wishes(lengths={"x.1": 3})}, r"--axis x.1: got 3, expected \(1, 5, 6\)"),
+        ({"wishes": Wishes(rate=8000)}, "--rate: got 8000, expected --audio"),
         ({"wishes": Wishes(given={"q": 1})}, "--value: got q"),
         ({"inputs": "missing.npz"}, "missing.npz: got no such file"),
     ],
@@ -255,6 +259,19 @@ def test_inputs_that_fit_in_no_layout(plain: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "y.npz", y=np.zeros(3))
     with pytest.raises(InputError, match="got arrays y, expected one named x"):
         comparing.compare_artifacts(plain, plain, inputs=tmp_path / "y.npz")
+
+
+def test_nothing_of_a_file_is_dropped_in_silence(plain: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=np.full((1, 5, 6), 2.7, np.float32), mask=np.zeros(3))
+    with pytest.warns(EdgeWarning, match="got arrays mask, expected inputs: x; the others are not used"):
+        assert comparing.compare_artifacts(plain, plain, inputs=tmp_path / "x.npz").passed
+    np.savez(tmp_path / "w.npz", x=np.full((1, 5, 6), 2.7, np.float32))
+    takes = {"x": ("int64", (1, 5, 6))}
+    whole = model(
+        tmp_path / "i.onnx", [node("Cast", "x", "y", to=TensorProto.FLOAT)], takes, {"y": "float32"}
+    )
+    with pytest.raises(InputError, match="input x: got values that int64 does not hold"):
+        comparing.compare_artifacts(plain, whole, inputs=tmp_path / "w.npz")
 
 
 def test_open_axes_and_whole_numbers_are_asked_for(tmp_path: Path) -> None:
@@ -293,13 +310,47 @@ def test_classifiers_are_compared_by_label_and_probabilities(tmp_path: Path) -> 
     assert [row.status for row in array.rows] == ["PASS", "absent"]
 
 
-def test_an_output_without_a_counterpart_is_listed_and_not_counted(plain: Path, tmp_path: Path) -> None:
+def test_an_output_that_the_second_lacks_fails_unless_it_may(plain: Path, tmp_path: Path) -> None:
     takes = {"x": ("float32", (1, 5, 6))}
-    a = model(tmp_path / "b.onnx", [node("MatMul", "x w", "y")], takes, {"y": "float32"}, {"w": WEIGHTS})
-    result = comparing.compare_artifacts(plain, a, random=1)
-    assert [(row.output, row.status) for row in result.rows] == [("y", "PASS"), ("z", "absent")]
-    assert result.passed
-    assert "1 without a counterpart" in result.summary()
+    b = model(tmp_path / "b.onnx", [node("MatMul", "x w", "y")], takes, {"y": "float32"}, {"w": WEIGHTS})
+    lacking = comparing.compare_artifacts(plain, b, random=1)
+    assert [(row.output, row.status) for row in lacking.rows] == [("y", "PASS"), ("z", "FAIL")]
+    assert not lacking.passed
+    assert "--match z=none" in lacking.rows[1].detail
+    allowed = comparing.compare_artifacts(plain, b, random=1, match={"z": "none"})
+    assert [(row.output, row.status) for row in allowed.rows] == [("y", "PASS"), ("z", "absent")]
+    more = comparing.compare_artifacts(b, plain, random=1)
+    for result in (allowed, more):
+        assert result.passed
+        assert "1 without a counterpart" in result.summary()
+    with pytest.raises(ConfigError, match="--match: got q=none"):
+        comparing.compare_artifacts(plain, b, random=1, match={"q": "none"})
+
+
+def test_a_quiet_output_does_not_pass_by_the_default_tolerance(tmp_path: Path) -> None:
+    takes = {"x": ("float32", (1, 9))}
+    pair = [
+        model(
+            tmp_path / f"{gain}.onnx", [node("Mul", "x k", "y")], takes, {"y": "float32"},
+            {"k": np.float32(gain)},
+        )
+        for gain in (1e-4, -1e-4)
+    ]  # fmt: skip
+    (row,) = comparing.compare_artifacts(*pair, random=1).rows
+    assert row.status == "FAIL"
+    assert re.search(r"-6.0 dB, .* --tolerance or --min-snr decides", row.detail)
+    for limits in ({"tolerance": 1e-3}, {"min_snr_db": -7.0}):
+        assert comparing.compare_artifacts(*pair, random=1, **limits).passed  # type: ignore[arg-type]
+
+
+def test_a_bundle_brings_its_least_ratio(small_hifigan: Path) -> None:
+    """A tolerance alone says nothing of nets with several units: 200 Hz beside shares of 1."""
+    bundle = open_bundle(small_hifigan)
+    artifact = next(each for each in bundle.manifest.artifacts if each.target == "onnx")
+    limits = comparing._limits([(bundle, artifact)], None, None)
+    assert limits.min_snr_db == bundle.manifest.tolerance[artifact.precision].min_snr_db
+    assert f"at least {limits.min_snr_db:g} dB" in limits.source
+    assert comparing._limits([(bundle, artifact)], None, 3.0).min_snr_db == 3.0
 
 
 def test_the_command(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
