@@ -227,7 +227,7 @@ def _places(bundle: Bundle, names: Sequence[str] | None, devices: Sequence[str])
         else:
             missing = []
         for what, reason in missing:
-            raise BackendError(what, got=reason, expected="something that this machine has")
+            raise BackendError(what, got="nothing here that runs it", expected="another one", cause=reason)
     return chosen
 
 

@@ -332,7 +332,7 @@ def test_a_quiet_output_does_not_pass_by_the_default_tolerance(tmp_path: Path) -
     pair = [
         model(
             tmp_path / f"{gain}.onnx", [node("Mul", "x k", "y")], takes, {"y": "float32"},
-            {"k": np.float32(gain)},
+            {"k": np.array(gain, np.float32)},
         )
         for gain in (1e-4, -1e-4)
     ]  # fmt: skip
