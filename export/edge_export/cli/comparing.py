@@ -50,6 +50,16 @@ def compare(
     from edge_export.proof.gates.recordings import are_recordings
 
     if are_recordings(a, b):
+        unused = {
+            "--inputs": inputs, "--audio": audio, "--random": random, "--tolerance": tolerance,
+            "--min-snr": min_snr, "--match": match, "--carry": carry, "--value": value, "--axis": axis,
+            "--rate": rate, "--backend": backend,
+        }  # fmt: skip
+        for option, given in unused.items():
+            if given is not None:
+                raise ConfigError(
+                    option, got=str(given), expected="no such option with two recordings: a gate judges them"
+                )
         _compare_recordings(a, b, json_file)
         return
 

@@ -218,7 +218,7 @@ def test_an_unknown_backend_is_refused(small_hifigan: Path) -> None:
 
 @pytest.mark.skipif(not get_backend("coreml").unavailable(), reason="this machine has Core ML")
 def test_a_backend_asked_for_by_name_must_be_here(small_hifigan: Path) -> None:
-    with pytest.raises(BackendError, match="--backend coreml: got .*; Core ML runs on macOS only"):
+    with pytest.raises(BackendError, match=r"--backend coreml: got .*; Core ML runs on macOS only"):
         parity.verify(small_hifigan, backends=["coreml"])
 
 

@@ -367,6 +367,11 @@ def test_the_command(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "nothing.onnx: got no such file" in capsys.readouterr().err
 
 
+def test_recordings_are_judged_by_the_gate_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "a.wav", "b.wav", "--tolerance", "3"]) == 2
+    assert "--tolerance: got 3.0, expected no such option with two recordings" in capsys.readouterr().err
+
+
 def test_a_tflite_file_names_the_runtime_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "m.tflite").write_bytes(b"\0\0\0\0TFL3")
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)

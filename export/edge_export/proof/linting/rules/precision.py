@@ -40,8 +40,10 @@ def fp16_overflow(subject: Subject) -> Iterator[Found]:
         op for op in _half(subject) if _seen(subject, op).largest > LARGEST or _seen(subject, op).not_finite
     ]
     if found:
-        worst = max(_seen(subject, op).largest for op in found)
-        yield Found(f"seen: {worst:.6g}, float16 ends at 65504", tuple(found))
+        worst = max(_seen(subject, op).largest for op in found)  # of the finite values
+        endless = any(_seen(subject, op).not_finite for op in found)
+        seen = "infinity or NaN" if endless and worst <= LARGEST else f"{worst:.6g}"
+        yield Found(f"seen: {seen}, float16 ends at 65504", tuple(found))
 
 
 @rule(
