@@ -276,3 +276,41 @@ def test_what_is_no_lora_is_refused(lora: LoraWeights, tmp_path: Path) -> None:
     (tmp_path / "cut.pt").write_bytes((tmp_path / "cut.pt").read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"cut\.pt"):
         read_lora(tmp_path / "cut.pt")
+
+
+@pytest.mark.parametrize("write", [write_own, write_peft])
+@pytest.mark.parametrize("more", ["half a pair", "a bias", "a module"])
+def test_nothing_of_a_file_is_left_out(
+    lora: LoraWeights, tmp_path: Path, write: Callable[[LoraWeights, Path], Path], more: str
+) -> None:
+    """What no pair takes would be missing from the merged UNet, in silence."""
+    write(lora, tmp_path)
+    own = write is write_own
+    state = own_state(lora) if own else peft_state(lora)
+    down = next(key for key in state if (".A." if own else ".lora_A.") in key)
+    if more == "half a pair":
+        del state[down]
+    else:
+        name = "conv_in.weight" if more == "a module" else down.replace("A.weight", "B.bias")
+        state[name] = torch.zeros(4)
+    if own:
+        torch.save(state, tmp_path / "lora.pt")
+    else:
+        save_file(state, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match=r"which belongs to no pair \(\d such\), expected pairs of mat"):
+        read_lora(tmp_path)
+
+
+def test_patterns_name_modules_as_peft_means_them(lora: LoraWeights, tmp_path: Path) -> None:
+    write_peft(lora, tmp_path)
+    path = tmp_path / "adapter_config.json"
+    config = json.loads(path.read_text())
+    whole = next(name for name in lora.pairs if name.endswith("to_k"))
+    path.write_text(json.dumps(config | {"alpha_pattern": {f"^{whole}": 2, "to_v": 4, "^to_q": 1}}))
+    for name, pair in read_lora(tmp_path).pairs.items():
+        assert pair.alpha == (2 if name == whole else 4 if name.endswith("to_v") else ALPHA)
+    path.write_text(json.dumps(config | {"alpha_pattern": {".*to_q": 4}}))
+    with pytest.raises(
+        CheckpointError, match=r"alpha_pattern: got '\.\*to_q', expected names of modules, no"
+    ):
+        read_lora(tmp_path)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ PEFT, PEFT_CONFIG, PEFT_BASE = "adapter_model.safetensors", "adapter_config.json
 ADAPTER = "default"  # peft's own name for the only adapter
 MOST_RANK = 4096
 _EXPECTED = "LoRA weights: the seed's lora.pt, or peft's adapter_model.safetensors with adapter_config.json"
+_PATTERN = re.compile(r"\^?[\w.]+")  # with ^ a module's whole name, without it the end of one
 _PREFIXES = ("base_model.model.", "unet.", "module.")
 
 
@@ -87,6 +89,7 @@ def read_lora(path: str | os.PathLike[str]) -> LoraWeights:
     pairs = dict(_own_pairs(tensors, file) if own else _peft_pairs(tensors, file))
     if not pairs:
         raise CheckpointError(str(file), got="no pair of matrices", expected=_EXPECTED)
+    _refuse_more(tensors, file, own)
     return LoraWeights(pairs, _base_beside(file, own), str(file))
 
 
@@ -97,6 +100,22 @@ def _file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     raise CheckpointError(str(path), got=f"a folder without {PEFT} and {LORA}", expected=_EXPECTED)
+
+
+def _refuse_more(tensors: Mapping[str, Any], file: Path, own: bool) -> None:
+    """Refuse what would be left out: half a pair, biases, DoRA's magnitudes, other modules' weights."""
+    down, up = (".A.weight", ".B.weight") if own else (".lora_A.", ".lora_B.")
+    known = {
+        f"{key.partition(down)[0]}{end}" for key in tensors if down in key for end in (".alpha", ".rank")
+    }
+    known |= {part for key in tensors if down in key for part in (key, key.replace(down, up))}
+    if rest := [key for key in tensors if key not in known]:
+        raise CheckpointError(
+            str(file),
+            got=f"{rest[0]}, which belongs to no pair ({len(rest)} such)",
+            expected="pairs of matrices alone",
+            cause="it is damaged, or trained more than plain LoRA: DoRA, biases, modules_to_save",
+        )
 
 
 def _own_pairs(tensors: Mapping[str, Any], file: Path) -> Iterator[tuple[str, LoraPair]]:
@@ -152,7 +171,13 @@ def _of_module(config: Mapping[str, Any], name: str, patterns: str, entry: str) 
     """A module's own number, or the one for all; peft's patterns name the ends of modules."""
     own = config.get(patterns)
     for pattern, value in own.items() if isinstance(own, dict) else ():
-        if name == pattern or name.endswith(f".{pattern}"):
+        if not _PATTERN.fullmatch(pattern):
+            raise CheckpointError(
+                f"{PEFT_CONFIG}, {patterns}",
+                got=repr(pattern),
+                expected="names of modules, no regular expression",
+            )
+        if name == pattern.removeprefix("^") or name.endswith(f".{pattern}"):
             return value
     return config.get(entry)
 
