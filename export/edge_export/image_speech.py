@@ -103,13 +103,20 @@ def export_image_speech(
     return {role: Bundle(Path(out, role), made[role].manifest) for role in parts}
 
 
+_BESIDE = {
+    "unet": ("unet/config.json", "scheduler/scheduler_config.json"),
+    "vae": ("vae/config.json",),
+    "text_encoder": ("text_encoder/config.json", "tokenizer/vocab.json", "tokenizer/merges.txt"),
+}
+
+
 def find_parts(
     sd: PathLike, auffusion: PathLike, lora: PathLike | None = None, adapter: PathLike | None = None
 ) -> dict[str, Part]:
     """Role → where its weights are.
 
     Raises:
-        CheckpointError: a model's folder lacks a part.
+        CheckpointError: a model's folder lacks a part, or a part what lies beside its weights.
         InputError: no such folder or repository.
     """
     vae = _weights(sd, "vae")
@@ -126,9 +133,13 @@ def find_parts(
 
 
 def _weights(model: PathLike, part: str) -> Path:
-    from edge_training.image_speech.folders import part_weights
+    """The file of weights; whatever the part's export will read beside it is there, or that is said now."""
+    from edge_training.image_speech.folders import beside, part_weights
 
-    return part_weights(model, part)
+    weights = part_weights(model, part)
+    for name in _BESIDE.get(part, ()):
+        beside(weights, name)
+    return weights
 
 
 def holds_parts(folder: Path) -> bool:

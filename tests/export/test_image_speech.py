@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,19 @@ def test_each_role_has_its_weights(tiny_diffusion: Path) -> None:
     assert parts["vocoder"].checkpoint.name == "vocoder.pt"
     with pytest.raises(CheckpointError, match=r"vocoder: got no such folder beside model_index\.json"):
         find_parts(tiny_diffusion / "sd", tiny_diffusion / "sd")
+
+
+@pytest.mark.parametrize(
+    "name", ["unet/config.json", "scheduler/scheduler_config.json", "tokenizer/merges.txt", "vae/config.json"]
+)
+def test_what_is_missing_beside_weights_is_said_first(
+    tiny_diffusion: Path, tmp_path: Path, name: str
+) -> None:
+    """The part's own refusal came after minutes, and advised options that `export image-speech` has not."""
+    shutil.copytree(tiny_diffusion / "sd", tmp_path / "sd")
+    (tmp_path / "sd" / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"{re.escape(name)}: got no such file, .* downloaded in part"):
+        find_parts(tmp_path / "sd", tiny_diffusion / "auffusion")
 
 
 def test_vaes_may_differ_by_half_precision_alone(tiny_diffusion: Path, tmp_path: Path) -> None:
