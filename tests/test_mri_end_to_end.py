@@ -121,7 +121,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 def colour(root: Path) -> None:
-    np.save(root / "videos" / "c0.npy", np.zeros((12, 32, 32, 3), np.uint8))
+    np.save(root / "videos" / "c0.npy", np.arange(12 * 32 * 32 * 3, dtype=np.uint8).reshape(12, 32, 32, 3))
 
 
 def no_frames(root: Path) -> None:

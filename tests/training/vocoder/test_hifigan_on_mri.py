@@ -69,6 +69,8 @@ def test_recordings_have_the_level_of_the_mels(data: Path) -> None:
     assert max(peaks) == pytest.approx(1, abs=1e-4)
 
 
+# its published fmax, 8000 Hz, is above half of 11 413 Hz
+@pytest.mark.filterwarnings("ignore:fmax. got 6 of 64 mel bands empty")
 @pytest.mark.parametrize("preset", ["rtmri", "rtmri-origin"])
 def test_both_wirings_are_fine_tuned_and_loaded(preset: str, data: Path, tmp_path: Path) -> None:
     result = fine_tune(data, tmp_path / "first", preset)

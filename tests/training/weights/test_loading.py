@@ -111,7 +111,7 @@ def test_weights_of_no_net(tmp_path: Path) -> None:
 def test_shapes_are_compared_before_values_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "g", HifiGan(replace(TINY, num_mels=6)).state_dict())
     asked: list[str] = []
-    monkeypatch.setattr(reading, "_values", lambda key, _: asked.append(key))
+    monkeypatch.setattr(reading, "read_values", lambda key, _: asked.append(key))
     with pytest.raises(CheckpointError, match=r"wrong shape conv_pre\.weight"):
         load_net(path, "hifigan", TINY)
     assert not asked
