@@ -27,6 +27,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[all]"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[quality]" || \
 	  echo "no C compiler for pesq: judging trained vocoders (extra quality) is left out" >&2
+	@# librosa compiles its loops at its first call, for a minute: here once, not in every process of the tests
+	@$(BIN)/python -c "import librosa, numpy; librosa.griffinlim(librosa.feature.melspectrogram(y=numpy.ones(8192, 'f4')), n_iter=1, n_fft=254)" || true
 	@touch $@
 
 demo: setup  ## the whole way on one spoken sentence, ending in a table; writes demo/

@@ -20,9 +20,6 @@ from typing import NamedTuple
 
 import pytest
 
-# librosa compiles for a minute at its first call in a new environment; its numbers are those of Python
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-
 VARIABLE = "EDGE_TEST_PARTS"
 ALL = "all"
 TESTS = Path(__file__).parent

@@ -68,8 +68,8 @@ _ENOUGH = "enough cases of this function"
 class Harness:
     """A pytest plugin: puts the executor in place of Core ML, and keeps the outcome of every test."""
 
-    def __init__(self, sample: int, shard: int, shards: int) -> None:
-        self.sample, self.shard, self.shards = sample, shard, shards
+    def __init__(self, sample: int, every: int, shard: int, shards: int) -> None:
+        self.sample, self.every, self.shard, self.shards = sample, every, shard, shards
         self.outcomes: dict[str, dict[str, str]] = {}
         self.predictions = 0
         self.unknown = ""
@@ -148,7 +148,8 @@ class Harness:
         for item in sorted(items, key=lambda item: crc32(item.nodeid.encode())):
             function = _function(item.nodeid)
             seen[function] += 1
-            if crc32(function.encode()) % self.shards == self.shard and seen[function] <= 8 * self.sample:
+            turn, shard = divmod(crc32(function.encode()), self.shards)
+            if shard == self.shard and turn % self.every == 0 and seen[function] <= 8 * self.sample:
                 kept.append(item)
         return sorted(kept, key=lambda item: _function(item.nodeid))
 
@@ -231,7 +232,7 @@ def run_shard(options: argparse.Namespace, shard: int) -> dict[str, dict[str, st
     import coremltools
 
     _stub_pillow()
-    harness = Harness(options.sample, shard, options.jobs)
+    harness = Harness(options.sample, options.every, shard, options.jobs)
     harness.replace_predict()
     folder = str(Path(coremltools.__file__).parent / TESTS)
     arguments = [folder, "-c", os.devnull, "-q", "--no-header", "--no-summary", "--tb=short", "--runxfail"]
@@ -304,6 +305,7 @@ def report(outcomes: dict[str, dict[str, str]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="coremltools' operation tests against edge_export.mil")
     parser.add_argument("--sample", type=int, default=0, help="cases of each test function; 0: all")
+    parser.add_argument("--every", type=int, default=1, help="of a sample's test functions one in so many")
     parser.add_argument("--all-targets", action="store_true", help="every later iOS too")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("-k", dest="keyword", default="", help="pytest's -k")
