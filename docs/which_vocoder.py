@@ -1,6 +1,6 @@
 """Remakes which-vocoder.png: python docs/which_vocoder.py RECORDING MADE
 
-MADE is the folder that `python -m edge_export.vocoder_quality --out MADE` filled.
+MADE is the folder that `python -m edge_export.quality.vocoder --out MADE` filled.
 """
 
 from __future__ import annotations

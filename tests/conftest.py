@@ -66,13 +66,17 @@ PARTS: Mapping[str, Part] = {
         "test_mel_inversion_end_to_end.py", (*_EXPORT, *_TRAINING, "librosa", "h5py")
     ),
     "ecog-end-to-end": Part("test_ecog_end_to_end.py", (*_EXPORT, *_TRAINING, "h5py")),
-    "image-parity": Part("export/test_image_speech_parity.py", (*_EXPORT, "diffusers", "transformers")),
-    "image-ranking": Part("export/test_picture_ranking.py", (*_EXPORT, "transformers", "tokenizers", "PIL")),
-    "picture-quality": Part("export/test_picture_quality.py", (*_EXPORT, "pesq", "pystoi")),
+    "image-parity": Part("export/image_speech/test_parity.py", (*_EXPORT, "diffusers", "transformers")),
+    "image-ranking": Part(
+        "export/image_speech/test_ranking.py", (*_EXPORT, "transformers", "tokenizers", "PIL")
+    ),
+    "picture-quality": Part("export/quality/test_picture.py", (*_EXPORT, "pesq", "pystoi")),
     "image-speech": Part(
         "training/image_speech", (*_EXPORT, *_TRAINING, "librosa", "diffusers", "transformers", "peft")
     ),
-    "image-speech-parts": Part("export/test_image_speech.py", (*_EXPORT, "diffusers", "transformers")),
+    "image-speech-parts": Part(
+        "export/image_speech/test_bundles.py", (*_EXPORT, "diffusers", "transformers")
+    ),
     "image-speech-chunks": Part("export/test_chunks.py", (*_EXPORT, "diffusers", "transformers")),
     "image-speech-nets": Part(
         "export/catalog/test_image_speech_nets.py", (*_EXPORT, "diffusers", "transformers")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edge_export.__main__ import main
-from edge_export.image_speech import export_image_speech, holds_parts
+from edge_export.image_speech.bundles import export_image_speech, holds_parts
 from edge_export.proof.verify import verify
 from edge_runtime.errors import TargetError
 from edge_runtime.media.audio import read_audio

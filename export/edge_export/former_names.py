@@ -21,4 +21,6 @@ FORMER = {
     "random_weights": "examples.random_weights",
     "example_speech": "examples.speech",
     "example_video": "examples.video",
+    "vocoder_quality": "quality.vocoder",
+    "mri_speech_quality": "quality.mri_speech",
 }

@@ -27,7 +27,7 @@ AnyPath = str | os.PathLike[str]
 GivenInputs = AnyPath | Mapping[str, AnyPath | Sequence[str] | None] | None
 """Inputs of a pipeline: declared name → file or text, or texts; or the only input by itself."""
 # arguments of pipelines that need more than the runtime (`Declaration.helpers`): name → module and function
-HELPERS: Mapping[str, tuple[str, str]] = {"scorer": ("edge_export.picture_ranking", "open_scorer")}
+HELPERS: Mapping[str, tuple[str, str]] = {"scorer": ("edge_export.image_speech.ranking", "open_scorer")}
 RESULT = "metadata.json"  # in every result, written last; marks the folder as a result
 
 

@@ -169,7 +169,7 @@ def _needed(value: str | None, option: str) -> str:
 def _export_parts(
     sd: str, auffusion: str, out: Path, *, unfit: dict[str, Any], settings: dict[str, Any], **options: Any
 ) -> None:
-    from edge_export.image_speech import export_image_speech
+    from edge_export.image_speech.bundles import export_image_speech
     from edge_export.progress import Progress
 
     for name in unfit:

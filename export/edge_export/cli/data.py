@@ -123,7 +123,7 @@ def image_speech(
     overwrite: Overwrite = False,
 ) -> None:
     """Prompts to speech to pictures, with the manifest that training reads; goes on where it was stopped."""
-    from edge_export.image_speech_data import write_image_speech_data
+    from edge_export.image_speech.data import write_image_speech_data
 
     made = write_image_speech_data(
         out,

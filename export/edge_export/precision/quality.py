@@ -151,7 +151,7 @@ class Probe:
                 raise BackendError("judging audio", got=found, expected="PESQ", cause=cause)
             pesq = 1.0 if isinstance(found, str) else float(found)  # of silence
         if self.budget.dnsmos is not None:
-            from edge_export.vocoder_quality import dnsmos
+            from edge_export.quality.vocoder import dnsmos
 
             opinion = dnsmos(samples, rate)["dnsmos"]
         return pesq, opinion

@@ -126,7 +126,7 @@ def _mean_db(truth: Array, made: Array) -> float:
 
 
 def _dnsmos_loss(truth: Array, made: Array, sample_rate: int) -> float | str:
-    from edge_export.vocoder_quality import dnsmos
+    from edge_export.quality.vocoder import dnsmos
 
     try:
         scores = [dnsmos(np.asarray(sound, np.float32), sample_rate)["dnsmos"] for sound in (truth, made)]

@@ -5,7 +5,7 @@
     picture            → picture_to_mel  ln 1e-5 … ln 200, row 0 the lowest band
     mel                → sound           a vocoder, or Griffin-Lim without any model: (160 · T,) samples
 
-A recording that goes this way loses what the mel does not hold; `edge_export.picture_quality` measures it.
+A recording that goes this way loses what the mel does not hold; `edge_export.quality.picture` measures it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 from tests import small_bundles
 
 from edge_export.examples.photograph import landscape
-from edge_export.picture_quality import correlation, main, read_recordings
+from edge_export.quality.picture import correlation, main, read_recordings
 from edge_runtime.media.audio import write_wav
 from edge_runtime.media.png import read_png
 

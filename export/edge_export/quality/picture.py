@@ -1,6 +1,6 @@
 """What a picture loses of speech, and what speech shows of a picture.
 
-    python -m edge_export.picture_quality [--data DIR --last 4] [--vocoder NAME=DIR …] [--picture FILE.png]
+    python -m edge_export.quality.picture [--data DIR --last 4] [--vocoder NAME=DIR …] [--picture FILE.png]
 
 Two tables of means over recordings, at most 10.24 s of each; of the sentence that edge-export carries, where
 there is no folder. No model is needed.

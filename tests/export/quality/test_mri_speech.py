@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_export.examples.speech import speech_like
-from edge_export.mri_speech_quality import compare, main
+from edge_export.quality.mri_speech import compare, main
 from edge_training.vocoder.istft_vocoder import rtmri_mel
 
 MEL = rtmri_mel()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_export.__main__ import main
-from edge_export.image_speech import ROLES, check_vaes, export_image_speech, find_parts, holds_parts
+from edge_export.image_speech.bundles import ROLES, check_vaes, export_image_speech, find_parts, holds_parts
 from edge_runtime.errors import CheckpointError, ConfigError
 from edge_training.image_speech.libraries import library
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_export.__main__ import main
-from edge_export.image_speech_data import write_image_speech_data
+from edge_export.image_speech.data import write_image_speech_data
 from edge_runtime.errors import ConfigError
 from edge_runtime.media.audio import write_wav
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests import small_bundles
 
-from edge_export import vocoder_quality
 from edge_export.assets import SENTENCE
 from edge_export.convert import export
-from edge_export.vocoder_quality import count, main, measure_time, open_way, table
+from edge_export.quality import vocoder as vocoder_quality
+from edge_export.quality.vocoder import count, main, measure_time, open_way, table
 from edge_runtime.dsp.mel import PRESETS
 from edge_runtime.errors import ConfigError
 from edge_runtime.media.audio import read_audio, write_wav

@@ -11,7 +11,7 @@ import torch
 from tests import small_diffusion
 
 from edge_export.__main__ import main
-from edge_export.picture_ranking import open_scorer
+from edge_export.image_speech.ranking import open_scorer
 from edge_runtime.errors import InputError
 
 RNG = np.random.default_rng(0)

@@ -1,6 +1,6 @@
 """How vocoders sound and what they cost, in one table: any of them, as exported, on the same recordings.
 
-    python -m edge_export.vocoder_quality --data DIR --bundle NAME=BUNDLE … [--timed NAME=BUNDLE …]
+    python -m edge_export.quality.vocoder --data DIR --bundle NAME=BUNDLE … [--timed NAME=BUNDLE …]
 
 Each recording, scaled to a peak of 0.95, is turned into the mel of the vocoder and back. In the mean of the
 clips:

@@ -1,6 +1,6 @@
 """How intelligible rtMRI to speech is, end to end, on recordings that were there all along.
 
-    python -m edge_export.mri_speech_quality --data DATA --videos VIDEOS --acoustic BUNDLE --vocoder BUNDLE
+    python -m edge_export.quality.mri_speech --data DATA --videos VIDEOS --acoustic BUNDLE --vocoder BUNDLE
 
 DATA is what `edge-export data mri` wrote, VIDEOS the folder that it was made from. Each video of the
 validation list goes through the pipeline on onnxruntime, and what comes out is compared with the true
