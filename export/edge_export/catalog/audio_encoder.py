@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Span
 from edge_export.catalog.gates import FACE, Gate
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.dsp.windows import encoder_windows
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edge_training.talking_head.audio_encoder import AudioEncoderConfig
 
 
 _ENCODER_MEL = PRESETS["talking-head"]
 
 
-def _encoder_config(entries: Mapping[str, Any]) -> AudioEncoderConfig:
-    try:
-        from edge_training.talking_head.audio_encoder import AudioEncoderConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return AudioEncoderConfig.from_json(entries)
-
-
-def _build_encoder(config: AudioEncoderConfig) -> nn.Module:
-    from edge_training.talking_head.audio_encoder import AudioEncoder
-
-    return AudioEncoder(config)
+_CODE: Trained[AudioEncoderConfig] = Trained("audio-encoder")
 
 
 def _encoder_inputs(config: AudioEncoderConfig) -> tuple[Tensor, ...]:
@@ -79,9 +65,9 @@ NET: Net[AudioEncoderConfig] = Net(
     summary="16 mel frames of speech to 512 features that move a talking head's mouth",
     signature="mel (batch, 1, 80, 16) -> features (batch, 512)",
     presets=("talking-head",),
-    preset=lambda _: _encoder_config({}),
-    config_from_json=_encoder_config,
-    build=_build_encoder,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_encoder_inputs,
     outputs=_encoder_outputs,
     front_end=lambda config: config.mel,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edge_export.catalog.dynamic_axes import Buckets
-from edge_export.catalog.net import Arrays, Axes, Net, describe_unit, needs_torch
-from edge_export.examples.speech import speech_like
-from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
-from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
+from edge_export.catalog.net import Net, Trained, describe_unit
+from edge_export.catalog.vocoders import audio_output, mel_input, shortest_cases
+from edge_runtime.store.bundle import Geometry, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,26 +21,7 @@ PRESETS = (
 )  # fmt: skip
 
 
-def _preset(name: str) -> BigVganConfig:
-    try:
-        from edge_training.vocoder.bigvgan import BIGVGAN_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return BIGVGAN_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> BigVganConfig:
-    try:
-        from edge_training.vocoder.bigvgan import BigVganConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return BigVganConfig.from_json(entries)
-
-
-def _build(config: BigVganConfig) -> nn.Module:
-    from edge_training.vocoder.bigvgan import BigVgan
-
-    return BigVgan(config)
+_CODE: Trained[BigVganConfig] = Trained("bigvgan")
 
 
 def _random_start(module: nn.Module) -> None:
@@ -57,43 +34,6 @@ def _random_start(module: nn.Module) -> None:
                 parameter.add_(0.3 * torch.randn_like(parameter))
 
 
-def _inputs(config: BigVganConfig) -> tuple[Tensor, ...]:
-    return (
-        Tensor(
-            name="mel",
-            dtype="float32",
-            shape=("batch", config.num_mels, "frames"),
-            meaning=f"log-mel spectrogram, {config.hop_length} samples a frame",
-            unit=describe_unit(config.mel),
-        ),
-    )
-
-
-def _outputs(config: BigVganConfig) -> tuple[Tensor, ...]:
-    return (
-        Tensor(
-            name="audio",
-            dtype="float32",
-            shape=("batch", 1, "samples"),
-            meaning=f"speech at {config.sampling_rate} Hz, {config.hop_length} samples a frame",
-            unit="full scale, -1 to 1",
-        ),
-    )
-
-
-def _cases(config: BigVganConfig, axes: Axes) -> dict[str, Arrays]:
-    """The shortest bucket and the next, of a made signal."""
-    frames = axes["frames"]
-    sizes = frames.sizes[:2] if isinstance(frames, Buckets) else (frames.low, frames.low + 1)
-    front_end: MelConfig = config.mel
-    skip = front_end.sample_rate // 12  # so that it does not begin with the silence before a syllable
-    needed = max(front_end.min_samples, sizes[-1] * front_end.hop_length)
-    mel = MelFrontEnd(front_end)(speech_like(skip + needed, front_end.sample_rate)[skip:])
-    return {
-        f"frames-{size}": {"mel": np.ascontiguousarray(mel[None, :, :size], np.float32)} for size in sizes
-    }
-
-
 def _geometry(config: BigVganConfig) -> Geometry:
     context = config.context_frames
     return Geometry(config.hop_length, 2 * context + 1, context)
@@ -104,15 +44,15 @@ NET: Net[BigVganConfig] = Net(
     summary="mel spectrogram to waveform: BigVGAN v1 and v2, and any valid config.json of it",
     signature="mel (batch, n_mels, frames) -> audio (batch, 1, samples)",
     presets=PRESETS,
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
-    inputs=_inputs,
-    outputs=_outputs,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
+    inputs=lambda config: (mel_input(config.num_mels, config.hop_length, describe_unit(config.mel)),),
+    outputs=lambda config: (audio_output(config.sampling_rate, config.hop_length),),
     front_end=lambda config: config.mel,
     geometry=_geometry,
     tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 80.0), "fp16": Tolerance(2e-2, 40.0)}),
-    cases=_cases,
+    cases=lambda config, axes: shortest_cases(config.mel, axes["frames"]),
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Buckets((32, 64, 128, 256, 512))}),
     random_rms=0.15,
     random_start=_random_start,

@@ -5,41 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_export.catalog.sd_unet import locate
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edge_training.image_speech.net_configs import ClipTextConfig
 
 _ANY_END = 2  # transformers' sign for «the largest id of the row»
 
 
-def _preset(name: str) -> ClipTextConfig:
-    try:
-        from edge_training.image_speech.net_configs import CLIP_TEXT_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return CLIP_TEXT_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> ClipTextConfig:
-    from edge_training.image_speech.net_configs import ClipTextConfig
-
-    return ClipTextConfig.from_json(entries)
-
-
-def _build(config: ClipTextConfig) -> nn.Module:
-    from edge_training.image_speech.nets import build_clip_text
-
-    return build_clip_text(config)
+_CODE: Trained[ClipTextConfig] = Trained("clip-text")
 
 
 def _carried(config: ClipTextConfig, weights: Path) -> Mapping[str, Path]:
@@ -86,9 +67,9 @@ NET: Net[ClipTextConfig] = Net(
     signature="input_ids (batch, tokens) -> last_hidden_state (batch, tokens, dim), "
     "pooler_output (batch, dim)",
     presets=("sd15", "tiny"),
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=lambda _: None,

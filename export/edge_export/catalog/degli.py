@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch, sizes_of
+from edge_export.catalog.net import Arrays, Axes, Net, Trained, sizes_of
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.spectral import Array, Stft
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edge_training.mel_inversion.degli import DegliConfig
 
 
@@ -29,26 +26,7 @@ _MEANINGS = {
 }
 
 
-def _preset(name: str) -> DegliConfig:
-    try:
-        from edge_training.mel_inversion.degli import DEGLI_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return DEGLI_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> DegliConfig:
-    try:
-        from edge_training.mel_inversion.degli import DegliConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return DegliConfig.from_json(entries)
-
-
-def _build(config: DegliConfig) -> nn.Module:
-    from edge_training.mel_inversion.degli import Degli
-
-    return Degli(config)
+_CODE: Trained[DegliConfig] = Trained("degli")
 
 
 def _unit(config: DegliConfig) -> str:
@@ -116,9 +94,9 @@ NET: Net[DegliConfig] = Net(
     signature="spectrum (batch, 2, bins, frames), magnitude (batch, bins, frames) -> "
     "next_spectrum (batch, 2, bins, frames)",
     presets=PRESETS,
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=lambda _: None,

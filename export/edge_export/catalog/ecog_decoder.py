@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,11 @@ from numpy.typing import NDArray
 
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.catalog.ecog_parameters import FRAMES, PARAMETERS, parameter_tensors, signature_of
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch, sizes_of
+from edge_export.catalog.net import Arrays, Axes, Net, Trained, sizes_of
 from edge_export.examples.speech import noise
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig
 
 PAST = 16  # ECoG frames before an item
@@ -29,6 +26,9 @@ STREAMED = (48, PAST + FRAMES, PAST + 2 * FRAMES)  # ECoG frames that a streamin
 STEPS = (4, PAST)  # frames that a stateful one takes at a time
 
 
+_CODE: Trained[EcogDecoderConfig] = Trained("ecog-decoder")
+
+
 def _presets() -> tuple[str, ...]:
     names = []
     for family in FAMILIES:
@@ -37,28 +37,6 @@ def _presets() -> tuple[str, ...]:
         suffixes += ["-stateful"] if family in ("lstm", "gru") else []
         names += [f"{family}{grid}{suffix}" for suffix in suffixes for grid in ("", "-hb")]
     return tuple(names)
-
-
-def _preset(name: str) -> EcogDecoderConfig:
-    try:
-        from edge_training.ecog_speech.ecog_decoder import ECOG_DECODER_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return ECOG_DECODER_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> EcogDecoderConfig:
-    try:
-        from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return EcogDecoderConfig.from_json(entries)
-
-
-def _build(config: EcogDecoderConfig) -> nn.Module:
-    from edge_training.ecog_speech.ecog_decoder import EcogDecoder
-
-    return EcogDecoder(config)
 
 
 def _random_start(module: Any) -> None:
@@ -154,9 +132,9 @@ NET: Net[EcogDecoderConfig] = Net(
     summary="ECoG to speech parameters: 3-D ResNet, LSTM, GRU or 3-D Swin transformer",
     signature=signature_of(_inputs(_NAMED), _outputs(_NAMED)),
     presets=_presets(),
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=lambda _: None,

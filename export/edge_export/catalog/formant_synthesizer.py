@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from edge_export.catalog.ecog_parameters import (
     signature_of,
 )
 from edge_export.catalog.gates import SPEECH, Gate
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_export.examples.speech import noise
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
@@ -32,26 +31,7 @@ NAMES = ("learned-256", "learned-512", "gaussian-256", "gaussian-512", "dummy-25
 QUIET = 1e-4  # power of the background in cases
 
 
-def _preset(name: str) -> FormantSynthesizerConfig:
-    try:
-        from edge_training.ecog_speech.formant_synthesizer import FORMANT_SYNTHESIZER_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return FORMANT_SYNTHESIZER_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> FormantSynthesizerConfig:
-    try:
-        from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizerConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return FormantSynthesizerConfig.from_json(entries)
-
-
-def _build(config: FormantSynthesizerConfig) -> nn.Module:
-    from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer
-
-    return FormantSynthesizer(config)
+_CODE: Trained[FormantSynthesizerConfig] = Trained("formant-synthesizer")
 
 
 def _random_start(module: nn.Module) -> None:
@@ -123,9 +103,9 @@ NET: Net[FormantSynthesizerConfig] = Net(
     summary="speech parameters to a spectrogram and a waveform: sources behind formant filters",
     signature=signature_of(_inputs(_NAMED), _outputs(_NAMED)),
     presets=NAMES,
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=lambda _: None,

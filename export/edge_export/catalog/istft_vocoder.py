@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_export.assets import SENTENCE
 from edge_export.catalog.dynamic_axes import Buckets, Span
 from edge_export.catalog.gates import SPEECH, Gate
-from edge_export.catalog.net import Arrays, Axes, Net, describe_unit, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained, describe_unit
+from edge_export.catalog.vocoders import audio_output, mel_input
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
 from edge_runtime.media.audio import read_audio
-from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
+from edge_runtime.store.bundle import Geometry, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edge_training.vocoder.istft_vocoder import IstftVocoderConfig
 
 
@@ -32,50 +30,7 @@ SPOKEN_FROM, SPOKEN_SECONDS = 0.2, 2.0  # of the sentence
 FLOAT32_PARTS = ("prior", "norm", "polar")
 
 
-def _preset(name: str) -> IstftVocoderConfig:
-    try:
-        from edge_training.vocoder.istft_vocoder import ISTFT_VOCODER_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return ISTFT_VOCODER_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> IstftVocoderConfig:
-    try:
-        from edge_training.vocoder.istft_vocoder import IstftVocoderConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return IstftVocoderConfig.from_json(entries)
-
-
-def _build(config: IstftVocoderConfig) -> nn.Module:
-    from edge_training.vocoder.istft_vocoder import IstftVocoder
-
-    return IstftVocoder(config)
-
-
-def _inputs(config: IstftVocoderConfig) -> tuple[Tensor, ...]:
-    return (
-        Tensor(
-            name="mel",
-            dtype="float32",
-            shape=("batch", config.mel.bands, "frames"),
-            meaning=f"log-mel spectrogram, {config.hop_length} samples a frame",
-            unit=describe_unit(config.mel),
-        ),
-    )
-
-
-def _outputs(config: IstftVocoderConfig) -> tuple[Tensor, ...]:
-    return (
-        Tensor(
-            name="audio",
-            dtype="float32",
-            shape=("batch", 1, "samples"),
-            meaning=f"speech at {config.mel.sample_rate} Hz, {config.hop_length} samples a frame",
-            unit="full scale, -1 to 1",
-        ),
-    )
+_CODE: Trained[IstftVocoderConfig] = Trained("istft-vocoder")
 
 
 def _cases(config: IstftVocoderConfig, axes: Axes) -> dict[str, Arrays]:
@@ -108,11 +63,11 @@ NET: Net[IstftVocoderConfig] = Net(
     summary="mel spectrogram to waveform in one pass, the inverse STFT inside",
     signature="mel (batch, n_mels, frames) -> audio (batch, 1, samples)",
     presets=PRESETS,
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
-    inputs=_inputs,
-    outputs=_outputs,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
+    inputs=lambda config: (mel_input(config.mel.bands, config.hop_length, describe_unit(config.mel)),),
+    outputs=lambda config: (audio_output(config.mel.sample_rate, config.hop_length),),
     front_end=lambda config: config.mel,
     geometry=_geometry,
     tolerance=MappingProxyType({"fp32": Tolerance(1e-4, 80.0), "fp16": Tolerance(5e-2, 35.0)}),

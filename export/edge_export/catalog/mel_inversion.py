@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch, sizes_of
+from edge_export.catalog.net import Arrays, Axes, Net, Trained, sizes_of
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig
 
 
@@ -32,26 +29,7 @@ _MEL_UNITS = {
 }
 
 
-def _preset(name: str) -> MelInversionConfig:
-    try:
-        from edge_training.mel_inversion.pinv_conv_skip import MEL_INVERSION_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return MEL_INVERSION_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> MelInversionConfig:
-    try:
-        from edge_training.mel_inversion.pinv_conv_skip import MelInversionConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return MelInversionConfig.from_json(entries)
-
-
-def _build(config: MelInversionConfig) -> nn.Module:
-    from edge_training.mel_inversion.pinv_conv_skip import build_mel_inversion
-
-    return build_mel_inversion(config)
+_CODE: Trained[MelInversionConfig] = Trained("mel-inversion")
 
 
 def _inputs(config: MelInversionConfig) -> tuple[Tensor, ...]:
@@ -104,9 +82,9 @@ NET: Net[MelInversionConfig] = Net(
     summary="mel spectrogram to magnitude spectrogram: the pseudo-inverse's estimate, refined",
     signature="mel (batch, n_mels, frames) -> log_magnitude (batch, bins, frames)",
     presets=PRESETS,
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=lambda config: config.mel,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_export.catalog.dynamic_axes import Span
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_export.examples.video import tract_like
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
-    from edge_training.weights.reading import Checkpoint
 
 
 # clips and pictures of a reference case: one picture; more than a window; different lengths of the two axes
@@ -27,20 +25,7 @@ RANDOM_OFFSETS, RANDOM_BRANCHES = 0.3, 0.25  # deviations; 1 is that of a map
 LONGEST = 512  # pictures in one pass of Core ML, 19 s; longer video runs in windows
 
 
-def _preset(name: str) -> MriAcousticConfig:
-    try:
-        from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return MRI_ACOUSTIC_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> MriAcousticConfig:
-    try:
-        from edge_training.mri_speech.mri_acoustic import MriAcousticConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return MriAcousticConfig.from_json(entries)
+_CODE: Trained[MriAcousticConfig] = Trained("mri-acoustic")
 
 
 def _random_start(module: nn.Module) -> None:
@@ -57,20 +42,6 @@ def _random_start(module: nn.Module) -> None:
         if isinstance(block, FusedBlock | InvertedBlock) and block.residual:
             last = block.bn2 if isinstance(block, FusedBlock) else block.bn3
             last.weight.data.fill_(RANDOM_BRANCHES)
-
-
-def _settle(
-    config: MriAcousticConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
-) -> MriAcousticConfig:
-    from edge_training.weights.nets import settle_scaler
-
-    return settle_scaler(config, checkpoint, said)
-
-
-def _build(config: MriAcousticConfig) -> nn.Module:
-    from edge_training.mri_speech.mri_acoustic import MriAcoustic
-
-    return MriAcoustic(config)
 
 
 def _inputs(config: MriAcousticConfig) -> tuple[Tensor, ...]:
@@ -110,9 +81,9 @@ NET: Net[MriAcousticConfig] = Net(
     summary="real-time MRI video of the vocal tract to mel spectrogram: EfficientNetV2 and BiLSTM",
     signature="frames (batch, frames, 1, image_size, image_size) -> mel (batch, frames, n_mels)",
     presets=("b2", "origin", "phantom", "tiny"),
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=lambda config: config.mel,
@@ -122,7 +93,7 @@ NET: Net[MriAcousticConfig] = Net(
     coreml_axes=MappingProxyType({"batch": Span(1, 16), "frames": Span(1, LONGEST)}),
     random_start=_random_start,
     config_files=("config.json", "meta.json"),
-    settle=_settle,
+    settle=_CODE.settle,
     justified=MappingProxyType(
         {
             "recurrent": "the published net ends in an LSTM in both directions, on the CPU",

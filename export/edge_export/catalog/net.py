@@ -49,6 +49,36 @@ def _same(value: Any) -> Any:
     return value
 
 
+@dataclass(frozen=True)
+class Trained(Generic[ConfigT]):
+    """The code of a net that `edge_training` has, imported when it is first needed: torch takes seconds."""
+
+    name: str
+
+    @property
+    def entry(self) -> LoadableNet[ConfigT]:
+        """What the loader of weights knows of the net; BackendError where torch is missing."""
+        try:
+            from edge_training.weights.nets import loadable
+        except ImportError as error:
+            raise needs_torch(error) from error
+        return loadable(self.name)
+
+    def preset(self, name: str) -> ConfigT:
+        return self.entry.preset(name)
+
+    def config_from_json(self, entries: Mapping[str, Any]) -> ConfigT:
+        return self.entry.config_from_json(entries)
+
+    def build(self, config: ConfigT) -> nn.Module:
+        return self.entry.build(config)
+
+    def settle(
+        self, config: ConfigT, checkpoint: Checkpoint | None, said: list[str] | None = None
+    ) -> ConfigT:
+        return self.entry.settle(config, checkpoint, said)
+
+
 def _settled(config: ConfigT, checkpoint: Checkpoint | None, said: list[str] | None = None) -> ConfigT:  # noqa: ARG001
     from edge_training.weights.nets import note_empty_bands
 

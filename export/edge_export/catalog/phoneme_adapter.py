@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from edge_training.image_speech.phoneme_adapter import PhonemeAdapterConfig
-    from edge_training.weights.reading import Checkpoint
-
-
-def _preset(name: str) -> PhonemeAdapterConfig:
-    try:
-        from edge_training.image_speech.phoneme_adapter import PHONEME_ADAPTER_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return PHONEME_ADAPTER_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> PhonemeAdapterConfig:
     from edge_training.image_speech.phoneme_adapter import PhonemeAdapterConfig
 
-    return PhonemeAdapterConfig.from_json(entries)
 
-
-def _build(config: PhonemeAdapterConfig) -> nn.Module:
-    from edge_training.image_speech.phoneme_adapter import PhonemeAdapter
-
-    return PhonemeAdapter(config)
-
-
-def _settle(
-    config: PhonemeAdapterConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
-) -> PhonemeAdapterConfig:
-    from edge_training.image_speech.phoneme_adapter import settle_phoneme_adapter
-
-    return settle_phoneme_adapter(config, checkpoint, said)
+_CODE: Trained[PhonemeAdapterConfig] = Trained("phoneme-adapter")
 
 
 def _inputs(config: PhonemeAdapterConfig) -> tuple[Tensor, ...]:
@@ -72,9 +43,9 @@ NET: Net[PhonemeAdapterConfig] = Net(
     summary="a sentence's phonemes to the condition of Auffusion's UNet, in place of CLIP's text",
     signature="embedding (batch, dim) -> encoder_hidden_states (batch, tokens, dim)",
     presets=("sd15",),
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=lambda _: None,
@@ -82,5 +53,5 @@ NET: Net[PhonemeAdapterConfig] = Net(
     tolerance=MappingProxyType({"fp32": Tolerance(1e-4, 100.0), "fp16": Tolerance(5e-2, 45.0)}),
     cases=_cases,
     coreml_axes=MappingProxyType({"batch": Buckets((1, 2))}),
-    settle=_settle,
+    settle=_CODE.settle,
 )

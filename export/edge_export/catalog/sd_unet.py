@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
     from torch import nn
 
     from edge_training.image_speech.net_configs import SdUnetConfig
-    from edge_training.weights.reading import Checkpoint
 
 TOKENS = 77  # positions of CLIP's text
 PAIR = 2  # a latent with and without its condition, in one call
+
+
+_CODE: Trained[SdUnetConfig] = Trained("sd-unet")
 
 
 def locate(part: str, source: str | os.PathLike[str]) -> Path:
@@ -29,34 +30,6 @@ def locate(part: str, source: str | os.PathLike[str]) -> Path:
     from edge_training.image_speech.folders import part_weights
 
     return part_weights(source, part)
-
-
-def _preset(name: str) -> SdUnetConfig:
-    try:
-        from edge_training.image_speech.net_configs import SD_UNET_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return SD_UNET_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> SdUnetConfig:
-    from edge_training.image_speech.net_configs import SdUnetConfig
-
-    return SdUnetConfig.from_json(entries)
-
-
-def _build(config: SdUnetConfig) -> nn.Module:
-    from edge_training.image_speech.nets import build_unet
-
-    return build_unet(config)
-
-
-def _settle(
-    config: SdUnetConfig, checkpoint: Checkpoint | None, said: list[str] | None = None
-) -> SdUnetConfig:
-    from edge_training.image_speech.loadable import settle_schedule
-
-    return settle_schedule(config, checkpoint, said)
 
 
 def _merge(module: nn.Module, lora: str | os.PathLike[str]) -> str:
@@ -116,9 +89,9 @@ NET: Net[SdUnetConfig] = Net(
     signature="sample (batch, 4, height, width), timestep (batch), "
     "encoder_hidden_states (batch, tokens, dim) -> noise_pred (batch, 4, height, width)",
     presets=("sd15", "tiny"),
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=lambda _: None,
@@ -133,7 +106,7 @@ NET: Net[SdUnetConfig] = Net(
             "tokens": Buckets((TOKENS,)),
         }
     ),
-    settle=_settle,
+    settle=_CODE.settle,
     # sine and cosine of up to 999: float16 has steps of 0.5 there
     float32_parts=("time_proj",),
     locate=lambda source: locate("unet", source),

@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_export.catalog.sd_unet import locate
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edge_training.image_speech.net_configs import SdVaeConfig
 
 _PIXELS = "-1 to 1, black to white"
 
 
-def _preset(name: str) -> SdVaeConfig:
-    try:
-        from edge_training.image_speech.net_configs import SD_VAE_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return SD_VAE_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> SdVaeConfig:
-    from edge_training.image_speech.net_configs import SdVaeConfig
-
-    return SdVaeConfig.from_json(entries)
-
-
-def _decoder(config: SdVaeConfig) -> nn.Module:
-    from edge_training.image_speech.nets import build_vae_decoder
-
-    return build_vae_decoder(config)
-
-
-def _encoder(config: SdVaeConfig) -> nn.Module:
-    from edge_training.image_speech.nets import build_vae_encoder
-
-    return build_vae_encoder(config)
+_ENCODER: Trained[SdVaeConfig] = Trained("sd-vae-encoder")
+_DECODER: Trained[SdVaeConfig] = Trained("sd-vae-decoder")
 
 
 def _latents(config: SdVaeConfig) -> Tensor:
@@ -112,9 +87,9 @@ DECODER: Net[SdVaeConfig] = Net(
     summary="latents to the picture: the decoder of Stable Diffusion's VAE",
     signature="latent_sample (batch, 4, height, width) -> sample (batch, 3, picture_height, picture_width)",
     presets=("sd15", "tiny"),
-    preset=_preset,
-    config_from_json=_config,
-    build=_decoder,
+    preset=_DECODER.preset,
+    config_from_json=_DECODER.config_from_json,
+    build=_DECODER.build,
     inputs=lambda config: (_latents(config),),
     outputs=lambda _: (_picture("picture_height", "picture_width"),),
     front_end=lambda _: None,
@@ -132,9 +107,9 @@ ENCODER: Net[SdVaeConfig] = Net(
     summary="a picture to its latents: the encoder of Stable Diffusion's VAE",
     signature="sample (batch, 3, height, width) -> latent_parameters (batch, 8, latent_height, latent_width)",
     presets=("sd15", "tiny"),
-    preset=_preset,
-    config_from_json=_config,
-    build=_encoder,
+    preset=_ENCODER.preset,
+    config_from_json=_ENCODER.config_from_json,
+    build=_ENCODER.build,
     inputs=lambda _: (_picture("height", "width"),),
     outputs=lambda config: (_parameters(config),),
     front_end=lambda _: None,

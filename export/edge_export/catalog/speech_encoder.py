@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,40 +10,19 @@ import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.catalog.ecog_parameters import FRAMES, HOP, PARAMETERS, parameter_tensors, signature_of
-from edge_export.catalog.net import Arrays, Axes, Net, needs_torch
+from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from edge_training.ecog_speech.speech_encoder import SpeechEncoderConfig
 
 LOUDNESS = 0.0  # offset before softplus, of random weights
 NAMES = ("female-256", "male-256", "male-512", "male-512-large")
 
 
-def _preset(name: str) -> SpeechEncoderConfig:
-    try:
-        from edge_training.ecog_speech.speech_encoder import SPEECH_ENCODER_PRESETS
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return SPEECH_ENCODER_PRESETS[name]
-
-
-def _config(entries: Mapping[str, Any]) -> SpeechEncoderConfig:
-    try:
-        from edge_training.ecog_speech.speech_encoder import SpeechEncoderConfig
-    except ImportError as error:
-        raise needs_torch(error) from error
-    return SpeechEncoderConfig.from_json(entries)
-
-
-def _build(config: SpeechEncoderConfig) -> nn.Module:
-    from edge_training.ecog_speech.speech_encoder import SpeechEncoder
-
-    return SpeechEncoder(config)
+_CODE: Trained[SpeechEncoderConfig] = Trained("speech-encoder")
 
 
 def spectrogram_front_end(config: SpeechEncoderConfig) -> MelConfig:
@@ -108,9 +86,9 @@ NET: Net[SpeechEncoderConfig] = Net(
     summary="spectrogram to the speech parameters that the formant synthesizer makes it from",
     signature=signature_of(_inputs(_NAMED), _outputs(_NAMED)),
     presets=NAMES,
-    preset=_preset,
-    config_from_json=_config,
-    build=_build,
+    preset=_CODE.preset,
+    config_from_json=_CODE.config_from_json,
+    build=_CODE.build,
     inputs=_inputs,
     outputs=_outputs,
     front_end=spectrogram_front_end,
