@@ -5,15 +5,15 @@
 Each recording, scaled to a peak of 0.95, is turned into the mel of the vocoder and back. In the mean of the
 clips:
 
-    mel      mean |Δ| of the log mel through the vocoder's own front end, the lower the better pesq     ITU-T
-    P.862.2, wide band at 16 kHz, 1 … 4.64 stoi     short-time objective intelligibility (Taal and others
-    2011) at 16 kHz, 0 … 1 dnsmos   overall opinion score, and p808, that of P.808, as DNSMOS predicts both
-    from the audio alone at 16 kHz,
-             1 … 5 (Reddy and others 2022; package speechmos)
-    M        parameters, millions, and GMAC, multiplications with weights for a second of audio, both counted
-    in the
-             fp32 ONNX graph, constants of transforms included
-    RTF      seconds on one thread of onnxruntime for a second of audio, the least of three runs of each clip
+    mel       mean |Δ| of the log mel through the vocoder's own front end, the lower the better
+    pesq      ITU-T P.862.2, wide band at 16 kHz, 1 … 4.64
+    stoi      short-time objective intelligibility (Taal and others 2011) at 16 kHz, 0 … 1
+    dnsmos    overall opinion score, and
+    p808      that of P.808, as DNSMOS predicts both from the audio alone at 16 kHz, 1 … 5 (Reddy and others
+              2022; package speechmos)
+    M, GMAC   millions of parameters, and multiplications with weights for a second of audio, both counted in
+              the fp32 ONNX graph, constants of transforms included
+    RTF       seconds on one thread of onnxruntime for a second of audio, the least of three runs of each clip
 
 Nothing is shifted to fit: these nets and Griffin-Lim keep the place of every sample.
 
@@ -159,6 +159,8 @@ def _products(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 def measure(way: Way, clips: Sequence[Path], out: Path | None = None) -> Row:
     """All figures of a way on recordings; `out` takes what it made as WAV."""
+    from edge_training.vocoder.quality import judge
+
     front_end, rate = MelFrontEnd(way.mel), way.mel.sample_rate
     found: list[dict[str, float]] = []
     taken = heard = 0.0
@@ -171,17 +173,6 @@ def measure(way: Way, clips: Sequence[Path], out: Path | None = None) -> Row:
             write_wav(out / f"{clip.stem}_{way.name.replace(' ', '-')}.wav", np.clip(made, -1, 1), rate)
     means: dict[str, float | None] = {name: float(np.mean([f[name] for f in found])) for name in FIGURES}
     return Row(way.name, means, way.parameters, way.multiplications, taken / heard)
-
-
-def judge(recording: Samples, made: Samples, mel: MelConfig) -> dict[str, float]:
-    """What is close to the recording, and how close; both are cut to the shorter, and nothing is shifted."""
-    from edge_training.vocoder.quality import pesq_and_stoi
-
-    length = min(recording.size, made.size)
-    recording, made = recording[:length], made[:length]
-    front_end = MelFrontEnd(mel)
-    distance = float(np.abs(front_end(recording) - front_end(made)).mean())
-    return {"mel": distance} | pesq_and_stoi(recording, made, mel.sample_rate)
 
 
 def measure_recordings(clips: Sequence[Path], mel: MelConfig) -> Row:

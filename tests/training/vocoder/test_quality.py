@@ -37,7 +37,7 @@ def test_the_recording_itself_is_perfect() -> None:
     assert worse["mel"] > 0.5
     assert worse["pesq"] < 3
     shifted = judge(recording, np.concatenate([np.zeros(128, np.float32), recording]), MEL)
-    assert shifted["stoi"] > 0.99  # a lag is taken out
+    assert shifted["stoi"] < 0.99  # a lag counts: these nets keep the place of every sample
 
 
 def test_fast_griffin_lim_comes_near_the_mel() -> None:

@@ -136,8 +136,7 @@ def _judge(
 
 
 def judge(recording: Samples, made: Samples, config: MelConfig) -> dict[str, float]:
-    """The measures of a clip, both (samples,); `made` is first aligned to the recording, up to a frame."""
-    made = _aligned(recording, made, config.hop_length)
+    """The measures of a clip; both (samples,), cut to the shorter one, and nothing is shifted to fit."""
     length = min(len(recording), len(made))
     recording, made = recording[:length], made[:length]
     front_end = MelFrontEnd(config)
@@ -168,19 +167,6 @@ def mean_figure(values: Iterable[float]) -> float:
     """The mean of the clips that have a figure; NaN where none has."""
     there = [value for value in values if not math.isnan(value)]
     return float(np.mean(there)) if there else math.nan
-
-
-def _aligned(recording: Samples, made: Samples, reach: int) -> Samples:
-    """`made` shifted by the lag, up to `reach` samples, at which its envelope fits best."""
-    width = 64
-    smooth = np.ones(width, np.float32) / width
-    length = min(len(recording), len(made))
-    envelopes = [np.convolve(np.abs(x[:length]), smooth, "same") for x in (recording, made)]
-    theirs, ours = (envelope - envelope.mean() for envelope in envelopes)
-    lags = range(-reach, reach + 1, 8)
-    fits = [float(np.dot(theirs[reach:-reach], np.roll(ours, -lag)[reach:-reach])) for lag in lags]
-    lag = lags[int(np.argmax(fits))]
-    return made[lag:] if lag >= 0 else np.concatenate([np.zeros(-lag, np.float32), made])
 
 
 def _recording(path: Path, config: MelConfig) -> Samples:
