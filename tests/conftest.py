@@ -9,6 +9,7 @@ integration loses no tests in silence.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -112,6 +113,16 @@ def pytest_configure() -> None:
     for name in sorted(named):
         if lacking := missing(PARTS[name].modules):
             raise pytest.UsageError(f"{VARIABLE} names {name}, but {', '.join(lacking)} is not installed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Random numbers that do not depend on what ran before in the same process."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
