@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
-from edge_export.cli.options import SEVERAL, TF32, CudaGraphs, Out, Overwrite
+from edge_export.cli.options import EVERYWHERE, SEVERAL, TF32, CudaGraphs, Out, Overwrite
 from edge_export.cli.output import finish_batch, list_files, tell_passed_by
 from edge_runtime.pipelines.declaration import Declaration, Input
 from edge_runtime.pipelines.registry import PIPELINES, get_declaration
@@ -56,7 +56,7 @@ def _group(
         epilog="Options of one: edge-export run PIPELINE --help.",
     )
     for declared in PIPELINES.values():
-        group.command(declared.name, help=declared.summary)(
+        group.command(declared.name, help=declared.summary, epilog=EVERYWHERE)(
             make_command(declared, action, extras, several=several)
         )
     return group
