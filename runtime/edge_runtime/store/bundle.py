@@ -559,7 +559,7 @@ def _read_manifest(path: Path) -> Manifest:
             str(path),
             got="no such file",
             expected="the manifest of a bundle",
-            cause="is this a bundle's folder?",
+            cause="is this a bundle's folder? edge-export export writes one",
         )
     raw = read_bytes(path, "the manifest of a bundle", BundleError)
     try:
@@ -592,7 +592,7 @@ def _check_format(path: Path, entries: Any) -> None:
     if isinstance(found, str) and found.startswith("edge-bundle/"):
         cause = "another version of edge-export wrote it: update this one, or export the net again"
     else:
-        cause = "is this a bundle's folder?"
+        cause = "is this a bundle's folder? edge-export export writes one"
     raise BundleError(
         str(path),
         got=f"format {found}" if isinstance(found, str) else "no format",
