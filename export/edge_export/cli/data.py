@@ -12,6 +12,8 @@ from edge_export.cli.declared import option_parameter, parameter, parsed, with_s
 from edge_export.cli.options import EVERYWHERE, Mask, Out, Overwrite, Settings, Weights
 from edge_training.mri_speech.options import PREPARATION
 
+Workers = Annotated[int | None, typer.Option("--workers", help="Processes; one a processor if not given.")]
+
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
 
 
@@ -95,11 +97,7 @@ data_app.command(
             parameter("wavs", Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")]),
             parameter("out", Out),
             *map(option_parameter, PREPARATION),
-            parameter(
-                "workers",
-                Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")],
-                None,
-            ),
+            parameter("workers", Workers, None),
             parameter("overwrite", Overwrite, False),
         ],
     )
@@ -122,6 +120,7 @@ def image_speech(
     plbert: Annotated[Path | None, typer.Option(help="PL-BERT's folder, for phoneme embeddings.")] = None,
     phonemes: Annotated[Path | None, typer.Option(help="Lines of phonemes, in place of espeak-ng's.")] = None,
     language: Annotated[str | None, typer.Option(help="Of espeak-ng's phonemes; en-us if not given.")] = None,
+    workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Prompts to speech to pictures, with the manifest that training reads; goes on where it was stopped."""
@@ -140,6 +139,7 @@ def image_speech(
         plbert=plbert,
         phonemes=phonemes,
         language=language,
+        workers=workers,
         overwrite=overwrite,
     )
     for note in made.notes:
