@@ -90,14 +90,10 @@ class StreamingDecoder:
             Name → (rows, k): the parameters of k further frames, a multiple of 4, possibly 0.
 
         Raises:
-            InputError: another number of electrodes, or values that are not finite.
+            InputError: no numbers, another number of electrodes, or values that are not finite; the stream
+                goes on as if the call had not been.
         """
-        values = np.asarray(ecog, np.float32)
-        if values.ndim != 2 or values.shape[1] != self.electrodes or not np.isfinite(values).all():
-            raise InputError(
-                "ecog", got=f"shape {values.shape}", expected=f"finite numbers (frames, {self.electrodes})"
-            )
-        self._waiting = np.concatenate([self._waiting, values])
+        self._waiting = np.concatenate([self._waiting, self._checked(ecog)])
         past = 0 if self._begun else PAST
         new = (len(self._waiting) - past) // STEP * STEP
         if new <= 0:
@@ -108,6 +104,31 @@ class StreamingDecoder:
             self._begun = True
         said = self._way.step(frames[past:])
         return {name: said[name][0] for name in PARAMETERS}
+
+    def _checked(self, ecog: Any) -> NDArray[np.float32]:
+        try:
+            given = np.asarray(ecog)
+        except ValueError as error:  # rows of different lengths
+            raise self._wrong(f"a {type(ecog).__name__} that is no array") from error
+        if given.dtype.kind not in "fiu":
+            raise self._wrong(f"{type(ecog).__name__} of {given.dtype}")
+        if given.ndim != 2 or given.shape[1] != self.electrodes:
+            turned = given.ndim == 2 and given.shape[0] == self.electrodes
+            raise self._wrong(f"shape {given.shape}", "transposed: push ecog.T" if turned else "")
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite
+            values = given.astype(np.float32)
+        if not np.isfinite(values).all():
+            electrode = int(np.flatnonzero(~np.isfinite(values).all(0))[0])
+            raise self._wrong(
+                f"NaN or infinite values, first at electrode {electrode}",
+                "a lost electrode: push zeros, the mean of z-scores, in its place",
+            )
+        return values
+
+    def _wrong(self, got: str, cause: str = "") -> InputError:
+        return InputError(
+            "ecog", got=got, expected=f"finite numbers (frames, {self.electrodes})", cause=cause
+        )
 
     def _nothing(self) -> Arrays:
         rows = {tensor.name: tensor.shape[1] for tensor in self.net.manifest.outputs}

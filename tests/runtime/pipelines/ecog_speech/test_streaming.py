@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,12 +92,34 @@ def test_nothing_comes_before_the_past_is_there(decoder: StreamingDecoder) -> No
     assert decoder.push(np.zeros((1, 16)))["amplitudes"].shape == (2, 4)
 
 
-def test_other_decoders_and_electrodes_are_refused(
-    decoder: StreamingDecoder, bundles: dict[str, Bundle]
-) -> None:
+def test_other_decoders_are_refused(bundles: dict[str, Bundle]) -> None:
     with pytest.raises(
         BundleError, match=r"wiring 'published', family 'lstm', expected wiring 'streaming'.*later"
     ):
         StreamingDecoder(bundles["decoder"])
-    with pytest.raises(InputError, match=r"got shape \(5, 4\), expected finite numbers \(frames, 16\)"):
-        decoder.push(np.zeros((5, 4)))
+
+
+@pytest.mark.parametrize(
+    ("pushed", "sentence"),
+    [
+        (np.zeros((5, 4)), r"got shape \(5, 4\), expected finite numbers \(frames, 16\)$"),
+        (np.zeros((16, 5)), r"shape \(16, 5\), expected .*\(frames, 16\); transposed: push ecog.T"),
+        ("x", r"got str of <U1, expected finite numbers"),
+        (None, r"got NoneType of object"),
+        ([[1.0], [1.0, 2.0]], r"got a list that is no array"),
+        (np.ones((1, 16), complex), r"got ndarray of complex128"),
+        (
+            np.pad([[np.nan]], ((0, 0), (3, 12))),
+            r"NaN or infinite values, first at electrode 3, .*push zeros",
+        ),
+        (np.full((1, 16), 1e300), r"infinite values, first at electrode 0"),
+    ],
+)
+def test_what_is_no_ecog_is_refused_and_the_stream_goes_on(
+    decoder: StreamingDecoder, pushed: Any, sentence: str
+) -> None:
+    decoder.reset()
+    decoder.push(np.zeros((19, 16)))
+    with pytest.raises(InputError, match=sentence):
+        decoder.push(pushed)
+    assert decoder.push(np.zeros((1, 16)))["f0_hz"].shape == (1, 4)
