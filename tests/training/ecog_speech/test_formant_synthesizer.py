@@ -19,6 +19,7 @@ from edge_training.ecog_speech.formant_synthesizer import (
     FormantSynthesizer,
     FormantSynthesizerConfig,
     draw_noise,
+    harmonic_sum,
     wrapped_cycles,
 )
 
@@ -131,6 +132,33 @@ def test_cycles_are_those_of_the_sum_however_long() -> None:
     assert distance.abs().max() < 1e-6
     assert cycles.min() > -0.01
     assert cycles.max() < 1.01
+
+
+def test_harmonics_in_closed_form_are_their_sum() -> None:
+    draw = torch.Generator().manual_seed(1)
+    cycles = torch.rand(1, 1, 64, generator=draw, dtype=torch.float64)
+    # whole cycles and their neighbours, where the quotient is 0 / 0; half a cycle
+    cycles[..., :8] = torch.tensor([0, 1, 1e-7, 1 - 1e-7, 3e-6, 1 - 3.5e-6, 0.5, 1e-3], dtype=torch.float64)
+    cycles.requires_grad_()
+    pitch = 80 + 400 * torch.rand(1, 1, 64, generator=draw, dtype=torch.float64)
+    orders = torch.arange(1, 41, dtype=torch.float64).reshape(1, -1, 1)
+    true = (torch.sin(2 * np.pi * orders * cycles) * (orders * pitch < 7800)).sum(1, keepdim=True)
+    made = harmonic_sum(cycles, pitch, 40)
+    assert torch.allclose(made, true, rtol=0, atol=1e-8)
+    weight = torch.randn(64, generator=draw, dtype=torch.float64)
+    (slope,), (wanted,) = (torch.autograd.grad((value * weight).sum(), cycles) for value in (made, true))
+    assert torch.allclose(slope, wanted, rtol=0, atol=1e-2)  # of up to 5000: 2π Σ k
+
+
+def test_the_spectrogram_of_training_is_that_of_the_graph() -> None:
+    torch.manual_seed(1)
+    net = FormantSynthesizer(FORMANT_SYNTHESIZER_PRESETS["learned-256"]).eval()
+    parameters, background = spoken(FRAMES), torch.full((1, 256), 1e-4)
+    noise = draw_noise(FRAMES, 256, torch.Generator().manual_seed(6))
+    with torch.no_grad():
+        trained = net.spectrogram(parameters, background, *noise[:2])
+        graph, _ = net(*(parameters[name] for name in INPUTS), background, *noise)
+    assert (trained - graph).abs().max() < 5e-4
 
 
 def test_cycles_have_the_gradient_of_the_sum() -> None:

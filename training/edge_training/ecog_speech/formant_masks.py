@@ -147,7 +147,7 @@ class LearnedMasks(nn.Module):
             self._shapes() if self.table is None or self.widths is None else (self.table, self.widths)
         )
         stretch = (2 / FULL) * widths[:rows].reshape(1, -1, 1, 1) / (width.unsqueeze(-1) + (SMALL + TINY))
-        place = (stretch * (hz - frequency.unsqueeze(-1)) + 1) * (self.samples / 2) - 0.5
+        place = (hz - frequency.unsqueeze(-1)) * (stretch * (self.samples / 2)) + (self.samples - 1) / 2
         # the zeros around the samples stand at −1 and n; one further down the table begins
         place = place.clamp(-1, self.samples) + 1
         whole = place.detach().floor().clamp(max=self.samples)

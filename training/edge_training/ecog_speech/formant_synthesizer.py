@@ -30,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -56,6 +57,7 @@ HIGHEST = 7800.0  # Hz; a harmonic there is half as loud, above silent
 BACKGROUND = 3e-4
 LEAST_POWER = 1e-10
 GRID = 64.0  # parts of a hertz whose sums float32 has exactly
+WHOLE = 1e-5  # radians from a whole cycle within which K (K + 1) φ is all of the harmonics' sum
 GROUP = 8  # frames that are summed before whole cycles are taken off again
 DUMMY = (250.0, 250.0, 50.0)  # Hz: largest frequency, largest bandwidth beyond the least one
 INPUTS = (
@@ -192,19 +194,31 @@ class FormantSynthesizer(nn.Module):
         self, parameters: Mapping[str, Tensor], background: Tensor, noise: Tensor, background_noise: Tensor
     ) -> Tensor:
         """(B, 1, T, F): only the spectrogram, for training."""
-        return self._scaled(parameters, self._sources(parameters, noise), background, background_noise)
+        pitch, cycles = self._cycles(parameters)
+        buzz = harmonic_sum(cycles, pitch, self.config.harmonics).squeeze(1)
+        parts = self._powers(parameters, buzz, noise)
+        return self._scaled(parameters, parts, background, background_noise, quick=True)
 
     # ---- sources
 
     def _sources(self, parameters: Mapping[str, Tensor], noise: Tensor) -> Parameters:
-        """Harmonics, and power spectrograms (B, T, F) of both sources; filters of both."""
-        pitch = _between_frames(parameters["f0_hz"])  # (B, 1, 128 T)
-        cycles = wrapped_cycles(pitch, 0 if self.as_graph else -parameters["f0_hz"].shape[-1] % GROUP)
+        """Harmonics (B, harmonics, 128 T), and what `_powers` makes of their sum."""
+        pitch, cycles = self._cycles(parameters)
         turns = self.orders * cycles
         if self.as_graph:
             turns = turns - turns.floor()  # small angles alone: not every device has a sine for large ones
         harmonics = torch.sin((2 * math.pi) * turns) * self._gate(pitch)
-        voiced = math.sqrt(2) * harmonics.sum(1)
+        return {"harmonics": harmonics, **self._powers(parameters, harmonics.sum(1), noise)}
+
+    def _cycles(self, parameters: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Pitch in Hz and cycles since the start at each sample, (B, 1, 128 T)."""
+        pitch = _between_frames(parameters["f0_hz"])
+        missing = 0 if self.as_graph else -parameters["f0_hz"].shape[-1] % GROUP
+        return pitch, wrapped_cycles(pitch, missing)
+
+    def _powers(self, parameters: Mapping[str, Tensor], buzz: Tensor, noise: Tensor) -> Parameters:
+        """Powers (B, T, F) of both sources, and their filters; `buzz` (B, 128 T): all harmonics."""
+        voiced = math.sqrt(2) * buzz
         unvoiced = (math.sqrt(3) * (2 * noise - 1)).squeeze(1)
         frequency, width = _voiced_rows(parameters, "freq"), _voiced_rows(parameters, "bandwidth")
         masks = self.formant_masks(frequency, width, NOISE_FORMANTS)
@@ -212,7 +226,6 @@ class FormantSynthesizer(nn.Module):
         if self.config.dummy_formant:
             mask = mask + self._dummy(None)
         return {
-            "harmonics": harmonics,
             "voiced_power": self._power(voiced),
             "noise_power": self._power(unvoiced),
             "voiced_mask": mask,
@@ -258,22 +271,22 @@ class FormantSynthesizer(nn.Module):
         parts: Parameters,
         background: Tensor,
         background_noise: Tensor,
+        *,
+        quick: bool = False,
     ) -> Tensor:
         loudness = parameters["loudness"].transpose(1, 2)  # (B, T, 1)
         shares = parameters["amplitudes"].transpose(1, 2)
         voiced = shares[..., :1] * parts["voiced_power"] * parts["voiced_mask"]
         unvoiced = shares[..., 1:] * parts["noise_power"] * parts["noise_mask"]
-        power = loudness * (voiced + unvoiced) + self._background(background, background_noise)
+        power = loudness * (voiced + unvoiced) + self._background(background, background_noise, quick=quick)
         scaled = self.config.scale.to_scaled(power, LEAST_POWER)
         return scaled.clamp(min=-1).unsqueeze(1)
 
-    def _background(self, background: Tensor, noise: Tensor) -> Tensor:
+    def _background(self, background: Tensor, noise: Tensor, *, quick: bool) -> Tensor:
         hidden = noise
         for layer in self.bgnoise_mapping2:
-            if self.training and isinstance(layer, nn.Conv1d):
-                hidden = _product(layer, hidden)
-            else:
-                hidden = layer(hidden)
+            apply = partial(_product, layer) if quick and isinstance(layer, nn.Conv1d) else layer
+            hidden = apply(hidden)
         shaped = self._power(hidden.squeeze(1))
         gain = F.softplus(self.bgnoise_amp) if self.config.background_from_data else 1.0
         return BACKGROUND * gain * background.unsqueeze(1) * shaped
@@ -354,6 +367,21 @@ def wrapped_cycles(pitch: Tensor, missing: int = 0) -> Tensor:
     return (exact + torch.cumsum(rest, -1)) / SAMPLE_RATE
 
 
+def harmonic_sum(cycles: Tensor, pitch: Tensor, harmonics: int) -> Tensor:
+    """Σ sin 2πkc over the harmonics k = 1 … K that are not above `HIGHEST`: (B, 1, samples) → the same shape.
+
+    In closed form, sin Kφ · sin (K + 1)φ / sin φ with φ = πc: two sines where the sum takes K. Products keep
+    their precision near whole cycles, where the difference of cosines loses it. Pitch in Hz.
+    """
+    phi = math.pi * (cycles - torch.round(cycles.detach()))  # −π/2 … π/2: exact where the quotient is 0 / 0
+    with torch.no_grad():
+        count = torch.floor(HIGHEST / pitch.detach()).clamp(max=harmonics)
+        near = phi.abs() < WHOLE
+    away = torch.where(near, math.pi / 2, phi)
+    quotient = torch.sin(count * away) * torch.sin((count + 1) * away) / torch.sin(away)
+    return torch.where(near, count * (count + 1) * phi, quotient)
+
+
 def _split(values: Tensor, size: int) -> Tensor:
     """(…, n · size) → (…, n, size)."""
     parts: Tensor = values.unflatten(-1, (-1, size))  # type: ignore[no-untyped-call]
@@ -397,5 +425,6 @@ __all__ = [
     "FormantSynthesizer",
     "FormantSynthesizerConfig",
     "draw_noise",
+    "harmonic_sum",
     "wrapped_cycles",
 ]
