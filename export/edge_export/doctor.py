@@ -24,8 +24,6 @@ LIBRARIES = {
     "safetensors": "reads checkpoints",
     "onnx": "writes ONNX",
     "coremltools": "writes Core ML",
-    "coreai-onnx": "writes Core AI",
-    "coreai-core": "writes and runs Core AI",
     "librosa": "oracle of tests and bench",
 }
 

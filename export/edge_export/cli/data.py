@@ -9,15 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
-from edge_export.cli.options import EVERYWHERE, Mask, Out, Overwrite, Settings, Weights
+from edge_export.cli.options import Mask, Out, Overwrite, Settings, Weights
 from edge_training.mri_speech.options import PREPARATION
-
-Workers = Annotated[int | None, typer.Option("--workers", help="Processes; one a processor if not given.")]
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
 
 
-@data_app.command(epilog=EVERYWHERE)
+@data_app.command()
 def phantom(
     out: Out,
     utterances: Annotated[int, typer.Option(help="How many, of each system.")] = 40,
@@ -46,7 +44,7 @@ def phantom(
     print(f"{folder}: {utterances} utterances each of {', '.join(systems)}")
 
 
-@data_app.command(epilog=EVERYWHERE)
+@data_app.command()
 def ecog(
     source: Annotated[Path, typer.Argument(help="Raw recording: .npz, .h5, .edf or .vhdr.")],
     out: Annotated[Path, typer.Option("--out", help="The subject's file, .h5.")],
@@ -84,9 +82,7 @@ def _mri(*, videos: Path, wavs: Path, out: Path, workers: int | None, overwrite:
 
 
 data_app.command(
-    "mri",
-    help="Prepare rtMRI videos and recordings for training; goes on where it was stopped.",
-    epilog=EVERYWHERE,
+    "mri", help="Prepare rtMRI videos and recordings for training; goes on where it was stopped."
 )(
     with_signature(
         _mri,
@@ -97,14 +93,18 @@ data_app.command(
             parameter("wavs", Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")]),
             parameter("out", Out),
             *map(option_parameter, PREPARATION),
-            parameter("workers", Workers, None),
+            parameter(
+                "workers",
+                Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")],
+                None,
+            ),
             parameter("overwrite", Overwrite, False),
         ],
     )
 )
 
 
-@data_app.command("image-speech", epilog=EVERYWHERE)
+@data_app.command("image-speech")
 def image_speech(
     out: Out,
     prompts: Annotated[Path | None, typer.Option(help="One prompt a line, or ID|prompt.")] = None,
@@ -120,7 +120,6 @@ def image_speech(
     plbert: Annotated[Path | None, typer.Option(help="PL-BERT's folder, for phoneme embeddings.")] = None,
     phonemes: Annotated[Path | None, typer.Option(help="Lines of phonemes, in place of espeak-ng's.")] = None,
     language: Annotated[str | None, typer.Option(help="Of espeak-ng's phonemes; en-us if not given.")] = None,
-    workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Prompts to speech to pictures, with the manifest that training reads; goes on where it was stopped."""
@@ -139,7 +138,6 @@ def image_speech(
         plbert=plbert,
         phonemes=phonemes,
         language=language,
-        workers=workers,
         overwrite=overwrite,
     )
     for note in made.notes:
@@ -150,7 +148,7 @@ def image_speech(
     print(f"{made.folder}: {len(made.clips)} prompts{skipped}")
 
 
-@data_app.command("predicted-mels", epilog=EVERYWHERE)
+@data_app.command("predicted-mels")
 def predict(
     data: Annotated[Path, typer.Option(help="Folder that `data mri` wrote.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of mri-acoustic.")] = None,
@@ -182,7 +180,7 @@ def predict(
     print(f"{folder}: {len(list(folder.glob('*.npy')))} mels")
 
 
-@data_app.command("tiny-diffusion", epilog=EVERYWHERE)
+@data_app.command("tiny-diffusion")
 def tiny_diffusion(
     out: Out,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
@@ -195,7 +193,7 @@ def tiny_diffusion(
     print(f"{folder}: sd, auffusion and plbert, random weights; they show the way and make noise")
 
 
-@data_app.command(epilog=EVERYWHERE)
+@data_app.command()
 def mask(
     video: Annotated[Path, typer.Argument(help="Grey video, or .npy frames.")],
     out: Annotated[Path, typer.Option("--out", help="Video .mp4 .mov .avi .mkv, or .npy frames.")],

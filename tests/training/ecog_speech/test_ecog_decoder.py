@@ -80,6 +80,9 @@ def test_presets_survive_json() -> None:
         ({"anticausal": True}, "anticausal: got True, expected false, or causal with it"),
         ({"wiring": "streaming"}, "causal: got False, expected true where the wiring is streaming"),
         ({"family": "cnn"}, "family: got 'cnn', expected resnet or lstm or gru or swin"),
+        ({"channels": 0}, "channels: got 0, expected a whole number from 1 to 256, or null"),
+        ({"channels": 4, "family": "gru"}, "channels: got 4, expected null for gru: it has units"),
+        ({"channels": 24, "family": "swin"}, "channels: got 24, expected a multiple of 16 for swin"),
         ({"units": 0}, "units: got 0, expected a whole number from 1 to 4096"),
         ({"dropout": 1.0}, r"dropout: got 1.0, expected a number in 0 … 1"),
         (

@@ -80,6 +80,28 @@ def test_loudness_in_db_is_another_map_of_the_same_layer() -> None:
     assert torch.allclose(loudness, 10 ** ((200 * torch.sigmoid(raw) - 100) / 10), rtol=1e-4)
 
 
+@pytest.mark.parametrize("wiring", ["published", "streaming"])
+def test_training_computes_the_same_numbers(wiring: str) -> None:
+    net = decoder(causal=wiring == "streaming", wiring=wiring, channels=4)
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0
+    x = ecog()
+    evaluated, trained = net(x)["x_common"], net.train()(x)["x_common"]
+    assert torch.allclose(evaluated, trained, rtol=0, atol=2e-5)
+
+
+def test_channels_scale_all_blocks() -> None:
+    net, half = decoder(), decoder(channels=8)
+    sizes = {name: value.shape[0] for name, value in half.state_dict().items()}
+    assert all(
+        2 * sizes[name] == value.shape[0]
+        for name, value in net.state_dict().items()
+        if name.startswith(("from_ecog", "conv1.", "conv2.", "conv3.", "conv4.", "norm.", "conv5."))
+    )
+    assert half(ecog())["x_common"].shape == (1, 32, 128)
+
+
 def changed_outputs(net: torch.nn.Module, x: torch.Tensor, frame: int) -> int | None:
     """First output frame that another value at an input frame changes."""
     other = x.clone()

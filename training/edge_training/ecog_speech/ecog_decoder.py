@@ -18,12 +18,11 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from edge_training.ecog_speech import resnet, swin
 from edge_training.ecog_speech.layers import Side
 from edge_training.ecog_speech.parameters import FRAMES, PAST, Parameters, in_order
 from edge_training.ecog_speech.recurrent import HEAD_REACH, RecurrentDecoder
-from edge_training.ecog_speech.resnet import FEATURES as RESNET_FEATURES
 from edge_training.ecog_speech.resnet import ResNetDecoder, Wiring
-from edge_training.ecog_speech.swin import FEATURES as SWIN_FEATURES
 from edge_training.ecog_speech.swin import SwinDecoder
 from edge_training.engine.config import JsonConfig, Rule
 
@@ -31,6 +30,7 @@ Family = Literal["resnet", "lstm", "gru", "swin"]
 LOW_DENSITY, HYBRID_DENSITY = 64, 225  # electrodes of the grids 8 × 8 and 15 × 15
 MOST_SIDE = 16
 MOST_UNITS = 4096
+MOST_CHANNELS = 256  # behind the first layer; the last ones have 16, or 8, times as many
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class EcogDecoderConfig(JsonConfig):
     anticausal: bool = False  # with `causal`: with the future alone
     bins: int | None = None  # of the spectrograms that it was trained with, where that is known
     db_loudness: bool = False  # loudness from −100 … 100 dB through a sigmoid, not softplus
+    # resnet and swin: behind the first layer, multiples of it further on; null: 16 and 48, as published
+    channels: int | None = None
     # recurrent families alone
     layers: int = 4
     units: int = 256
@@ -77,6 +79,7 @@ class EcogDecoderConfig(JsonConfig):
             ("anticausal", "false, or causal with it", self.causal or not self.anticausal),
             ("causal", f"true where the wiring is {self.wiring}", self.causal or not streaming),
             ("anticausal", f"false where the wiring is {self.wiring}", not (streaming and self.anticausal)),
+            *self._channel_rules(),
             ("anticausal", "false but for resnet", self.family == "resnet" or not self.anticausal),
             (
                 "family",
@@ -89,6 +92,18 @@ class EcogDecoderConfig(JsonConfig):
                 self.wiring != "stateful" or self.family in RECURRENT,
             ),
         )
+
+    def _channel_rules(self) -> Iterator[Rule]:
+        channels = self.channels
+        some = channels is None or (_whole(channels) and channels <= MOST_CHANNELS)
+        yield "channels", f"a whole number from 1 to {MOST_CHANNELS}, or null", some
+        yield (
+            "channels",
+            f"null for {self.family}: it has units",
+            channels is None or self.family not in RECURRENT,
+        )
+        heads = channels is None or self.family != "swin" or channels % swin.HEAD == 0
+        yield "channels", f"a multiple of {swin.HEAD} for swin, those of a head", heads
 
     @property
     def side(self) -> Side:
@@ -103,7 +118,7 @@ class EcogDecoderConfig(JsonConfig):
     @property
     def features(self) -> int:
         """Channels of x_common."""
-        fixed: dict[str, int] = {"resnet": RESNET_FEATURES, "swin": SWIN_FEATURES}
+        fixed: dict[str, int] = {"resnet": resnet.FEATURES, "swin": swin.FEATURES}
         return fixed.get(self.family, self.classes)
 
     @property
@@ -179,9 +194,20 @@ class EcogDecoder(nn.Module):
 def build_decoder(config: EcogDecoderConfig) -> nn.Module:
     """ecog (B, 144, E) → parameters by name; initialised as in neural_speech_decoding."""
     if config.family == "resnet":
-        return ResNetDecoder(config.electrodes, config.side, config.wiring, db_loudness=config.db_loudness)
+        return ResNetDecoder(
+            config.electrodes,
+            config.side,
+            config.wiring,
+            channels=config.channels or resnet.CHANNELS,
+            db_loudness=config.db_loudness,
+        )
     if config.family == "swin":
-        return SwinDecoder(config.electrodes, config.side, db_loudness=config.db_loudness)
+        return SwinDecoder(
+            config.electrodes,
+            config.side,
+            channels=config.channels or swin.CHANNELS,
+            db_loudness=config.db_loudness,
+        )
     return RecurrentDecoder(
         config.electrodes,
         config.family,

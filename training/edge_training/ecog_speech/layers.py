@@ -66,8 +66,18 @@ class BlockNorm(_Affine):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) → the same shape."""
+        if self.training:
+            return self._fused(x)
         axes = _frame_axes(x) if self.framewise else list(range(2, x.ndim))
         return self.apply_to(_normalised(x, axes))
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """The same by torch's group norm: a third of the time, but six axes in Core ML."""
+        if not self.framewise:
+            return F.group_norm(x, x.shape[1], self.weight, self.bias, EPS)
+        frames = x.transpose(1, 2)  # (B, T, C, H, W): each frame an item of one group
+        normed = F.group_norm(frames.flatten(0, 1), 1, self.weight, self.bias, EPS)
+        return normed.reshape(frames.shape).transpose(1, 2)
 
 
 def _frame_axes(x: Tensor) -> list[int]:
@@ -80,17 +90,66 @@ def _normalised(x: Tensor, axes: list[int]) -> Tensor:
 
 
 class TimeConv3d(nn.Conv3d):
-    """(B, C, T, H, W) → the same T, H, W; odd kernels, the time axis padded on `side`."""
+    """(B, C, T, H, W) → the same T, H, W; odd kernels, the time axis padded on `side`.
+
+    A kernel of one electrode is applied as a convolution in two dimensions, frames and electrodes: the same
+    numbers, two to three times as fast in PyTorch and onnxruntime.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, kernel: tuple[int, int, int], side: Side, *, bias: bool
     ) -> None:
         super().__init__(inputs, outputs, kernel, padding=(0, kernel[1] // 2, kernel[2] // 2), bias=bias)
         self.before, self.after = _sides(kernel[0], side)
+        self.taps: Tensor | None = None
+
+    def fold(self) -> None:
+        """The kernel as it is applied as a constant: an exporter must not find a computed one."""
+        self.taps = nn.Parameter(self._applied().detach().contiguous(), requires_grad=False)
+
+    def _applied(self) -> Tensor:
+        return self.weight.squeeze(-1) if self.kernel_size[1:] == (1, 1) else self.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, T, H, W) → (B, outputs, T, H, W)."""
-        return super().forward(F.pad(x, (0, 0, 0, 0, self.before, self.after)))
+        taps = self._applied() if self.taps is None else self.taps
+        if taps.ndim == 5:
+            x = F.pad(x, (0, 0, 0, 0, self.before, self.after))
+            return F.conv3d(x, taps, self.bias, self.stride, self.padding)
+        flat = F.pad(x.flatten(3), (0, 0, self.before, self.after))
+        y: Tensor = F.conv2d(flat, taps, self.bias, (self.stride[0], 1)).unflatten(-1, x.shape[3:])  # type: ignore[no-untyped-call]
+        return y
+
+
+class AveragedConv3d(TimeConv3d):
+    """A `TimeConv3d` without offset, then means over cells: (B, C, T, H, W) → (B, C', T', H', W').
+
+    Means of a convolution are a convolution of a longer kernel in strides: a third of the work. `past` zero
+    frames are put before its first, which zero frames of the input give, as there is no offset.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int, int],
+        side: Side,
+        strides: tuple[int, int, int],
+        *,
+        past: int,
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, side, bias=False)
+        self.stride = strides
+        self.before += past
+
+    def _applied(self) -> Tensor:
+        """(O, I, a + s₀ − 1, …): the mean of the kernel's copies within a cell."""
+        outputs, inputs, *taps = self.weight.shape
+        around = [stride - 1 for stride in reversed(self.stride) for _ in "ab"]
+        spread = F.pad(self.weight.reshape(1, outputs * inputs, *taps), around)
+        mean = F.avg_pool3d(spread, self.stride, 1)
+        mean = mean.reshape(outputs, inputs, *mean.shape[2:])
+        return mean.squeeze(-1) if mean.shape[3:] == (1, 1) else mean
 
 
 class TimeConv1d(nn.Conv1d):

@@ -1,6 +1,7 @@
 """ECoG decoder, 3-D ResNet: four residual blocks over time and the grid, then frames doubled four times.
 
-Shapes of one item with a grid of 8 × 8 (15 × 15 in brackets):
+Shapes of one item with a grid of 8 × 8 (15 × 15 in brackets) and 16 channels behind the first layer, as
+published; all but the last two doublings' 32 follow `channels`:
 
     ecog          (1, 144, 8, 8)
     from_ecog     (16, 144, 8, 8)             kernel (9, 1, 1); 5 with `causal`
@@ -27,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_training.ecog_speech.layers import (
+    AveragedConv3d,
     BlockNorm,
     Doubling,
     FrameNorm,
@@ -47,7 +49,8 @@ FEATURES = 32  # channels of x_common
 STREAMING_STRIDE = 4  # frames that a streaming step advances at least
 # input frames before an output's own that it may depend on, see `tests`: rounded up to a step
 STREAMING_CONTEXT = 112
-_PLANS = ((16, 32, (5, 1, 1)), (32, 64, (3, 1, 1)), (64, 128, (3, 3, 3)), (128, 256, (3, 3, 3)))
+CHANNELS = 16  # behind the first layer; each block doubles them
+_KERNELS = ((5, 1, 1), (3, 1, 1), (3, 3, 3), (3, 3, 3))
 _STRIDES = ((2, 1, 1), (2, 1, 1), (2, 2, 2), (2, 2, 2))
 _STREAMING_STRIDES = ((2, 1, 1), (2, 1, 1), (1, 2, 2), (1, 2, 2))
 
@@ -55,14 +58,20 @@ _STREAMING_STRIDES = ((2, 1, 1), (2, 1, 1), (1, 2, 2), (1, 2, 2))
 class Pool(nn.Module):
     """Means over neighbouring frames and electrodes; what does not fill a cell is dropped."""
 
-    def __init__(self, strides: tuple[int, int, int], *, causal: bool) -> None:
+    def __init__(self, strides: tuple[int, int, int], past: int) -> None:
         super().__init__()
-        self.strides, self.past = strides, strides[0] - 1 if causal else 0
+        self.strides, self.past = strides, past
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) → means, (B, C, T', H', W')."""
         # behind the padding the last frame has no successor yet: it fills no cell and is dropped
-        return F.avg_pool3d(pad_past(x, self.past) if self.past else x, self.strides, self.strides)
+        x = pad_past(x, self.past) if self.past else x
+        if not self.training or self.strides[0] != 2:
+            return F.avg_pool3d(x, self.strides, self.strides)
+        # torch averages pairs of frames five times as fast so; an exported graph must not ask for lengths
+        pairs = x[:, :, : x.shape[2] // 2 * 2].unflatten(2, (-1, 2)).mean(3)  # type: ignore[no-untyped-call]
+        space = self.strides[1:]
+        return pairs if space == (1, 1) else F.avg_pool3d(pairs, (1, *space), (1, *space))
 
 
 class Block(nn.Module):
@@ -70,36 +79,37 @@ class Block(nn.Module):
 
     def __init__(
         self,
-        plan: tuple[int, int, tuple[int, int, int]],
+        inputs: int,
+        kernel: tuple[int, int, int],
         strides: tuple[int, int, int],
         side: Side,
         *,
         streaming: bool,
     ) -> None:
         super().__init__()
-        inputs, outputs, kernel = plan
+        outputs = 2 * inputs
         self.norm1 = BlockNorm(inputs, framewise=streaming)
         self.conv1 = TimeConv3d(inputs, outputs, kernel, side, bias=False)
-        self.convskip = TimeConv3d(inputs, outputs, kernel, side, bias=False)
+        past = strides[0] - 1 if streaming else 0
+        self.convskip = AveragedConv3d(inputs, outputs, kernel, side, strides, past=past)
         self.conv2 = TimeConv3d(outputs, outputs, kernel, side, bias=False)
         self.norm2 = BlockNorm(outputs, framewise=streaming)
-        self.pool = Pool(strides, causal=streaming)
+        self.pool = Pool(strides, past)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, T, H, W) → (B, outputs, T', H', W')."""
         h = leaky(self.norm1(x))
-        skip = self.pool(self.convskip(h))
-        y: Tensor = skip + self.conv2(self.pool(leaky(self.norm2(self.conv1(h)))))
+        y: Tensor = self.convskip(h) + self.conv2(self.pool(leaky(self.norm2(self.conv1(h)))))
         return y
 
 
 class FromEcog(nn.Module):
     """The first convolution, along time only, under the key `from_ecog.from_ecog`."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, channels: int, side: Side) -> None:
         super().__init__()
         taps = 9 if side == "both" else 5
-        self.from_ecog = TimeConv3d(1, 16, (taps, 1, 1), side, bias=True)
+        self.from_ecog = TimeConv3d(1, channels, (taps, 1, 1), side, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, T, H, W) → (B, channels, T, H, W)."""
@@ -110,26 +120,36 @@ class FromEcog(nn.Module):
 class ResNetDecoder(nn.Module):
     """ecog (B, 16 + T, E) → parameters over T frames; T 128 (any multiple of 4 when streaming)."""
 
-    def __init__(self, electrodes: int, side: Side, wiring: Wiring, *, db_loudness: bool = False) -> None:
+    def __init__(
+        self,
+        electrodes: int,
+        side: Side,
+        wiring: Wiring,
+        *,
+        channels: int = CHANNELS,
+        db_loudness: bool = False,
+    ) -> None:
         super().__init__()
         self.grid = round(electrodes**0.5)
         streaming = wiring == "streaming"
         strides = _STREAMING_STRIDES if streaming else _STRIDES
         self.dropped = PAST // (strides[0][0] * strides[1][0])  # frames behind conv2
-        self.from_ecog = FromEcog(side)
+        self.from_ecog = FromEcog(channels, side)
         blocks = [
-            Block(plan, stride, side, streaming=streaming)
-            for plan, stride in zip(_PLANS, strides, strict=True)
+            Block(channels << number, kernel, stride, side, streaming=streaming)
+            for number, (kernel, stride) in enumerate(zip(_KERNELS, strides, strict=True))
         ]
         self.conv1, self.conv2, self.conv3, self.conv4 = blocks
-        self.norm_mask = FrameNorm(64)
-        self.mask = nn.Conv3d(64, 1, (3, 1, 1))
-        self.norm, self.conv5, self.norm2 = FrameNorm(256), TimeConv1d(256, 256, 3, side), FrameNorm(256)
-        self.conv6 = Doubling(256, 128, causal=streaming, hold=streaming)
-        self.norm3 = FrameNorm(128)
-        self.conv7 = Doubling(128, 64, causal=streaming, hold=streaming)
-        self.norm4 = FrameNorm(64)
-        self.conv8 = Doubling(64, FEATURES, causal=streaming)
+        self.norm_mask = FrameNorm(4 * channels)
+        self.mask = nn.Conv3d(4 * channels, 1, (3, 1, 1))
+        widest = 16 * channels
+        self.norm, self.norm2 = FrameNorm(widest), FrameNorm(widest)
+        self.conv5 = TimeConv1d(widest, widest, 3, side)
+        self.conv6 = Doubling(widest, widest // 2, causal=streaming, hold=streaming)
+        self.norm3 = FrameNorm(widest // 2)
+        self.conv7 = Doubling(widest // 2, widest // 4, causal=streaming, hold=streaming)
+        self.norm4 = FrameNorm(widest // 4)
+        self.conv8 = Doubling(widest // 4, FEATURES, causal=streaming)
         self.norm5 = FrameNorm(FEATURES)
         self.conv9 = Doubling(FEATURES, FEATURES, causal=streaming)
         self.norm6 = FrameNorm(FEATURES)

@@ -1,6 +1,7 @@
 """ECoG decoder, 3-D Swin transformer: attention within windows of 4 frames × 2 × 2 electrodes.
 
-Shapes of one item with a grid of 8 × 8 (15 × 15 in brackets), tokens (frames, rows, columns):
+Shapes of one item with a grid of 8 × 8 (15 × 15 in brackets) and 48 channels in the first stage, as
+published; tokens (frames, rows, columns):
 
     ecog, the first 16 frames dropped    (128, 8, 8), a row above and a column before it: zeros
     1 × 1 × 1 convolution, 48 channels   largest of 2 × 2 × 2: (64, 4, 4) [8 × 8]
@@ -37,7 +38,8 @@ from edge_training.ecog_speech.prediction_head import WIDTH, PredictionHead
 
 FEATURES = 256  # channels of x_common
 WINDOW, SHIFT = (4, 2, 2), (2, 1, 1)  # frames, rows, columns
-DEPTHS, HEADS, CHANNELS = (2, 2, 6, 2), (3, 6, 12, 24), (48, 96, 192, 384)
+CHANNELS, HEAD = 48, 16  # of the first stage, each later one doubles them; channels of an attention head
+DEPTHS = (2, 2, 6, 2)
 HIDDEN = 4  # channels of the perceptron, over those of the block
 DROP_PATH = 0.2  # of the last block; rises linearly from 0
 MASKED, LATER = -100.0, -1e4  # added to logits: other region of a shift, later token
@@ -161,14 +163,13 @@ class Merging(nn.Module):
 class Stage(nn.Module):
     """Blocks of one resolution, then the merge, under the keys `blocks` and `downsample`."""
 
-    def __init__(self, stage: int, size: Size, *, causal: bool) -> None:
+    def __init__(self, stage: int, size: Size, *, channels: int, causal: bool) -> None:
         super().__init__()
         first, total = sum(DEPTHS[:stage]), sum(DEPTHS)
-        channels = CHANNELS[stage]
         self.blocks = nn.ModuleList(
             Block(
                 channels,
-                HEADS[stage],
+                channels // HEAD,
                 size,
                 shifted=bool(index % 2),
                 causal=causal,
@@ -188,20 +189,20 @@ class Stage(nn.Module):
 class PatchEmbedding(nn.Module):
     """The first convolution, under the key `patch_embed.proj`."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.proj = nn.Conv3d(1, CHANNELS[0], 1)
+        self.proj = nn.Conv3d(1, channels, 1)
 
 
 class Transformer(nn.Module):
-    """ecog (B, 1, 128, H, W) → (B, 384, 8)."""
+    """ecog (B, 1, 128, H, W) → (B, `outputs`, 8); 384 as published."""
 
-    def __init__(self, size: Size, *, causal: bool) -> None:
+    def __init__(self, size: Size, *, channels: int, causal: bool) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbedding()
+        self.patch_embed = PatchEmbedding(channels)
         layers = []
         for stage in range(len(DEPTHS)):
-            layers.append(Stage(stage, size, causal=causal))
+            layers.append(Stage(stage, size, channels=channels << stage, causal=causal))
             merge = layers[-1].downsample
             size = size if merge is None else merge.size
         if size[1:] != (1, 1):
@@ -211,7 +212,8 @@ class Transformer(nn.Module):
                 expected="a grid of 3 … 16 a side",
             )
         self.layers = nn.ModuleList(layers)
-        self.norm = nn.LayerNorm(CHANNELS[-1])
+        self.outputs = channels << (len(DEPTHS) - 1)
+        self.norm = nn.LayerNorm(self.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, 128, H, W) → (B, 384, 8)."""
@@ -228,12 +230,15 @@ class SwinDecoder(nn.Module):
 
     stretch: Tensor
 
-    def __init__(self, electrodes: int, side: Side, *, db_loudness: bool = False) -> None:
+    def __init__(
+        self, electrodes: int, side: Side, *, channels: int = CHANNELS, db_loudness: bool = False
+    ) -> None:
         super().__init__()
         self.grid = round(electrodes**0.5)
         half = (self.grid + 1) // 2
-        self.swin_transformer = Transformer((FRAMES // 2, half, half), causal=side != "both")
-        self.conv6 = DoublingConv(CHANNELS[-1], FEATURES)
+        size = (FRAMES // 2, half, half)
+        self.swin_transformer = Transformer(size, channels=channels, causal=side != "both")
+        self.conv6 = DoublingConv(self.swin_transformer.outputs, FEATURES)
         self.norms1, self.norms2, self.norms3, self.norms4 = (FrameNorm(FEATURES) for _ in range(4))
         self.norm6 = BlockNorm(FEATURES)
         self.prediction_head = PredictionHead(FEATURES, side, db_loudness=db_loudness)

@@ -144,8 +144,7 @@ def lint(
         net = NETS.get(bundle.manifest.net)
         justified = net.justified if net else {}
         if artifact is None:
-            readable = [item for item in bundle.manifest.artifacts if item.target != "coreai"]
-            places = [bundle.path / item.path for item in readable]
+            places = [bundle.path / item.path for item in bundle.manifest.artifacts]
     findings: list[Finding] = []
     ranges, units = {}, {}
     for path in places:
