@@ -9,6 +9,7 @@ integration loses no tests in silence.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -59,6 +60,7 @@ PARTS: Mapping[str, Part] = {
     "training": Part("training", _TRAINING),
     "phantom": Part("training/phantom", ("scipy", "librosa", "cv2", "h5py")),
     "export": Part("export", (*_EXPORT, "cv2")),
+    "coreai": Part("export/to_coreai/test_exporter.py", (*_EXPORT, "coreai", "coreai_onnx")),
     "examples": Part("test_examples.py", _EXPORT),
     "fuzz": Part("fuzz", ("torch", "safetensors", "soundfile", "onnxruntime")),
     "end-to-end": Part("test_end_to_end.py", _EXPORT),
@@ -86,6 +88,8 @@ PARTS: Mapping[str, Part] = {
     ),
     "mri-end-to-end": Part("test_mri_end_to_end.py", (*_EXPORT, *_TRAINING)),
 }
+# their libraries are of extras that `edge-export[all]` leaves out, and so does ``all``
+APART = frozenset({"coreai"})
 
 
 class MissingPart(pytest.Module):
@@ -106,12 +110,22 @@ def pytest_configure() -> None:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     named = {name.strip() for name in os.environ.get(VARIABLE, "").split(",")} - {""}
     if ALL in named:
-        named = set(PARTS)
+        named = set(PARTS) - APART | named - {ALL}
     if unknown := sorted(named - set(PARTS)):
         raise pytest.UsageError(f"{VARIABLE}: no part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
     for name in sorted(named):
         if lacking := missing(PARTS[name].modules):
             raise pytest.UsageError(f"{VARIABLE} names {name}, but {', '.join(lacking)} is not installed")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Random numbers that do not depend on what ran before in the same process."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:

@@ -92,8 +92,47 @@ def write_unet(folder: Path, name: str = "image", **changes: Any) -> Path:
     return _write(folder, "sd-unet", inputs, (output,), nodes, weights, axes, SCHEDULE | changes)
 
 
+def write_halves(folder: Path, name: str = "image", **changes: Any) -> tuple[Path, Path]:
+    """Bundles first/ and second/ of what `write_unet` computes. ``changes``: entries of the config."""
+    picture = ("batch", CHANNELS, "height", "width")
+    states = Tensor("encoder_hidden_states", "float32", ("batch", "tokens", WIDTH), "condition", "")
+    sample = Tensor("sample", "float32", picture, "noisy latents", "")
+    timestep = Tensor("timestep", "float32", ("batch",), "how noisy", "")
+    between = tuple(
+        Tensor(each, "float32", shape, "from half to half", "")
+        for each, shape in (("hidden", picture), ("time_embedding", ("batch", 1)), ("skip_0", picture))
+    )
+    weights: dict[str, NDArray[Any]] = {
+        "less": np.array(GAINS[name] - 1, np.float32), "tenth": np.array(1e-4, np.float32),
+        "column": np.array([-1, 1], np.int64), "nothing": np.array(0, np.float32),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMax", ["encoder_hidden_states"], ["told"], keepdims=0),
+        helper.make_node("Mul", ["told", "nothing"], ["zero"]),  # the real one reads it too
+        helper.make_node("Mul", ["sample", "less"], ["change"]),
+        helper.make_node("Add", ["change", "zero"], ["hidden"]),
+        helper.make_node("Mul", ["timestep", "tenth"], ["scaled"]),
+        helper.make_node("Reshape", ["scaled", "column"], ["time_embedding"]),
+        helper.make_node("Identity", ["sample"], ["skip_0"]),
+    ]
+    axes = {"batch": Lengths(), "height": Lengths(), "width": Lengths(), "tokens": Lengths()}
+    config, inputs = SCHEDULE | changes, (sample, timestep, states)
+    first = _write(folder / "first", "sd-unet-first", inputs, between, nodes, weights, axes, config)
+    output = Tensor("noise_pred", "float32", picture, "noise", "")
+    nodes = [
+        helper.make_node("ReduceMean", ["encoder_hidden_states"], ["mean"], axes=[1, 2], keepdims=1),
+        helper.make_node("Reshape", ["mean", "all"], ["condition"]),
+        helper.make_node("Reshape", ["time_embedding", "all"], ["time"]),
+        helper.make_node("Sum", ["hidden", "skip_0", "condition", "time"], ["noise_pred"]),
+    ]
+    weights = {"all": np.array([-1, 1, 1, 1], np.int64)}
+    given = (*between[:2], states, between[2])
+    second = _write(folder / "second", "sd-unet-second", given, (output,), nodes, weights, axes, config)
+    return first, second
+
+
 def write_vae(folder: Path, factor: int = 8, **changes: Any) -> Path:
-    """A bundle of `sd-vae-decoder`."""
+    """A bundle of `sd-vae-decoder`. ``changes``: axes, and entries of its config."""
     latents = Tensor("latent_sample", "float32", ("batch", 4, "height", "width"), "latents", "")
     picture = Tensor("sample", "float32", ("batch", 3, "picture_height", "picture_width"), "picture", "")
     weights = {"mix": MIX[:, :, None, None], "scales": np.array([1, 1, factor, factor], np.float32)}
@@ -101,7 +140,7 @@ def write_vae(folder: Path, factor: int = 8, **changes: Any) -> Path:
         helper.make_node("Conv", ["latent_sample", "mix"], ["colours"]),
         helper.make_node("Resize", ["colours", "", "scales"], ["sample"], mode="nearest"),
     ]
-    axes = {"batch": Lengths(), "height": Lengths(), "width": Lengths()}
+    axes = {"batch": Lengths(), "height": Lengths(), "width": Lengths()} | changes.pop("axes", {})
     config = {"scaling_factor": 0.18215} | changes
     return _write(folder, "sd-vae-decoder", (latents,), (picture,), nodes, weights, axes, config)
 

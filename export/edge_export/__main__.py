@@ -17,7 +17,6 @@ from typing import Any
 
 from edge_export import interrupts
 from edge_runtime.errors import BackendError, EdgeError, EdgeWarning, InputError, TargetError, shown, strictly
-from edge_runtime.store.reading import last_opened
 
 # exceptions that damaged or impossible inputs cause in Python and numpy where no reader foresees them
 FAILURES = (OSError, MemoryError, RecursionError, OverflowError, UnicodeError)
@@ -101,7 +100,7 @@ def explain(failure: BaseException, arguments: Sequence[str]) -> EdgeError:
     if isinstance(failure, OSError):
         return _explain_system(failure, arguments)
     said = shown(str(failure) or type(failure).__name__, 200)
-    place = last_opened()
+    place = _last_opened()
     if isinstance(failure, UnicodeEncodeError):
         place, said = str(failure.object)[:4096], "characters that are not text"
     elif isinstance(failure, MemoryError):
@@ -116,12 +115,18 @@ def explain(failure: BaseException, arguments: Sequence[str]) -> EdgeError:
     )
 
 
+def _last_opened() -> str:
+    # where that module was never loaded, no input was opened; loading it takes numpy, half of `--help`'s time
+    reading = sys.modules.get("edge_runtime.store.reading")
+    return "" if reading is None else str(reading.last_opened())
+
+
 def _explain_system(failure: OSError, arguments: Sequence[str]) -> EdgeError:
     said = f"«{failure.strerror or failure}»"
     if failure.errno in _ABOUT_THE_TARGET:
         place = failure.filename or _target(arguments)
         return TargetError(str(place), got=said, expected="a place that can be written")
-    place = failure.filename or last_opened() or "the command"
+    place = failure.filename or _last_opened() or "the command"
     return InputError(str(place), got=said, expected="a file that can be read or written")
 
 

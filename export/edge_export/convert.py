@@ -23,10 +23,12 @@ import numpy as np
 
 from edge_export.catalog import Arrays, Axes, Net, NetConfig, get_net, unknown
 from edge_export.catalog.dynamic_axes import Buckets
+from edge_export.catalog.fixed_sizes import FixedSizes, fixed_sizes
 from edge_export.ports.swift_wrapper import check_target, write_wrapper
 from edge_export.proof.bisect.origins import write_for_export
 from edge_export.proof.gates.exporting import check_gate, kept, sentence_case
-from edge_runtime.errors import BackendError, CheckpointError, ConfigError, EdgeError
+from edge_runtime.backends.base import not_installed
+from edge_runtime.errors import CheckpointError, ConfigError, EdgeError
 from edge_runtime.store.bundle import (
     HALF_ARITHMETIC,
     Artifact,
@@ -55,18 +57,25 @@ PathLike = str | os.PathLike[str]
 Name = TypeVar("Name", bound=str)
 
 TARGETS: tuple[Target, ...] = get_args(Target)
+DEFAULT_TARGETS: tuple[Target, ...] = ("onnx", "coreml")
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16")
 # which precisions a target has
 _TAKEN: Mapping[Target, tuple[Precision, ...]] = {
     "onnx": ("fp32", "fp16", "int8"),
     "coreml": ("fp32", "fp16", "palette8", "palette6"),
+    "coreai": ("fp32", "fp16"),
 }
 IOS = (16, 18)
 _INTERFACES: tuple[Interface, ...] = get_args(Interface)
 FORMS: tuple[Form, ...] = ("cpu", "plain")
-_SUFFIXES: Mapping[Target, str] = {"onnx": ".onnx", "coreml": ".mlpackage"}
-_LIBRARIES: Mapping[Target, str] = {"onnx": "onnx", "coreml": "coremltools"}
+_SUFFIXES: Mapping[Target, str] = {"onnx": ".onnx", "coreml": ".mlpackage", "coreai": ".aimodel"}
+# distribution → module
+_LIBRARIES: Mapping[Target, Mapping[str, str]] = {
+    "onnx": {"onnx": "onnx"},
+    "coreml": {"coremltools": "coremltools"},
+    "coreai": {"onnx": "onnx", "coreai-core": "coreai", "coreai-onnx": "coreai_onnx"},
+}
 SEEDS = 2**63
 SEED = "random seed "  # begins the format of a source of random weights
 
@@ -81,6 +90,7 @@ class _Job:
     io: Interface  # of float16 artifacts
     forms: tuple[Form, ...]  # of ONNX; empty where the precision decides
     axes: Axes  # of Core ML
+    frames: tuple[int, ...]  # of Core AI, ascending; empty where the reference cases decide
     external_data: bool  # of ONNX, even where all fits into one file
     ios: int  # oldest system of Core ML packages
     weights: str  # their name in errors: the checkpoint as it was given
@@ -100,7 +110,7 @@ def export(
     changes: Mapping[str, Any] | None = None,
     weights: str | None = None,
     lora: PathLike | None = None,
-    targets: Sequence[str] = TARGETS,
+    targets: Sequence[str] = DEFAULT_TARGETS,
     precisions: Sequence[str] = DEFAULT_PRECISIONS,
     io: str = "fp32",
     forms: Sequence[str] | None = None,
@@ -127,12 +137,14 @@ def export(
         weights: which set of a checkpoint that has several: "ema", "live", or the name in front of it.
         lora: a file or folder to merge into the weights, for nets that take one.
         targets, precisions: which artifacts; "int8" is ONNX's alone, "palette8" and "palette6" Core ML's.
+            Core AI is written where it is named.
         io: "fp16": inputs and outputs of float16 artifacts are float16 too, which spares runtimes the casts.
         forms: of ONNX, for nets that processors run faster in another form than their own: "cpu", "plain",
             or both. Where None, fp32 has both and fp16 is plain. A net with one form has one file, whatever
             is named here.
-        frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis and with
-            coreml among the targets; the longest must exceed twice the net's context.
+        frame_buckets: numbers of frames that the Core ML package admits, for nets with such an axis, and
+            those of Core AI, which are the longest reference case's where None; one of both must be among
+            the targets, and the longest must exceed twice the net's context.
         external_data: put ONNX weights into a file beside the graph; above 2 GiB this is done in any case.
         ios: oldest system that the Core ML package is for, 16 or 18; 18 has attention as one operation.
         swift: a file NAME.swift to write too: a typed wrapper of the bundle for apps.
@@ -158,7 +170,8 @@ def export(
         precisions=precisions_for(targets, precisions),
         io=_io(entry, io, precisions),
         forms=_chosen("form", forms, FORMS) if forms is not None else (),
-        axes=_axes(entry, frame_buckets),
+        axes=_axes(entry, frame_buckets, targets),
+        frames=tuple(sorted(set(frame_buckets or ()))),
         external_data=external_data,
         ios=_ios(ios),
         weights=("random" if entry.has_weights else entry.name) if checkpoint is None else str(checkpoint),
@@ -168,10 +181,10 @@ def export(
     )
     if gate:
         check_gate(entry.name)
-    if frame_buckets is not None and "coreml" not in job.targets:
+    if frame_buckets is not None and not {"coreml", "coreai"} & set(job.targets):
         raise ConfigError(
             "frames",
-            got="buckets without target coreml",
+            got="buckets without target coreml or coreai",
             expected="no buckets",
             cause="ONNX takes any length",
         )
@@ -180,7 +193,7 @@ def export(
             "--form",
             got=f"{', '.join(job.forms)} without target onnx",
             expected="no form",
-            cause="Core ML has one",
+            cause="Core ML and Core AI have one",
         )
     if preset is not None and preset not in job.net.presets:
         raise unknown(f"preset of {job.net.name}", preset, job.net.presets)
@@ -264,8 +277,15 @@ def _io(net: Net[Any], io: str, precisions: Sequence[str]) -> Interface:
     return chosen
 
 
-def _axes(net: Net[Any], frame_buckets: Sequence[int] | None) -> Axes:
+def _axes(net: Net[Any], frame_buckets: Sequence[int] | None, targets: Sequence[str]) -> Axes:
+    """The axes of Core ML; Core AI, if alone, takes numbers of frames for every net that has such an axis."""
     if frame_buckets is None:
+        return net.coreml_axes
+    try:
+        buckets = Buckets(tuple(sorted(set(frame_buckets))))
+    except ConfigError as error:
+        raise error.within("frames") from error
+    if "coreai" in targets and "coreml" not in targets:
         return net.coreml_axes
     if not isinstance(net.coreml_axes.get("frames"), Buckets):
         raise ConfigError(
@@ -274,10 +294,7 @@ def _axes(net: Net[Any], frame_buckets: Sequence[int] | None) -> Axes:
             expected="no buckets",
             cause=f"its axes are {', '.join(f'{name} ({axis})' for name, axis in net.coreml_axes.items())}",
         )
-    try:
-        return {**net.coreml_axes, "frames": Buckets(tuple(sorted(set(frame_buckets))))}
-    except ConfigError as error:
-        raise error.within("frames") from error
+    return {**net.coreml_axes, "frames": buckets}
 
 
 def _check_source(
@@ -303,14 +320,12 @@ def _check_source(
 
 
 def _check_libraries(targets: tuple[Target, ...]) -> None:
-    for library in ("torch", *(_LIBRARIES[target] for target in targets)):
-        if importlib.util.find_spec(library) is None:
-            raise BackendError(
-                "exporting",
-                got=f"no module named {library}",
-                expected=library,
-                cause="pip install 'edge-export[export]'",
-            )
+    needed = {"torch": "export"}
+    for target in targets:
+        needed |= dict.fromkeys(_LIBRARIES[target].values(), "coreai" if target == "coreai" else "export")
+    for module, extra in needed.items():
+        if importlib.util.find_spec(module) is None:
+            raise not_installed("exporting", module, module, extra)
 
 
 @contextmanager
@@ -475,12 +490,16 @@ def _config(
 def _check_context(job: _Job, config: NetConfig) -> None:
     """ConfigError if the longest bucket is all context: no pipeline could use it."""
     frames, context = job.axes.get("frames"), job.net.geometry(config).context_frames
-    if "coreml" not in job.targets or not isinstance(frames, Buckets) or context is None:
+    if "coreml" in job.targets and isinstance(frames, Buckets):
+        longest = frames.sizes[-1]
+    elif job.frames:
+        longest = job.frames[-1]
+    else:
         return
-    if frames.sizes[-1] <= 2 * context:
+    if context is not None and longest <= 2 * context:
         raise ConfigError(
             "frames",
-            got=f"a longest bucket of {frames.sizes[-1]}",
+            got=f"a longest bucket of {longest}",
             expected=f"at least {2 * context + 1}",
             cause=f"with {context} frames of context on each side nothing of a chunk would be left",
         )
@@ -495,6 +514,8 @@ def _write(
     net = job.net
     reference = {}
     cases = net.cases(config, job.axes)
+    sizes = fixed_sizes(net, config, job.axes, job.frames) if "coreai" in job.targets else None
+    cases |= sizes.cases if sizes else {}
     if job.gate:
         lengths = {name: axis.lengths for name, axis in job.axes.items() if "coreml" in job.targets}
         cases |= sentence_case(
@@ -505,7 +526,7 @@ def _write(
         reference[name] = write_reference(folder, name, inputs | _outputs(job, module, config, inputs))
     modules: dict[str, dict[str, str]] = {}  # of the operations of Core ML packages
     artifacts = [
-        _write_artifact(job, folder, module, config, source, target, precision, form, modules)
+        _write_artifact(job, folder, module, config, source, target, precision, form, modules, sizes)
         for target in job.targets
         for precision in job.precisions
         if precision in _TAKEN[target]
@@ -578,6 +599,7 @@ def _write_artifact(
     precision: Precision,
     form: Form,
     modules: dict[str, dict[str, str]],
+    sizes: FixedSizes | None,
 ) -> Artifact:
     name = _name(target, precision, form)
     io: Interface = job.io if precision == "fp16" else "fp32"
@@ -599,6 +621,21 @@ def _write_artifact(
         )
         data = tuple(path.name for path in folder.glob(f"{name}{DATA_SUFFIX}"))
         axes, note = to_onnx.flexible_axes(job.net, config), ""
+    elif target == "coreai":
+        from edge_export.to_coreai import exporter as to_coreai
+
+        assert sizes is not None
+        version = to_coreai.write_coreai(
+            module,
+            job.net,
+            config,
+            folder / name,
+            precision,
+            sizes.functions,
+            io=io,
+            source_sha256=source.sha256,
+        )
+        axes, note = sizes.lengths, sizes.note
     else:
         from edge_export.to_coreml import exporter as to_coreml
 
@@ -643,5 +680,5 @@ def _name(target: Target, precision: Precision, form: Form) -> str:
 
 
 def _versions(targets: tuple[Target, ...]) -> dict[str, str]:
-    libraries = ("numpy", "torch", *(_LIBRARIES[target] for target in targets))
+    libraries = ("numpy", "torch", *(name for target in targets for name in _LIBRARIES[target]))
     return {"edge-export": VERSION} | {library: importlib.metadata.version(library) for library in libraries}

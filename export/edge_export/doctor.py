@@ -24,6 +24,8 @@ LIBRARIES = {
     "safetensors": "reads checkpoints",
     "onnx": "writes ONNX",
     "coremltools": "writes Core ML",
+    "coreai-onnx": "writes Core AI",
+    "coreai-core": "writes and runs Core AI",
     "librosa": "oracle of tests and bench",
 }
 

@@ -259,10 +259,10 @@ SEED: dict[str, Any] = {"random": 1, **ONNX_ONLY}
         (
             "hifigan",
             SEED | {"targets": ["onxx"]},
-            r"target: got onxx, expected one of onnx, coreml; is onnx meant",
+            r"target: got onxx, expected one of onnx, coreml, coreai; is onnx meant",
         ),
         ("hifigan", SEED | {"precisions": ["fp8"]}, r"precision: got fp8, expected one of fp32, fp16"),
-        ("hifigan", SEED | {"targets": []}, r"target: got none, expected one of onnx, coreml"),
+        ("hifigan", SEED | {"targets": []}, r"target: got none, expected one of onnx, coreml, coreai"),
         ("hifigan", ONNX_ONLY, r"weights: got neither a checkpoint nor a seed, .*--checkpoint FILE"),
         ("hifigan", SEED | {"checkpoint": "x"}, r"weights: got a checkpoint and a seed"),
         ("hifigan", SEED | {"random": -1}, r"random: got -1, expected a whole number from 0"),
@@ -275,7 +275,7 @@ SEED: dict[str, Any] = {"random": 1, **ONNX_ONLY}
         (
             "hifigan",
             SEED | {"frame_buckets": [64]},
-            r"frames: got buckets without target coreml, expected no buckets; ONNX takes any length",
+            r"frames: got buckets without target coreml or coreai, expected no buckets; ONNX takes any",
         ),
         (
             "hifigan",
@@ -367,10 +367,15 @@ def test_an_existing_target_is_refused_unless_asked(tmp_path: Path) -> None:
         export("hifigan", tmp_path / "home", overwrite=True, **options)
 
 
-def test_a_missing_library_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "coremltools" else True)
-    with pytest.raises(BackendError, match=r"coremltools; pip install 'edge-export\[export\]'"):
-        export("hifigan", tmp_path / "out", random=1)
+@pytest.mark.parametrize(
+    ("target", "library", "extra"), [("coreml", "coremltools", "export"), ("coreai", "coreai_onnx", "coreai")]
+)
+def test_a_missing_library_is_a_sentence(
+    target: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == library else True)
+    with pytest.raises(BackendError, match=rf"{library} to be .*; pip install 'edge-export\[{extra}\]'"):
+        export("hifigan", tmp_path / "out", random=1, targets=[target])
 
 
 def test_torchs_threads_are_given_back(tmp_path: Path) -> None:

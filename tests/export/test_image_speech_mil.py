@@ -124,5 +124,5 @@ def test_packages_paint_the_same_picture(both: tuple[Path, Path]) -> None:
 
 
 def test_packages_have_one_size(both: tuple[Path, Path]) -> None:
-    with pytest.raises(ConfigError, match=r"--width: got 128, expected 64, which .*image_unet was exported"):
+    with pytest.raises(ConfigError, match=r"--width: got 128, expected 64; .*image_unet was exported for 64"):
         opened(both[1], backend=get_backend("mil"), width=128)

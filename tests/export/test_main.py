@@ -195,3 +195,12 @@ def test_a_shell_is_told_how_to_go_on() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout.split()) == (0, ["export"]), done.stderr
+
+
+def test_help_loads_no_library_that_takes_time() -> None:
+    code = (
+        "import sys\nfrom edge_export.__main__ import main\nassert main(['--help']) == 0\n"
+        "print(sorted({'numpy', 'torch', 'onnx', 'onnxruntime', 'cv2', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.former_names import install as _install
 from edge_runtime.lazy_names import lazy_names as _lazy_names
-from edge_runtime.store.arrays import register_tensors as _register_tensors
+from edge_runtime.store.tensor_reader import register_tensors as _register_tensors
 from edge_training.former_names import FORMER as _FORMER
-from edge_training.weights.arrays import read_tensors as _read_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edge_runtime.store.arrays import Member
     from edge_training.ecog_speech.ecog_decoder import EcogDecoder, EcogDecoderConfig
     from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
     from edge_training.ecog_speech.speech_encoder import SpeechEncoder, SpeechEncoderConfig
@@ -113,5 +116,12 @@ __all__ = [
 __getattr__, __dir__ = _lazy_names(__name__, _HOMES)
 
 _install(__name__, _FORMER)
+
+
+def _read_tensors(path: Path) -> Mapping[str, Member]:
+    from edge_training.weights.arrays import read_tensors
+
+    return read_tensors(path)
+
 
 _register_tensors(_read_tensors)

@@ -5,6 +5,7 @@
     onnx-reference   ONNX     the ONNX project's reference evaluator, its slowest two operators replaced
     mil              Core ML  our executor of the saved program, on any machine
     coreml           Core ML  Core ML itself, on a Mac
+    coreai           Core AI  coreai-core's executor on Linux, the system's on macOS 27, where installed
     onnxruntime-web  ONNX     its WASM build under node, where asked for by name
 
 All follow `edge_runtime.backends.base.Backend`, so pipelines run on any of them.
@@ -31,6 +32,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "onnx-reference": "edge_export.backends.onnx_reference",
         "mil": "edge_export.mil.backend",
         "coreml": RUNTIME_BACKENDS["coreml"],
+        "coreai": RUNTIME_BACKENDS["coreai"],
     }
 )
 

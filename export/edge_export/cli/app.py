@@ -16,6 +16,7 @@ from edge_export.cli.data import data_app
 from edge_export.cli.examining import bisect, optimise
 from edge_export.cli.linting import lint
 from edge_export.cli.measuring import bench, check, demo, doctor, mel
+from edge_export.cli.options import EVERYWHERE
 from edge_export.cli.pipelines import reference_app, run_app
 from edge_export.cli.training import train
 from edge_runtime.version import VERSION
@@ -27,13 +28,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Speech nets from a PyTorch checkpoint to ONNX and Core ML, proved on every backend.",
-    epilog="Exit status: 0 done or within tolerance, 1 a check failed, 2 refused. --debug shows tracebacks.",
+    epilog=f"Exit status: 0 done or within tolerance, 1 a check failed, 2 refused. {EVERYWHERE}",
 )
 
 for _command in (
     nets, export, verify, compare, bisect, lint, optimise, mel, check, bench, train, demo, doctor, gradcam,
 ):  # fmt: skip
-    app.command()(_command)
+    app.command(epilog=EVERYWHERE)(_command)
 app.add_typer(run_app, name="run")
 app.add_typer(reference_app, name="reference")
 app.add_typer(data_app, name="data")

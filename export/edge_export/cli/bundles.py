@@ -57,7 +57,9 @@ def export(
     random: Annotated[int | None, typer.Option(metavar="SEED", help="Random weights from this seed.")] = None,
     preset: Annotated[str | None, typer.Option(help="A named configuration of the net.")] = None,
     config: Annotated[Path | None, typer.Option(help="The net's config.json.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="onnx, coreml; both if not given.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="onnx, coreml, both if not given; coreai: fixed shapes.")
+    ] = None,
     precision: Annotated[
         list[str] | None, typer.Option(help="fp32, fp16, both if not given; int8: ONNX, weights alone.")
     ] = None,
@@ -73,7 +75,7 @@ def export(
         str, typer.Option(help="fp16: inputs and outputs of fp16 artifacts are float16 too (iOS 16).")
     ] = "fp32",
     frames: Annotated[
-        list[int] | None, typer.Option(help="Core ML: a number of frames that hifigan admits; repeat.")
+        list[int] | None, typer.Option(help="Core ML, Core AI: a number of frames that is admitted; repeat.")
     ] = None,
     external_data: Annotated[
         bool, typer.Option("--external-data", help="ONNX: weights in a file of their own, as above 2 GiB.")
@@ -120,7 +122,7 @@ def export(
             lora=lora,
             adapter=adapter,
             settings=parse_settings(settings or []),
-            targets=target or convert.TARGETS,
+            targets=target or convert.DEFAULT_TARGETS,
             precisions=precisions,
             ios=ios,
             overwrite=overwrite,
@@ -136,7 +138,7 @@ def export(
         "config": config,
         "changes": parse_settings(settings or []),
         "weights": weights,
-        "targets": target or ("onnx", "coreml"),
+        "targets": target or convert.DEFAULT_TARGETS,
         "precisions": precisions,
         "lora": lora,
         "ios": ios,

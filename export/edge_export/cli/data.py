@@ -9,13 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
-from edge_export.cli.options import Mask, Out, Overwrite, Settings, Weights
+from edge_export.cli.options import EVERYWHERE, Mask, Out, Overwrite, Settings, Weights
 from edge_training.mri_speech.options import PREPARATION
+
+Workers = Annotated[int | None, typer.Option("--workers", help="Processes; one a processor if not given.")]
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write training data.")
 
 
-@data_app.command()
+@data_app.command(epilog=EVERYWHERE)
 def phantom(
     out: Out,
     utterances: Annotated[int, typer.Option(help="How many, of each system.")] = 40,
@@ -44,7 +46,7 @@ def phantom(
     print(f"{folder}: {utterances} utterances each of {', '.join(systems)}")
 
 
-@data_app.command()
+@data_app.command(epilog=EVERYWHERE)
 def ecog(
     source: Annotated[Path, typer.Argument(help="Raw recording: .npz, .h5, .edf or .vhdr.")],
     out: Annotated[Path, typer.Option("--out", help="The subject's file, .h5.")],
@@ -82,7 +84,9 @@ def _mri(*, videos: Path, wavs: Path, out: Path, workers: int | None, overwrite:
 
 
 data_app.command(
-    "mri", help="Prepare rtMRI videos and recordings for training; goes on where it was stopped."
+    "mri",
+    help="Prepare rtMRI videos and recordings for training; goes on where it was stopped.",
+    epilog=EVERYWHERE,
 )(
     with_signature(
         _mri,
@@ -93,18 +97,14 @@ data_app.command(
             parameter("wavs", Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")]),
             parameter("out", Out),
             *map(option_parameter, PREPARATION),
-            parameter(
-                "workers",
-                Annotated[int | None, typer.Option(help="Processes; one a processor if not given.")],
-                None,
-            ),
+            parameter("workers", Workers, None),
             parameter("overwrite", Overwrite, False),
         ],
     )
 )
 
 
-@data_app.command("image-speech")
+@data_app.command("image-speech", epilog=EVERYWHERE)
 def image_speech(
     out: Out,
     prompts: Annotated[Path | None, typer.Option(help="One prompt a line, or ID|prompt.")] = None,
@@ -120,6 +120,7 @@ def image_speech(
     plbert: Annotated[Path | None, typer.Option(help="PL-BERT's folder, for phoneme embeddings.")] = None,
     phonemes: Annotated[Path | None, typer.Option(help="Lines of phonemes, in place of espeak-ng's.")] = None,
     language: Annotated[str | None, typer.Option(help="Of espeak-ng's phonemes; en-us if not given.")] = None,
+    workers: Workers = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Prompts to speech to pictures, with the manifest that training reads; goes on where it was stopped."""
@@ -138,6 +139,7 @@ def image_speech(
         plbert=plbert,
         phonemes=phonemes,
         language=language,
+        workers=workers,
         overwrite=overwrite,
     )
     for note in made.notes:
@@ -148,7 +150,7 @@ def image_speech(
     print(f"{made.folder}: {len(made.clips)} prompts{skipped}")
 
 
-@data_app.command("predicted-mels")
+@data_app.command("predicted-mels", epilog=EVERYWHERE)
 def predict(
     data: Annotated[Path, typer.Option(help="Folder that `data mri` wrote.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of mri-acoustic.")] = None,
@@ -180,7 +182,7 @@ def predict(
     print(f"{folder}: {len(list(folder.glob('*.npy')))} mels")
 
 
-@data_app.command("tiny-diffusion")
+@data_app.command("tiny-diffusion", epilog=EVERYWHERE)
 def tiny_diffusion(
     out: Out,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
@@ -193,7 +195,7 @@ def tiny_diffusion(
     print(f"{folder}: sd, auffusion and plbert, random weights; they show the way and make noise")
 
 
-@data_app.command()
+@data_app.command(epilog=EVERYWHERE)
 def mask(
     video: Annotated[Path, typer.Argument(help="Grey video, or .npy frames.")],
     out: Annotated[Path, typer.Option("--out", help="Video .mp4 .mov .avi .mkv, or .npy frames.")],

@@ -9,6 +9,8 @@ import typer
 
 from edge_training.weights.options import SETTINGS_FORM, SETTINGS_HELP, WEIGHTS_HELP
 
+# taken off the line by `edge_export.__main__` before it is parsed
+EVERYWHERE = "Anywhere: --strict refuses what is otherwise a warning, --debug shows tracebacks."
 SEVERAL = " Several, a folder or a 'pattern' have a folder each in --out; - is standard input."
 
 Out = Annotated[Path, typer.Option("--out", help="What to write; refused if it exists.")]

@@ -16,8 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
-from edge_export.cli.options import SEVERAL, TF32, CudaGraphs, Out, Overwrite
+from edge_export.cli.options import EVERYWHERE, SEVERAL, TF32, CudaGraphs, Out, Overwrite
 from edge_export.cli.output import finish_batch, list_files, tell_passed_by
+from edge_runtime.errors import ConfigError, InputError
 from edge_runtime.pipelines.declaration import Declaration, Input
 from edge_runtime.pipelines.registry import PIPELINES, get_declaration
 
@@ -56,7 +57,7 @@ def _group(
         epilog="Options of one: edge-export run PIPELINE --help.",
     )
     for declared in PIPELINES.values():
-        group.command(declared.name, help=declared.summary)(
+        group.command(declared.name, help=declared.summary, epilog=EVERYWHERE)(
             make_command(declared, action, extras, several=several)
         )
     return group
@@ -135,18 +136,32 @@ def _with_lines(declared: Input, given: Any) -> Any:
     """The texts of an input, ``@FILE`` replaced by the lines of that file; ``@@`` stands for one @."""
     if not declared.many:
         return given
-    from edge_runtime.store.reading import read_text
-
     texts: list[str] = []
     for text in given or ():
         if text.startswith("@@"):
             texts.append(text[1:])
         elif text.startswith("@"):
-            lines = read_text(text[1:], "texts, one a line").splitlines()
-            texts += [line.strip() for line in lines if line.strip()]
+            texts += _lines(text[1:], declared.option)
         else:
             texts.append(text)
     return texts
+
+
+def _lines(path: str, option: str) -> list[str]:
+    """The texts of a file; InputError where there are none."""
+    from edge_runtime.store.reading import read_text
+
+    if not path:
+        raise ConfigError(
+            option,
+            got="'@'",
+            expected="@FILE with texts, one a line",
+            cause="a text that is @ is given as @@",
+        )
+    lines = [line.strip() for line in read_text(path, "texts, one a line").splitlines()]
+    if not any(lines):
+        raise InputError(path, got="no text in it", expected=f"texts for {option}, one a line")
+    return [line for line in lines if line]
 
 
 def _bundle_option(declared: Declaration) -> Any:

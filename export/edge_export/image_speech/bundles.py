@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_export.convert import DEFAULT_PRECISIONS, TARGETS, export, precisions_for
+from edge_export.convert import DEFAULT_PRECISIONS, DEFAULT_TARGETS, export, precisions_for
 from edge_runtime.errors import ConfigError
 from edge_runtime.store.bundle import Bundle, is_bundle
 from edge_runtime.store.targets import replace_directory
@@ -55,7 +55,7 @@ def export_image_speech(
     adapter: PathLike | None = None,
     height: int = 256,
     width: int = 1024,
-    targets: Sequence[str] = TARGETS,
+    targets: Sequence[str] = DEFAULT_TARGETS,
     precisions: Sequence[str] = DEFAULT_PRECISIONS,
     ios: int = 16,
     overwrite: bool = False,

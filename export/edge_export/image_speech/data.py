@@ -24,6 +24,7 @@ def write_image_speech_data(
     plbert: AnyPath | None = None,
     phonemes: AnyPath | None = None,
     language: str | None = None,
+    workers: int | None = None,
     overwrite: bool = False,
     **drawing: Any,
 ) -> Prepared:
@@ -36,6 +37,7 @@ def write_image_speech_data(
         plbert: folder of a phoneme encoder; None: no embeddings.
         phonemes: a file of phonemes; None: espeak-ng's.
         language: of espeak-ng's phonemes.
+        workers: processes; None: one for each processor.
         overwrite: replace an earlier result.
 
     Raises:
@@ -59,4 +61,12 @@ def write_image_speech_data(
         given = Path(phonemes) if phonemes is not None else None
         embedder = Embedder(open_plbert(plbert), language or "en-us", given)
     with Progress(steps=len(source.prompts)) as progress:
-        return prepare(source, out, chosen, embedder=embedder, overwrite=overwrite, progress=progress)
+        return prepare(
+            source,
+            out,
+            chosen,
+            embedder=embedder,
+            workers=workers,
+            overwrite=overwrite,
+            progress=progress,
+        )

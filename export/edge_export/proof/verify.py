@@ -30,7 +30,7 @@ from edge_runtime.backends.artifacts import TypedSession, open_artifact
 from edge_runtime.backends.base import Backend, Session
 from edge_runtime.compare import Comparison, compare
 from edge_runtime.errors import BackendError, ConfigError, EdgeError
-from edge_runtime.store.bundle import Artifact, Bundle, Form, Tolerance, open_bundle
+from edge_runtime.store.bundle import Artifact, Bundle, Form, Tolerance, fits_lengths, open_bundle
 
 if TYPE_CHECKING:
     from edge_export.proof.gates.judging import GateRow
@@ -219,6 +219,8 @@ def _places(bundle: Bundle, names: Sequence[str] | None, devices: Sequence[str])
             known = sorted({each for backend in backends for each in backend.devices})
             raise ConfigError("--device", got=repr(device), expected=f"one of {', '.join(known)}")
         chosen += [(backend, device) for backend in knowing]
+        if not names and device == "cpu":
+            continue  # their rows say what is absent
         reasons = {backend: backend.unavailable(device) for backend in knowing}
         if names and device == "cpu":
             missing = [(f"--backend {backend.name}", reason) for backend, reason in reasons.items() if reason]
@@ -263,9 +265,19 @@ def _prove(
     except EdgeError as failure:
         yield what("FAIL", str(failure))
         return
-    for case in bundle.cases:
+    fitting = [case for case in bundle.cases if _fits(bundle, artifact, case)]
+    if not fitting:
+        yield what("FAIL", f"no reference case has its lengths: {artifact.note}")
+    for case in fitting:
         progress(f"{artifact.path} on {backend.name}, case {case}")
         yield from _compared(bundle, case, session, allowed, what, observe)
+
+
+def _fits(bundle: Bundle, artifact: Artifact, case: str) -> bool:
+    """Whether an artifact takes a case's lengths: those of Core AI are fixed."""
+    if artifact.target != "coreai":
+        return True
+    return fits_lengths(bundle.manifest.inputs, artifact.axes, bundle.reference(case)[0])
 
 
 def _prove_geometry(

@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import json
 import logging
 import os
 import tempfile
@@ -37,6 +36,7 @@ from torch import nn
 logging.getLogger("coremltools").setLevel(logging.ERROR)
 import coremltools as ct  # noqa: E402
 
+from edge_export.apple_metadata import AUTHOR, LICENSE, user_metadata  # noqa: E402
 from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, ConfigT, Net  # noqa: E402
 from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
 from edge_export.half_weights import with_half_weights  # noqa: E402
@@ -47,8 +47,6 @@ from edge_export.to_coreml.scopes import traced_modules  # noqa: E402
 from edge_runtime.store.bundle import DTYPES, HALF_ARITHMETIC, Precision, Tensor  # noqa: E402
 from edge_runtime.version import VERSION  # noqa: E402
 
-AUTHOR = "edge-export"
-LICENSE = "of the weights: see the checkpoint's own; the conversion adds no terms"
 _TARGETS = {16: ct.target.iOS16, 18: ct.target.iOS18}
 _SCOPE = ct.converters.mil.mil.scope.ScopeSource.TORCHSCRIPT_MODULE_NAME
 
@@ -257,25 +255,9 @@ def _describe(model: Any, net: Net[ConfigT], config: ConfigT, source_sha256: str
     metadata.author = AUTHOR
     metadata.versionString = VERSION
     metadata.license = LICENSE
-    metadata.userDefined.update(_user_metadata(net, config, source_sha256))
+    metadata.userDefined.update(user_metadata(net, config, source_sha256))
     _describe_tensors(model.description.input, net.inputs(config))
     _describe_tensors(model.description.output, net.outputs(config))
-
-
-def _user_metadata(net: Net[ConfigT], config: ConfigT, source_sha256: str) -> dict[str, str]:
-    """What an app needs to feed the net, as text: Xcode and `MLModel` show it beside the model."""
-    entries: dict[str, Any] = {"net": net.name, "config": config.to_json()}
-    geometry, front_end = net.geometry(config), net.front_end(config)
-    entries |= {"hop_length": geometry.hop_length, "context_frames": geometry.context_frames}
-    if front_end is not None:
-        entries |= {"sample_rate": front_end.sample_rate, "mel": front_end.to_json()}
-    if source_sha256:
-        entries["source_sha256"] = source_sha256
-    return {
-        f"edge_export.{name}": value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        for name, value in entries.items()
-        if value is not None
-    }
 
 
 def _describe_tensors(features: Sequence[Any], tensors: Sequence[Tensor]) -> None:

@@ -74,6 +74,21 @@ def write_onnx(
     Returns:
         The version as it stands in manifests.
     """
+    graph = finished_graph(module, net, config, precision, form=form, io=io)
+    graph.write(path, external=external_data, largest_file=largest_file)
+    return VERSION
+
+
+def finished_graph(
+    module: nn.Module,
+    net: Net[ConfigT],
+    config: ConfigT,
+    precision: Precision,
+    *,
+    form: Form | None = None,
+    io: Precision = "fp32",
+) -> WeightedGraph:
+    """The graph that `write_onnx` writes; see there."""
     plain = folded(module)
     weights_alone = precision == "fp16" and net.half == "weights"
     if weights_alone:
@@ -86,8 +101,7 @@ def write_onnx(
     if precision == "int8":
         small = with_int8_weights(graph)
         graph = WeightedGraph(_checked(small.model), small.weights)
-    graph.write(path, external=external_data, largest_file=largest_file)
-    return VERSION
+    return graph
 
 
 def forms_of(module: nn.Module, net: Net[ConfigT]) -> tuple[Form, ...]:

@@ -20,6 +20,7 @@ BACKENDS: Mapping[str, str] = {
     "onnxruntime": "edge_runtime.backends.ort",
     "coreml": "edge_runtime.backends.core_ml",
     "openvino": "edge_runtime.backends.open_vino",
+    "coreai": "edge_runtime.backends.core_ai",
 }
 
 

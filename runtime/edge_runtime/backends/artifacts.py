@@ -1,8 +1,8 @@
 """Opens an artifact of a bundle on a backend, so that arrays have the manifest's types for every target.
 
 ONNX files have the types that the manifest states. Core ML packages have only float32 and int32 at their
-interfaces (`bundle.DTYPES`): float16, int64 and bool are converted on the way in and back. So is float32
-where an artifact takes and gives float16 (`Artifact.io`).
+interfaces (`bundle.DTYPES`): float16, int64 and bool are converted on the way in and back. Core AI has no
+int64. float32 is converted where an artifact takes and gives float16 (`Artifact.io`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import numpy as np
 
 from edge_runtime.backends.base import Array, Backend, Session
 from edge_runtime.errors import InputError
-from edge_runtime.store.bundle import DTYPES, Artifact, Bundle, Tensor
+from edge_runtime.store.bundle import DTYPES, Artifact, Bundle, Target, Tensor
+
+# target → the manifest's types → those at its interfaces, where they differ
+_STORED: Mapping[Target, Mapping[str, str]] = {"onnx": {}, "coreml": DTYPES, "coreai": {"int64": "int32"}}
 
 
 class TypedSession:
@@ -81,7 +84,7 @@ def open_artifact(
     """
     session = backend.open(bundle.path / artifact.path, device=device, threads=threads)
     inputs, outputs = bundle.manifest.inputs, bundle.manifest.outputs
-    stored = dict(DTYPES) if artifact.target == "coreml" else {}
+    stored = dict(_STORED[artifact.target])
     if artifact.io == "fp16":
         stored |= dict.fromkeys(("float32", "float16"), "float16")
     if all(stored.get(tensor.dtype, tensor.dtype) == tensor.dtype for tensor in (*inputs, *outputs)):

@@ -1,7 +1,7 @@
 """What a backend is: a module that opens an artifact and runs it.
 
     name          what users call it
-    target        which artifacts it opens, "onnx" or "coreml"
+    target        which artifacts it opens, "onnx", "coreml" or "coreai"
     devices       names of the devices that it knows, "cpu" among them
     unavailable   why it cannot run here, as a clause; empty when it can
     open          an artifact → a Session
@@ -52,7 +52,7 @@ class Backend(Protocol):
 
     @property
     def target(self) -> str:
-        """ "onnx" or "coreml"."""
+        """ "onnx", "coreml" or "coreai"."""
         ...
 
     @property
@@ -83,12 +83,7 @@ def load_library(backend: str, module: str, extra: str) -> Any:
         with telemetry.silenced():
             return import_module(module)
     except ModuleNotFoundError as error:
-        raise BackendError(
-            backend,
-            got=f"no module named {error.name}",
-            expected=f"{module} to be installed",
-            cause=f"pip install 'edge-export[{extra}]'",
-        ) from error
+        raise not_installed(backend, error.name or module, module, extra) from error
     except (ImportError, OSError) as error:
         raise BackendError(
             backend,
@@ -96,6 +91,16 @@ def load_library(backend: str, module: str, extra: str) -> Any:
             expected=f"{module} to load",
             cause="its installation is damaged, or was made for another system",
         ) from error
+
+
+def not_installed(backend: str, missing: str, library: str, extra: str) -> BackendError:
+    """The refusal for a module that is missing, with the line that installs it."""
+    return BackendError(
+        backend,
+        got=f"no module named {missing}",
+        expected=f"{library} to be installed",
+        cause=f"pip install 'edge-export[{extra}]'",
+    )
 
 
 def as_clause(obstacle: BackendError) -> str:

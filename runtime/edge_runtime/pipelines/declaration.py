@@ -134,11 +134,13 @@ class Role:
         name: the argument of the pipeline's class, and ROLE in ``--bundle ROLE=DIR``.
         nets: the nets, by the name in the manifest, that fit the role; usually one.
         required: whether the pipeline cannot run without it.
+        halves: where the net may come in two bundles, the folder of each and its role; the first is this one.
     """
 
     name: str
     nets: tuple[str, ...]
     required: bool = True
+    halves: tuple[tuple[str, str], ...] = ()
 
 
 EXECUTION = (
@@ -169,6 +171,7 @@ class Declaration:
             role's net, which the net does not return but a reference pack holds; `edge_export` supplies it
             where it can.
         helpers: arguments of the class that `edge_export` supplies, functions that need its libraries.
+        made_by: the command that writes bundles for all roles, where there is one.
     """
 
     name: str
@@ -178,6 +181,7 @@ class Declaration:
     inputs: tuple[Input, ...] = (Input("source", "Audio file."),)
     inside: Mapping[str, str] = field(default_factory=dict)
     helpers: tuple[str, ...] = ()
+    made_by: str = ""
 
     @property
     def all_options(self) -> tuple[Option, ...]:

@@ -4,7 +4,7 @@
     FILE.npz:KEY    the array of that name; the same for .pt, .pth and .pkl
 
 What a file is, its bytes decide, not its name. Files of torch need torch: whoever has it registers a reader
-(`register_tensors`; the packages above do), and without one the refusal names the way out.
+(`tensor_reader.register_tensors`; the packages above do), and without one the refusal names the way out.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import EdgeError, InputError, shown
 from edge_runtime.store.ownership import portable
 from edge_runtime.store.reading import DAMAGED, open_regular, parse_npy_header, read_array
+from edge_runtime.store.tensor_reader import tensor_reader
 
 AnyPath = str | os.PathLike[str]
 ARRAYS = frozenset({".npy", ".npz", ".pt", ".pth", ".pkl", ".mat", ".h5"})
@@ -45,17 +46,6 @@ class Member:
     shape: tuple[int, ...]
     kind: str  # of numpy's types: "f" for floats
     read: Callable[[], NDArray[Any]] = field(repr=False, compare=False)
-
-
-TensorReader = Callable[[Path], Mapping[str, Member]]
-"""Path of torch's file → dotted name → tensor, "" for a tensor by itself; raises EdgeError."""
-
-_readers: list[TensorReader] = []
-
-
-def register_tensors(reader: TensorReader) -> None:
-    """Read files of torch by this function from now on."""
-    _readers[:] = [reader]
 
 
 def split_key(path: AnyPath) -> tuple[Path, str | None]:
@@ -234,11 +224,12 @@ class _damage:  # noqa: N801 - a context manager, used as a function
 
 
 def _tensors(place: Path, expected: str) -> Mapping[str, Member]:
-    if not _readers:
+    read = tensor_reader()
+    if read is None:
         raise InputError(
             str(place),
             got="a file of torch, or a pickle",
             expected=expected,
             cause=f"{_ALONE}; edge_training reads it: pip install 'edge-export[train]'",
         )
-    return _readers[0](place)
+    return read(place)

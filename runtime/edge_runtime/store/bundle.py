@@ -5,7 +5,7 @@
       model.onnx  model.fp16.onnx      a file per artifact …
       model.plain.onnx                 … where a net has another form for processors, each form has its own …
       model.onnx.data                  … with others beside it that it refers to (weights above 2 GiB) …
-      model.mlpackage/  …              … or a folder
+      model.mlpackage/  model.aimodel/ … or a folder
       model.origins.json               files beside the artifacts that belong to the net (`Manifest.files`)
       reference/<case>/<tensor>.npy    inputs and outputs of the PyTorch net in float32
       tokenizer/…                      files that go with the net, where it has such
@@ -45,7 +45,7 @@ MANIFEST = "manifest.json"
 REFERENCE = "reference"
 
 Array = NDArray[Any]
-Target = Literal["onnx", "coreml"]
+Target = Literal["onnx", "coreml", "coreai"]
 # int8: weights alone (ONNX); palettes: weights as indices of 8 or 6 bits, arithmetic of fp16 (Core ML)
 Precision = Literal["fp32", "fp16", "int8", "palette8", "palette6"]
 Interface = Literal["fp32", "fp16"]  # types of an artifact's floating inputs and outputs
@@ -123,6 +123,17 @@ class Lengths:
             raise ConfigError(
                 "lengths", got=f"only {self.only}", expected=f"{self.low} … {self.high}, ascending"
             )
+
+    def admits(self, length: int) -> bool:
+        """Whether it is one of them.
+
+        >>> Lengths(32, 64, (32, 64)).admits(48)
+        False
+        """
+        if self.only:
+            return length in self.only
+        high = self.high if self.high is not None else length
+        return self.low <= length <= high and length % self.step == 0
 
 
 @dataclass(frozen=True)
@@ -291,7 +302,7 @@ class Manifest:
         return path
 
     def artifact(self, target: str, precision: str = "fp32", device: str = "cpu") -> Artifact:
-        """The artifact of a target ("onnx", "coreml") and a precision ("fp32", "fp16").
+        """The artifact of a target ("onnx", "coreml", "coreai") and a precision ("fp32", "fp16").
 
         Of several forms it is the one that the device runs fastest; of the forms that are there: a bundle
         with one form has it for every device.
@@ -495,6 +506,18 @@ def check_inputs(specs: Sequence[Tensor], arrays: Mapping[str, Array]) -> None:
         _check_axes(spec, array.shape, lengths)
 
 
+def fits_lengths(
+    specs: Sequence[Tensor], lengths: Mapping[str, Lengths], arrays: Mapping[str, Array]
+) -> bool:
+    """Whether every named axis of the arrays (batch, …) has a length that an artifact takes."""
+    return all(
+        lengths[axis].admits(length)
+        for spec in specs
+        for axis, length in zip(spec.shape, arrays[spec.name].shape, strict=True)
+        if isinstance(axis, str) and axis in lengths
+    )
+
+
 def _check_axes(spec: Tensor, shape: tuple[int, ...], lengths: dict[str, tuple[int, str]]) -> None:
     for index, (axis, length) in enumerate(zip(spec.shape, shape, strict=True)):
         if isinstance(axis, int) and length != axis:
@@ -536,7 +559,7 @@ def _read_manifest(path: Path) -> Manifest:
             str(path),
             got="no such file",
             expected="the manifest of a bundle",
-            cause="is this a bundle's folder?",
+            cause="is this a bundle's folder? edge-export export writes one",
         )
     raw = read_bytes(path, "the manifest of a bundle", BundleError)
     try:
@@ -569,7 +592,7 @@ def _check_format(path: Path, entries: Any) -> None:
     if isinstance(found, str) and found.startswith("edge-bundle/"):
         cause = "another version of edge-export wrote it: update this one, or export the net again"
     else:
-        cause = "is this a bundle's folder?"
+        cause = "is this a bundle's folder? edge-export export writes one"
     raise BundleError(
         str(path),
         got=f"format {found}" if isinstance(found, str) else "no format",

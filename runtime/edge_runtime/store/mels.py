@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import MelConfig
-from edge_runtime.errors import InputError
+from edge_runtime.errors import InputError, doubt
 from edge_runtime.store.arrays import Member, read_one
 from edge_runtime.store.arrays import is_array_file as is_array_file
 
@@ -18,6 +18,8 @@ EXPECTED = "a mel in a .npy, .npz or .pt file"
 # of natural logarithms of magnitudes: no usual floor is lower than e^-30, and full scale is about 2
 LOWEST, HIGHEST = -30.0, 12.0
 BELOW_THE_FLOOR = 3.0  # of ln; nets that predict mels go a little below it
+# speech reaches 0.4 to 1.3 of log10, and spans 3 to 6.4; of ln it spans 7 even in noise as loud as itself
+HIGHEST_COMMON, LEAST_SPAN = 1.6, 1.0
 
 
 def read_mel(
@@ -83,3 +85,35 @@ def check_logarithms(mel: NDArray[Any], config: MelConfig | None) -> None:
             expected="natural logarithms of magnitudes, about -11.5 to 2",
             cause=linear if lowest >= 0 else decibels,
         )
+
+
+def doubt_common_logarithms(
+    mel: NDArray[Any], config: MelConfig, path: str | os.PathLike[str] | None = None
+) -> None:
+    """Doubt the mel of a whole recording that is taken for natural logarithms and fits common ones.
+
+    log10 ends where the floor does, at -5 of 1e-5, where ln would have gone down to -11.5. Stationary noise
+    fits both, and is doubted too. A part of a recording says nothing: pass all of it.
+
+    Args:
+        mel: (bands, frames) that `check_logarithms` let pass.
+        config: the front end that should have made the mel; only magnitudes in ln are looked at.
+        path: of the file, for the sentence.
+
+    Raises:
+        InputError: within `edge_runtime.errors.strictly`, the doubt itself.
+    """
+    if not mel.size or (config.log, config.power) != ("ln", 1):
+        return
+    lowest, highest = float(mel.min()), float(mel.max())
+    fits = np.log10(config.floor) - 0.01 <= lowest < 0 and highest <= HIGHEST_COMMON
+    if not fits or highest - lowest < LEAST_SPAN:
+        return
+    doubt(
+        InputError(
+            "mel" if path is None else f"{path}: mel",
+            got=f"values from {lowest:.4g} to {highest:.4g}, taken for natural logarithms",
+            expected=f"those of speech, which go down to {np.log(config.floor):.4g} in pauses",
+            cause="log10 has this range: if it is that, multiply by 2.302585, which is ln 10",
+        )
+    )

@@ -32,7 +32,9 @@ def test_help_lists_the_options_of_that_pipeline_alone(
     group: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([group, name, "--help"]) == 0
-    listed = set(re.findall(r"^  (?:-h, )?(--[a-z0-9-]+)", capsys.readouterr().out, re.MULTILINE))
+    text = capsys.readouterr().out
+    assert "--strict refuses" in text
+    listed = set(re.findall(r"^  (?:-h, )?(--[a-z0-9-]+)", text, re.MULTILINE))
     declared = {option.flag for option in PIPELINES[name].all_options}
     declared |= {each.option for each in PIPELINES[name].inputs if each.flag}
     extras = {"--tf32", "--cuda-graphs"} | ({"--swift", "--kotlin"} if group == "reference" else set())

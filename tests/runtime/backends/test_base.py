@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.backends import BACKENDS, core_ml, get_backend, open_vino, ort
+from edge_runtime.backends import BACKENDS, core_ai, core_ml, get_backend, open_vino, ort
 from edge_runtime.backends.base import Backend, as_clause, check_request, load_library, telling_line
 from edge_runtime.errors import BackendError
 
 
 def test_backends_are_protocols_as_modules() -> None:
-    backends: tuple[Backend, ...] = (ort, core_ml, open_vino)  # mypy checks the signatures
+    backends: tuple[Backend, ...] = (ort, core_ml, open_vino, core_ai)  # mypy checks the signatures
     assert {backend.name for backend in backends} == set(BACKENDS)
 
 
@@ -22,11 +22,13 @@ def test_backends_are_protocols_as_modules() -> None:
 def test_a_backend_is_found_by_its_name(name: str) -> None:
     backend = get_backend(name)
     assert backend.name == name
-    assert backend.target in ("onnx", "coreml")
+    assert backend.target in ("onnx", "coreml", "coreai")
 
 
 def test_an_unknown_backend_lists_the_known() -> None:
-    with pytest.raises(BackendError, match="backend: got tvm, expected one of coreml, onnxruntime, openvino"):
+    with pytest.raises(
+        BackendError, match="backend: got tvm, expected one of coreai, coreml, onnxruntime, openvino"
+    ):
         get_backend("tvm")
 
 

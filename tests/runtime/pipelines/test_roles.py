@@ -77,6 +77,9 @@ def test_roles_on_the_command_line(tmp_path: Path) -> None:
     assert parse_bundles(TWINS, texts) == ["some/folder", ("image_unet", "a=b"), str(tmp_path / "rate=3")]
     with pytest.raises(ConfigError, match="--bundle: got image-unet=a, expected DIR, or image_unet=DIR or"):
         parse_bundles(TWINS, ["image-unet=a"])
+    for nothing in ("", "text="):
+        with pytest.raises(ConfigError, match=f"--bundle: got '{nothing}', expected DIR, or image_unet=DIR"):
+            parse_bundles(TWINS, [nothing])
 
 
 def test_paths_of_windows_on_the_command_line() -> None:
@@ -100,5 +103,25 @@ def test_a_folder_of_bundles_named_for_roles_is_taken_whole(places: dict[str, Pa
     with pytest.raises(ConfigError, match="got two for image_unet"):
         sort_bundles(TWINS, [whole, ("image_unet", places["b"])])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BundleError, match="empty"):
+    with pytest.raises(BundleError, match=r"empty: got a folder without a bundle, .*: image_unet, audio_"):
         sort_bundles(TWINS, [tmp_path / "empty"])
+
+
+def test_the_folder_of_a_nets_halves_stands_for_both(places: dict[str, Path], tmp_path: Path) -> None:
+    unet = Role("unet", ("hifigan",), halves=(("first", "unet"), ("second", "unet_second")))
+    roles = (unet, Role("unet_second", ("hifigan",), required=False), Role("text", ("audio-encoder",)))
+    declared = Declaration("image-speech", "In two.", roles, made_by="edge-export export x")
+    whole = tmp_path / "whole"
+    for folder in (tmp_path / "halves", whole / "unet"):
+        folder.mkdir(parents=True)
+        (folder / "first").symlink_to(places["a"])
+        (folder / "second").symlink_to(places["b"])
+    wanted = {"unet": "first", "unet_second": "second", "text": "text"}
+    assert sorted_paths(declared, [("unet", tmp_path / "halves"), places["text"]]) == wanted
+    assert sorted_paths(declared, {"unet": tmp_path / "halves", "text": places["text"]}) == wanted
+    assert sorted_paths(declared, [whole, places["text"]]) == wanted
+    with pytest.raises(ConfigError, match=r"halves without a role, expected unet=.*halves; .*several halves"):
+        sort_bundles(declared, [tmp_path / "halves", places["text"]])
+    (tmp_path / "models").mkdir()
+    with pytest.raises(BundleError, match=r"models: got a folder without a bundle, .*export x writes them"):
+        sort_bundles(declared, [tmp_path / "models"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import InputError
-from edge_runtime.store import arrays
+from edge_runtime.store import tensor_reader
 from edge_runtime.store.arrays import Member, is_array_file, label, read_one, split_key
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -99,10 +99,10 @@ def test_refusals(tmp_path: Path, name: str, words: str) -> None:
 
 def test_files_of_torch_need_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.pt").write_bytes(b"\x80\x04N.")
-    monkeypatch.setattr(arrays, "_readers", [])
+    monkeypatch.setattr(tensor_reader, "_readers", [])
     with pytest.raises(InputError, match=r"a\.pt: got a file of torch, or a pickle, .*edge-export\[train\]"):
         read(tmp_path / "a.pt")
-    arrays.register_tensors(lambda _: {"": Member((3, 4), "f", lambda: VALUES)})
+    tensor_reader.register_tensors(lambda _: {"": Member((3, 4), "f", lambda: VALUES)})
     said: list[str] = []
     assert read(tmp_path / "a.pt", said) is VALUES
     assert said == ["a.pt: its only array taken"]

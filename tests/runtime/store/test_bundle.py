@@ -376,11 +376,11 @@ def into(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (
             into("artifacts", 0, "target", value="tflite"),
-            r'artifacts\[0\]\.target: got "tflite", expected onnx or coreml',
+            r'artifacts\[0\]\.target: got "tflite", expected onnx or coreml or coreai',
         ),
         (
             into("artifacts", 0, "target", value=[]),
-            r"artifacts\[0\]\.target: got \[\], expected onnx or coreml",
+            r"artifacts\[0\]\.target: got \[\], expected onnx or coreml or coreai",
         ),
         (
             into("artifacts", 0, "precision", value="int4"),

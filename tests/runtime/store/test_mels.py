@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.dsp.mel import PRESETS
-from edge_runtime.errors import InputError
-from edge_runtime.store.mels import check_logarithms, is_array_file, read_mel
+from edge_runtime.errors import EdgeWarning, InputError, strictly
+from edge_runtime.store.mels import check_logarithms, doubt_common_logarithms, is_array_file, read_mel
 
 MEL = np.random.default_rng(0).uniform(-9, 1, (80, 30)).astype(np.float32)
 LN = PRESETS["hifigan-22k"]
@@ -74,3 +74,16 @@ def test_units() -> None:
     ):
         with pytest.raises(InputError, match=words):
             check_logarithms(wrong, LN)
+
+
+def test_common_logarithms_are_doubted_and_the_cure_works() -> None:
+    common = MEL / np.float32(np.log(10))  # -3.9 to 0.4
+    with pytest.warns(EdgeWarning, match=r"^a\.npy: mel: got values from -3\.9.*multiply by 2\.302585"):
+        doubt_common_logarithms(common, LN, "a.npy")
+    with strictly(), pytest.raises(InputError, match="taken for natural logarithms"):
+        doubt_common_logarithms(common, LN)
+    doubt_common_logarithms(common * 2.302585, LN)
+    for fine in (MEL + 0.9, MEL[:, :0], np.full((80, 3), -3.0), -common):
+        doubt_common_logarithms(fine, LN)
+    for other in (replace(LN, log="log10"), replace(LN, power=2, epsilon=0)):
+        doubt_common_logarithms(common, other)

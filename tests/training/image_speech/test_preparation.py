@@ -54,7 +54,8 @@ def named(*texts: str) -> Source:
 
 
 def run(folder: Path, command: str, *texts: str, overwrite: bool = False) -> Prepared:
-    return prepare(source(*texts), folder / "out", Preparation(tts=command), overwrite=overwrite)
+    chosen = Preparation(tts=command)
+    return prepare(source(*texts), folder / "out", chosen, workers=1, overwrite=overwrite)
 
 
 def test_the_manifest_names_pictures_of_what_was_spoken(tmp_path: Path, voices: Path) -> None:
@@ -75,6 +76,22 @@ def test_the_manifest_names_pictures_of_what_was_spoken(tmp_path: Path, voices: 
     np.testing.assert_allclose(picture_to_mel(picture)[:, :190], mel[:, :190], atol=0.02)
     assert json.loads((out / "record.json").read_text())["skipped"] == dict(made.skipped)
     assert not (tmp_path / "out.partial").exists()
+
+
+def test_files_do_not_depend_on_the_number_of_processes(tmp_path: Path, voices: Path) -> None:
+    # without a stretch, as each process would compile librosa's
+    spoken = dict.fromkeys(("0-short", "2-short"), voices / "short.wav")
+    texts = Source(source("short", "long", "short").prompts, spoken)
+    chosen = Preparation(stretch=1.0)
+    one, two = (prepare(texts, tmp_path / f"with{n}", chosen, workers=n) for n in (1, 2))
+    assert (one.clips, dict(one.skipped)) == (two.clips, dict(two.skipped))
+    assert list(two.skipped) == ["1-long"]
+    files = [path.relative_to(one.folder) for path in one.folder.rglob("*") if path.is_file()]
+    assert len(files) == 2 * 3 + 2
+    for file in files:
+        assert (two.folder / file).read_bytes() == (one.folder / file).read_bytes(), file
+    with pytest.raises(ConfigError, match="workers: got 0"):
+        prepare(texts, tmp_path / "none", chosen, workers=0)
 
 
 def test_an_interrupted_call_is_continued(tmp_path: Path, voices: Path) -> None:
@@ -100,9 +117,9 @@ def test_other_texts_or_settings_begin_anew(
     shutil.copy(voices / "short.wav", tmp_path / "voices" / "other.wav")
     command = speaker(tmp_path, tmp_path / "voices", 'test "$2" != lost || exit 1')
     with pytest.raises(InputError, match="exit status 1"):
-        prepare(named("short", "short", "lost"), tmp_path / "out", Preparation(tts=command))
+        prepare(named("short", "short", "lost"), tmp_path / "out", Preparation(tts=command), workers=1)
     texts = named("short", "other")
-    made = prepare(texts, tmp_path / "out", Preparation(tts=command, stretch=stretch))
+    made = prepare(texts, tmp_path / "out", Preparation(tts=command, stretch=stretch), workers=1)
     assert spoken(tmp_path) == ["short", "short", "lost", *again]
     assert made.clips == ("0", "1")
 
@@ -134,7 +151,7 @@ def test_only_our_own_folders_are_replaced(tmp_path: Path, voices: Path) -> None
 
 def test_recordings_stand_in_for_the_command(tmp_path: Path, voices: Path) -> None:
     (tmp_path / "prompts").write_text("short|a word\nlong|nothing\nlost|gone\n")
-    made = prepare(open_source(tmp_path / "prompts", voices), tmp_path / "out")
+    made = prepare(open_source(tmp_path / "prompts", voices), tmp_path / "out", workers=1)
     assert made.clips == ("short",)
     assert "12.00 s" in made.skipped["long"]
     assert "no recording" in made.skipped["lost"]

@@ -6,8 +6,6 @@ import importlib
 import json
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -247,14 +245,6 @@ def test_bad_clips_are_told_and_skipped(tmp_path: Path) -> None:
     assert files(prepared.folder / "samples") == {"c5/mri.npy", "c5/mel_db.npy", "c5/mask.npy"}
 
 
-def test_bad_clips_are_skipped_by_several_processes_too(tmp_path: Path) -> None:
-    write_clips(tmp_path, (12, 12, 12))
-    (tmp_path / "videos" / "c0.npy").write_bytes(b"no array")
-    (tmp_path / "wavs" / "c1.wav").write_bytes(b"RIFF")
-    prepared = made(tmp_path, workers=2)
-    assert (prepared.clips, sorted(prepared.skipped)) == (("c2",), ["c0", "c1"])
-
-
 def test_a_clip_that_is_skipped_for_its_pictures_leaves_no_recording(tmp_path: Path) -> None:
     write_clips(tmp_path, (12, 12))
     np.save(tmp_path / "videos" / "c0.npy", np.zeros((12, 32, 40), np.uint8))
@@ -334,47 +324,6 @@ def test_no_worker_is_refused(root: Path, workers: int) -> None:
     with pytest.raises(ConfigError, match=f"workers: got {workers}, expected at least 1"):
         made(root, out="nobody", workers=workers)
     assert not list(root.glob("*nobody*"))
-
-
-KILLED = """
-import os, signal
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from edge_training.mri_speech.preparation import _end_with_parent
-with ProcessPoolExecutor(1, get_context("spawn"), _end_with_parent) as pool:
-    pool.submit(os.getpid).result()
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_workers_end_with_a_call_that_is_killed() -> None:
-    # the worker holds the pipe of its parent's output: this returns once both have ended
-    ended = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, timeout=60, check=False)
-    assert ended.returncode < 0
-
-
-INTERRUPTED = """
-import os, signal, sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from edge_training.mri_speech.preparation import _end_with_parent, _uninterrupted
-with ProcessPoolExecutor(1, get_context("spawn"), _end_with_parent) as pool:
-    with _uninterrupted():
-        task = pool.submit(os.getpid)
-        os.killpg(0, signal.SIGINT)  # while the worker starts: it waits, here and there
-        sys.stderr.write("not yet\\n")
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
-def test_workers_are_quiet_when_they_are_interrupted() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False,
-        start_new_session=True,
-    )  # fmt: skip
-    assert ended.stderr.splitlines()[0] == "not yet"
-    assert ended.stderr.count("Traceback") == 1, ended.stderr
-    assert ended.stderr.splitlines()[-1] == "KeyboardInterrupt"
 
 
 def test_clips_that_changed_are_made_again(tmp_path: Path) -> None:

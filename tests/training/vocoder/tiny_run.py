@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edge_runtime.errors import EdgeError
 from edge_runtime.media.audio import write_wav
 from edge_training.engine.trainer import TrainResult, train
 
@@ -45,6 +47,15 @@ def fit(corpus: Path, out: Path, **settings: Any) -> TrainResult:
     return train("hifigan", corpus, out, **arguments)
 
 
+def fit_where_it_ends(corpus: Path, out: Path, **settings: Any) -> None:
+    """Train, and print what was refused and what is left beside `out`."""
+    try:
+        fit(corpus, out, **settings)
+    except EdgeError as refusal:
+        print(f"{type(refusal).__name__}: {refusal}")
+    print(os.listdir(out.parent))
+
+
 def fit_elsewhere(
     corpus: Path,
     out: Path,
@@ -52,11 +63,13 @@ def fit_elsewhere(
     processes: int = 1,
     before: str = "",
     run: str = "vocoder.tiny_run.fit",
+    within: Sequence[str] = (),
     **settings: str,
 ) -> subprocess.CompletedProcess[str]:
     """Train the tiny net in new processes, started as torchrun starts them where there are several.
 
-    `settings` are Python expressions, which may use what `before` defines; `run` names a function like `fit`.
+    `settings` are Python expressions, which may use what `before` defines; `run` names a function like `fit`;
+    `within` is a command that runs the one given as its further arguments.
     """
     module, function = run.rsplit(".", 1)
     arguments = ", ".join(f"{name}={value}" for name, value in settings.items())
@@ -72,6 +85,5 @@ def fit_elsewhere(
         command = launcher + command
     # the loopback interface, since a container's own name may resolve to nothing
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
+    command = [*within, sys.executable, *command]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)

@@ -18,14 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import TargetError
+from edge_runtime.pipelines.image_speech.data_folder import PICTURES as PICTURES
+from edge_runtime.pipelines.image_speech.data_folder import RECORD as RECORD
+from edge_runtime.pipelines.image_speech.data_folder import RECORD_FORMAT as RECORD_FORMAT
+from edge_runtime.pipelines.image_speech.data_folder import SPECTROGRAMS as SPECTROGRAMS
 from edge_runtime.store.ownership import holds_only, is_plain
 from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import locked_folder
 
-PLAN, CLIPS, RECORD = "plan.json", "clips", "record.json"
+PLAN, CLIPS = "plan.json", "clips"
 MANIFEST, EMBEDDINGS = "manifest.csv", "plbert_sentence_emb.npz"
-SPEECH, SPECTROGRAMS, PICTURES = "speech", "spectrograms", "pictures"
-PLAN_FORMAT, RECORD_FORMAT = "edge-image-speech-plan/1", "edge-image-speech-data/1"
+SPEECH = "speech"
+PLAN_FORMAT = "edge-image-speech-plan/1"
 # file of a clip → where it goes in the end, and its suffix
 PLACES = {
     "speech.wav": (SPEECH, ".wav"),

@@ -24,6 +24,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ from edge_training.image_speech.partial import (
 )
 from edge_training.image_speech.prompts import Prompt, draw_prompts, read_prompts
 from edge_training.image_speech.speech import DEFAULT_COMMAND, SpeechCommand, check_stretch, fitted
+from edge_training.worker_processes import check_workers, finished
 
 if TYPE_CHECKING:
     from edge_training.image_speech.plbert import Embedder
@@ -167,6 +169,7 @@ def prepare(
     preparation: Preparation | None = None,
     *,
     embedder: Embedder | None = None,
+    workers: int | None = None,
     overwrite: bool = False,
     progress: Say | None = None,
 ) -> Prepared:
@@ -176,19 +179,21 @@ def prepare(
         source: of `open_source`.
         preparation: command and stretch.
         embedder: makes the embeddings; None: there are none.
+        workers: processes; None: one for each processor. The files are the same.
         overwrite: replace an earlier result of this function.
         progress: called with a line of text for each prompt.
 
     Raises:
-        ConfigError, BackendError: a command that is no template, or is not installed.
+        ConfigError, BackendError: a command that is no template, or is not installed; fewer than one worker.
         InputError: the command failed, or no prompt is left (with the first one's reason).
         TargetError: ``out`` exists or cannot be written.
     """
+    processes = check_workers(workers)
     chosen, target = preparation or Preparation(), Path(out)
     command = SpeechCommand(chosen.tts) if source.recordings is None else None
     with replace_directory(target, overwrite, ours=is_prepared) as fresh:
         plan = Plan(_settings(chosen, command), {p.name: _signature(p, source) for p in source.prompts})
-        run = _Run(source, chosen, command, progress or (lambda _: None))
+        run = _Run(source, chosen, command, processes, progress or (lambda _: None))
         place = target.resolve().with_name(f"{target.resolve().name}.partial")
         with partial_folder(place, plan):
             _write_json(place / PLAN, plan.to_json())
@@ -238,52 +243,62 @@ class _Run:
     source: Source
     preparation: Preparation
     command: SpeechCommand | None
+    workers: int
     say: Say
 
     def clips(self, place: Path) -> tuple[list[Prompt], dict[str, InputError]]:
         """Write the clips that are missing; the prompts that have one, and the refusals of the others."""
-        done, skipped = [], {}
-        total = len(self.source.prompts)
-        for count, prompt in enumerate(self.source.prompts, 1):
-            self.say(f"{count}/{total}: {prompt.name} {prompt.text}")
+        prompts = {prompt.name: prompt for prompt in self.source.prompts}
+        earlier = [name for name in prompts if (place / CLIPS / name).is_dir()]
+        for number, name in enumerate(earlier, 1):
+            self.say(f"{number}/{len(prompts)}: {name} of an earlier call")
+        task = partial(_write_clip, chosen=self.preparation, command=self.command, place=place)
+        recordings = self.source.recordings or {}
+        jobs = [(n, (prompt, recordings.get(n))) for n, prompt in prompts.items() if n not in earlier]
+        refused: dict[str, InputError] = {}
+        for number, (name, result) in enumerate(finished(task, jobs, self.workers), len(earlier) + 1):
+            self.say(f"{number}/{len(prompts)}: {name} {prompts[name].text}")
             try:
-                if not (place / CLIPS / prompt.name).is_dir():
-                    self._write(prompt, place)
-                done.append(prompt)
+                result()
             except _Unusable as unusable:
-                skipped[prompt.name] = unusable.refusal
-                self.say(f"skipped {prompt.name}: {unusable.refusal}")
-        return done, skipped
+                refused[name] = unusable.refusal
+                self.say(f"skipped {name}: {unusable.refusal}")
+        done = [prompt for name, prompt in prompts.items() if name not in refused]
+        return done, {name: refused[name] for name in prompts if name in refused}
 
-    def _write(self, prompt: Prompt, place: Path) -> None:
-        """Write one clip's folder, whole or not at all."""
-        with replace_directory(place / CLIPS / prompt.name) as fresh:
-            spoken = self._spoken(prompt, fresh / "spoken.wav")
-            where = prompt.name if self.command is not None else str(spoken)
-            try:
-                speech = fitted(read_audio(spoken, SAMPLE_RATE).samples, self.preparation.stretch)
-            except InputError as refusal:
-                raise _Unusable(refusal.within(where)) from refusal
-            if self.command is not None:
-                spoken.unlink()
-            picture = mel_to_picture(MelFrontEnd(FRONT_END)(speech))
-            write_wav(fresh / "speech.wav", speech, SAMPLE_RATE)
-            np.save(fresh / "picture.npy", picture)
-            write_png(fresh / "picture.png", np.rint(picture * 255).astype(np.uint8))
 
-    def _spoken(self, prompt: Prompt, wav: Path) -> Path:
-        """The recording of a prompt: of the folder, or spoken now."""
-        if self.command is None:
-            path = (self.source.recordings or {}).get(prompt.name)
-            if path is None:
-                refusal = InputError(f"prompt {prompt.name}", got="no recording", expected="one of that name")
-                raise _Unusable(refusal)
-            return path
+def _write_clip(
+    job: tuple[Prompt, Path | None], chosen: Preparation, command: SpeechCommand | None, place: Path
+) -> None:
+    """Write one clip's folder, whole or not at all."""
+    prompt, recording = job
+    with replace_directory(place / CLIPS / prompt.name) as fresh:
+        spoken = _spoken(prompt, recording, command, fresh / "spoken.wav")
+        where = prompt.name if command is not None else str(spoken)
         try:
-            self.command.speak(prompt.text, wav)
-        except EdgeError as error:
-            raise error.within(f"prompt {prompt.name}") from error
-        return wav
+            speech = fitted(read_audio(spoken, SAMPLE_RATE).samples, chosen.stretch)
+        except InputError as refusal:
+            raise _Unusable(refusal.within(where)) from refusal
+        if command is not None:
+            spoken.unlink()
+        picture = mel_to_picture(MelFrontEnd(FRONT_END)(speech))
+        write_wav(fresh / "speech.wav", speech, SAMPLE_RATE)
+        np.save(fresh / "picture.npy", picture)
+        write_png(fresh / "picture.png", np.rint(picture * 255).astype(np.uint8))
+
+
+def _spoken(prompt: Prompt, recording: Path | None, command: SpeechCommand | None, wav: Path) -> Path:
+    """The recording of a prompt: one that is there, or spoken now."""
+    if command is None:
+        if recording is None:
+            refusal = InputError(f"prompt {prompt.name}", got="no recording", expected="one of that name")
+            raise _Unusable(refusal)
+        return recording
+    try:
+        command.speak(prompt.text, wav)
+    except EdgeError as error:
+        raise error.within(f"prompt {prompt.name}") from error
+    return wav
 
 
 class _Unusable(Exception):  # noqa: N818 - carries a refusal past those that end the call

@@ -32,18 +32,12 @@ import json
 import os
 import random
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +59,7 @@ from edge_runtime.store.ownership import plain_name
 from edge_runtime.store.reading import read_array
 from edge_runtime.store.targets import replace_directory, replace_file
 from edge_training.mri_speech.partial import LISTS, PLAN, SAMPLES, WAVS, Plan, is_prepared, partial_folder
+from edge_training.worker_processes import Job, Result, check_workers, finished
 
 Layout = Literal["padded", "legacy"]
 
@@ -77,8 +72,6 @@ BLOCK = 64  # pictures prepared at a time
 
 F32 = NDArray[np.float32]
 Say = Callable[[str], None]
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,12 +176,11 @@ def prepare(
         TargetError: ``out`` exists or cannot be written.
         BackendError: a video needs opencv, which is not installed.
     """
-    if workers is not None and workers < 1:
-        raise ConfigError("workers", got=f"{workers}", expected="at least 1")
+    processes = check_workers(workers)
     chosen, target = preparation or Preparation(), Path(out)
     clips, skipped = find_clips(Path(videos), Path(wavs))
     with replace_directory(target, overwrite, ours=is_prepared) as fresh:
-        run = _Run(chosen, _partial(target), workers or _processors(), progress or (lambda _: None), skipped)
+        run = _Run(chosen, _partial(target), processes, progress or (lambda _: None), skipped)
         peak = run.loudest(clips)
         plan = Plan(
             {k: v for k, v in asdict(chosen).items() if k != "mel"} | {"peak": peak},
@@ -231,10 +223,6 @@ def _nothing_left(skipped: Mapping[str, InputError]) -> InputError:
 
 def _partial(target: Path) -> Path:
     return target.resolve().with_name(f"{target.resolve().name}.partial")
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # ---- clips ------------------------------------------------------------------------------------------------
@@ -319,66 +307,12 @@ class _Run:
         self, task: Callable[[Job], Result], jobs: list[tuple[str, Job]]
     ) -> Iterator[tuple[str, Result]]:
         """(clip, result) as they are done; a clip with an error goes to `skipped`."""
-        if self.workers == 1 or len(jobs) < 2:
-            for name, job in jobs:
-                yield from self._kept(name, partial(task, job))
-            return
-        # fresh processes: a fork of one with threads may hang
-        count = min(self.workers, len(jobs))
-        with ProcessPoolExecutor(count, get_context("spawn"), _end_with_parent) as pool:
-            with _uninterrupted():
-                tasks = {pool.submit(task, job): name for name, job in jobs}
+        for name, result in finished(task, jobs, self.workers):
             try:
-                for done in as_completed(tasks):
-                    yield from self._kept(tasks[done], done.result)
-            except BrokenProcessPool as error:
-                raise InputError(
-                    "a worker process",
-                    got="its sudden end",
-                    expected="a process that runs until its work is done",
-                    cause="memory may be short; the same command with --workers 1 continues",
-                ) from error
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    def _kept(self, name: str, result: Callable[[], Result]) -> Iterator[tuple[str, Result]]:
-        try:
-            yield name, result()
-        except InputError as refusal:
-            self.skipped[name] = refusal
-            self.say(f"skipped {name}: {refusal}")
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits, and so it does in processes that start meanwhile, until they are ready for it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_with_parent() -> None:
-    """In a worker: a parent that is killed cannot end it, and the call that goes on would meet its writes.
-
-    Ctrl-C reaches every process; a worker ends at once then, and leaves it to the parent to say so.
-    """
-    signal.signal(signal.SIGINT, lambda *_: os._exit(1))
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
+                yield name, result()
+            except InputError as refusal:
+                self.skipped[name] = refusal
+                self.say(f"skipped {name}: {refusal}")
 
 
 def _loudest(audio: Path, rate: int) -> float:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.store.reading import parse_json
 
 WEIGHTS_HELP = "Of a checkpoint with several sets: ema, live, or the name before them."
 SETTINGS_HELP = "An entry of the configuration, as JSON; repeat."
@@ -43,6 +42,8 @@ def parse_settings(entries: Sequence[str]) -> dict[str, Any]:
 
 def _value(name: str, text: str) -> Any:
     """JSON, or the text itself where it is not JSON; JSON that exceeds the limits is refused."""
+    from edge_runtime.store.reading import parse_json  # numpy; the command line's declarations do without
+
     try:
         return parse_json(text, f"--set {name}", refusal=ConfigError)
     except ConfigError as error:

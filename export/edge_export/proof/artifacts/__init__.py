@@ -26,6 +26,7 @@ EXPECTED = "an .onnx, .mlpackage or .tflite file, a bundle, or module:function"
 _OTHERS = {
     ".mlmodelc": ("a compiled Core ML model", "the .mlpackage that it was compiled from"),
     ".mlmodel": ("a Core ML model of the old format", "an .mlpackage: convert with convert_to='mlprogram'"),
+    ".aimodel": ("a Core AI asset", "the .onnx of its bundle; edge-export verify runs the asset itself"),
     ".h5": ("a Keras file", "its ONNX or TFLite export"),
     ".keras": ("a Keras file", "its ONNX or TFLite export"),
     ".safetensors": (
@@ -78,6 +79,9 @@ def bundle_of(place: str | Path) -> tuple[Bundle, Artifact | None] | None:
 def _open_bundle(bundle: Bundle, backends: Sequence[str]) -> Runnable:
     reasons = []
     for artifact in bundle.manifest.artifacts:
+        if artifact.target == "coreai":
+            reasons.append(f"{artifact.path}, which only verify and run execute")
+            continue
         try:
             return _open_file(
                 bundle.path / artifact.path, f"{bundle.path}: {artifact.path}", backends, False, None

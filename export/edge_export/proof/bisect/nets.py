@@ -192,7 +192,8 @@ def _cases(bundle: Bundle, case: str | None) -> list[str]:
 
 
 def _artifacts(bundle: Bundle, names: Sequence[str] | None, truth: Against) -> list[Artifact]:
-    known = {artifact.path: artifact for artifact in bundle.manifest.artifacts}
+    # the inside of Core AI assets is not read
+    known = {artifact.path: artifact for artifact in bundle.manifest.artifacts if artifact.target != "coreai"}
     fitting = [a for a in known.values() if (a.target, a.precision) == ("onnx", "fp32")]
     reference = [bundle.manifest.artifact("onnx", "fp32", device="gpu").path] if fitting else []
     if truth == "onnx-fp32" and not reference:

@@ -85,6 +85,8 @@ def write_for_export(
     recordings: dict[bool, Recording] = {}
     found = {}
     for artifact in manifest.artifacts:
+        if artifact.target == "coreai":
+            continue  # its operations have no names
         arranged = for_processors(artifact)
         if arranged not in recordings:
             form = exported_form(net, module, artifact)

@@ -42,7 +42,7 @@ Arrays = dict[str, Array]
 SECONDS = 2.0  # of a sentence that are judged
 FROM = 0.3  # s; where the recording begins to be used, if it is long enough
 WINDOWS = 16  # of features
-SLOW = frozenset({"onnx-reference"})  # operator by operator: a sentence takes minutes
+SLOW = frozenset({"onnx-reference", "coreai"})  # operator by operator: a sentence takes minutes
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,12 @@ def longest(lengths: Lengths, most: int) -> int | None:
 
 
 def admitted(artifacts: Sequence[Artifact]) -> dict[str, Lengths]:
-    """The narrowest lengths of each axis among artifacts: those of Core ML packages, where there are any."""
+    """The narrowest lengths of each axis among artifacts: those of Core ML packages, where there are any.
+
+    Those of Core AI, whose executor is among the slow ones, do not count.
+    """
     found: dict[str, Lengths] = {}
-    for artifact in artifacts:
+    for artifact in (each for each in artifacts if each.target != "coreai"):
         for axis, lengths in artifact.axes.items():
             if axis not in found or lengths.only or (lengths.high is not None and found[axis].high is None):
                 found[axis] = lengths

@@ -144,7 +144,8 @@ def lint(
         net = NETS.get(bundle.manifest.net)
         justified = net.justified if net else {}
         if artifact is None:
-            places = [bundle.path / item.path for item in bundle.manifest.artifacts]
+            readable = [item for item in bundle.manifest.artifacts if item.target != "coreai"]
+            places = [bundle.path / item.path for item in readable]
     findings: list[Finding] = []
     ranges, units = {}, {}
     for path in places:

@@ -5,7 +5,8 @@
     Unet             latents (1, C, h, w), t, states (2)  → noise (2, C, h, w), without and with the condition
     VaeDecoder       latents (1, C, h, w)                 → picture (3, 8 h, 8 w) in 0 … 1
 
-`check_fit` refuses bundles of different models before anything runs.
+A UNet may come in two halves. `check_fit` refuses bundles of different models before anything runs,
+`edge_runtime.pipelines.image_speech.size` sizes that they do not take.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.image_speech.noise_schedule import NoiseSchedule, schedule_of
 from edge_runtime.pipelines.image_speech.tokenizer import LENGTH, ClipTokenizer
+from edge_runtime.store.bundle import Bundle, Tensor, open_bundle
 
 Floats = NDArray[np.float32]
 Execution = Mapping[str, Any]  # backend, device, threads, precision
 
 FACTOR = 8  # pixels for each latent, in both directions
+HALVES = ("sd-unet-first", "sd-unet-second")
+_STATES = (None, None, None)  # (batch, tokens, width)
+_NOISE = {"noise_pred": (None, None, None, None)}
 
 
 class TextEncoder:
@@ -87,20 +92,35 @@ class PhonemeAdapter:
 
 
 class Unet:
-    """One of the two models."""
+    """One of the two models.
 
-    def __init__(self, bundle: AnyBundle, execution: Execution) -> None:
+    Args:
+        bundle: of `sd-unet`, or of its first half.
+        execution: backend, device, threads, precision.
+        second: the other half; None for a whole net.
+
+    Raises:
+        ConfigError: one half alone, or a whole net and a half.
+        BundleError: a bundle that is damaged or of another net; halves of two nets.
+        BackendError: the backend cannot run here.
+    """
+
+    def __init__(self, bundle: AnyBundle, execution: Execution, second: AnyBundle | None = None) -> None:
+        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        halved = opened.manifest.net == HALVES[0]
+        _check_halves(opened, halved, second)
         self.net = BundleNet(
-            bundle,
-            "sd-unet",
+            opened,
+            ("sd-unet", HALVES[0]),
             takes={
                 "sample": (None, None, None, None),
                 "timestep": (None,),
-                "encoder_hidden_states": (None, None, None),
+                "encoder_hidden_states": _STATES,
             },
-            gives={"noise_pred": (None, None, None, None)},
+            gives=_shapes(opened.manifest.outputs) if halved else _NOISE,
             **execution,
         )
+        self.second = None if second is None else self._open_second(second, execution)
         self.channels = _fixed(self.net, "sample", 1)
         self.width = _fixed(self.net, "encoder_hidden_states", 2)
         self.schedule: NoiseSchedule = schedule_of(str(self.net.bundle.path), self.net.manifest.config)
@@ -112,9 +132,53 @@ class Unet:
             return self._run(latents.repeat(2, axis=0), timestep, states)
         return np.concatenate([self._run(latents, timestep, states[row : row + 1]) for row in (0, 1)])
 
+    @property
+    def nets(self) -> dict[str, BundleNet]:
+        """Ending of the role's name → net."""
+        return {"": self.net} | ({} if self.second is None else {"_second": self.second})
+
+    def _open_second(self, bundle: AnyBundle, execution: Execution) -> BundleNet:
+        first = self.net.manifest
+        between = _shapes(first.outputs)
+        takes = between | {"encoder_hidden_states": _STATES}
+        second = BundleNet(bundle, HALVES[1], takes=takes, gives=_NOISE, **execution)
+        other = second.manifest
+        if (first.source, first.config) != (other.source, other.config):
+            raise BundleError(
+                str(second.bundle.path),
+                got=f"a half of {other.source.file}, {other.source.sha256[:12]}",
+                expected=f"the other half of {self.net.bundle.path}: {first.source.file}, "
+                f"{first.source.sha256[:12]}, of the same size and LoRA",
+                cause="take both of one export --chunks 2",
+            )
+        return second
+
     def _run(self, latents: Floats, timestep: int, states: Floats) -> Floats:
         times = np.full(len(latents), timestep, np.float32)
-        return self.net.run({"sample": latents, "timestep": times, "encoder_hidden_states": states})
+        given = {"sample": latents, "timestep": times, "encoder_hidden_states": states}
+        if self.second is None:
+            return self.net.run(given)
+        return self.second.run(self.net.run_all(given) | {"encoder_hidden_states": states})
+
+
+def _check_halves(bundle: Bundle, halved: bool, second: AnyBundle | None) -> None:
+    if halved == (second is not None):
+        return
+    got = "its first half alone" if halved else "a whole net beside a second half"
+    raise ConfigError(
+        f"{bundle.path}: sd-unet",
+        got=got,
+        expected="the whole, or both halves: ROLE=DIR and ROLE_second=DIR",
+        cause="--bundle ROLE=FOLDER takes both halves out of the folder that export --chunks 2 wrote",
+    )
+
+
+def _shapes(tensors: Sequence[Tensor]) -> dict[str, Sequence[int | None]]:
+    """Name → shape, None where any length will do."""
+    return {
+        tensor.name: tuple(axis if isinstance(axis, int) else None for axis in tensor.shape)
+        for tensor in tensors
+    }
 
 
 class VaeDecoder:
@@ -190,34 +254,6 @@ def check_fit(unets: Mapping[str, Unet], texts: Mapping[str, int], vae: VaeDecod
 def _training(schedule: NoiseSchedule) -> tuple[int, float, float]:
     """What the latents at a timestep depend on."""
     return schedule.num_train_timesteps, schedule.beta_start, schedule.beta_end
-
-
-def check_size(unet: Unet, height: int, width: int) -> None:
-    """Refuse a size of the picture that the nets do not take.
-
-    Raises:
-        ConfigError: sides that are no multiples of 8, or of what the artifact takes.
-    """
-    for axis, name, pixels in ((2, "--height", height), (3, "--width", width)):
-        admitted = unet.net.lengths(axis)
-        step = FACTOR * admitted.step
-        if pixels < step or pixels % step:
-            cause = (
-                "latents have a factor of 8" if pixels % FACTOR else "the UNet halves latents several times"
-            )
-            raise ConfigError(name, got=str(pixels), expected=f"a multiple of {step}", cause=cause)
-        latents = pixels // FACTOR
-        taken = latents in admitted.only if admitted.only else latents >= admitted.low
-        if not taken or latents > (admitted.high or latents):
-            sizes = ", ".join(str(FACTOR * size) for size in admitted.only) or (
-                f"{FACTOR * admitted.low} to {FACTOR * (admitted.high or latents)}"
-            )
-            raise ConfigError(
-                name,
-                got=str(pixels),
-                expected=f"{sizes}, which {unet.net.bundle.path} was exported for",
-                cause="export the nets with this size",
-            )
 
 
 def _fixed(net: BundleNet, name: str, axis: int) -> int:

@@ -4,6 +4,12 @@ from pathlib import Path
 
 from edge_runtime.pipelines.declaration import Declaration, Input, Option, Role
 
+
+def _halves(role: str) -> tuple[tuple[str, str], ...]:
+    """Folders that `edge-export export sd-unet --chunks 2` writes."""
+    return (("first", role), ("second", f"{role}_second"))
+
+
 DECLARATION = Declaration(
     name="image-speech",
     summary="Two prompts to one picture that is also speech.",
@@ -27,8 +33,10 @@ DECLARATION = Declaration(
         ),
     ),
     roles=(
-        Role("image_unet", ("sd-unet",)),
-        Role("audio_unet", ("sd-unet",)),
+        Role("image_unet", ("sd-unet", "sd-unet-first"), halves=_halves("image_unet")),
+        Role("image_unet_second", ("sd-unet-second",), required=False),
+        Role("audio_unet", ("sd-unet", "sd-unet-first"), halves=_halves("audio_unet")),
+        Role("audio_unet_second", ("sd-unet-second",), required=False),
         Role("vae_decoder", ("sd-vae-decoder",)),
         Role("image_text", ("clip-text",), required=False),
         Role("audio_text", ("clip-text",), required=False),
@@ -67,4 +75,5 @@ DECLARATION = Declaration(
         Option("iterations", int, "Of Griffin-Lim, where there is no vocoder; 64 if not given"),
     ),
     helpers=("scorer",),
+    made_by="edge-export export image-speech --sd MODEL --auffusion MODEL --out FOLDER",
 )

@@ -139,11 +139,8 @@ def _write_instructions(folder: Path, arrays: Mapping[str, NDArray[Any]], made_b
 
 
 def _nets(made_by: ImageSpeech) -> dict[str, BundleNet]:
-    nets = {f"{name}_unet": unet.net for name, unet in made_by.unets.items()}
-    nets |= {f"{name}_text": text.net for name, text in made_by.texts.items()}
-    nets |= {"phoneme_adapter": made_by.adapter.net} if made_by.adapter is not None else {}
     vocoder = made_by.speaker.vocoder
-    return nets | {"vae_decoder": made_by.vae.net} | ({"vocoder": vocoder.net} if vocoder is not None else {})
+    return made_by.nets | ({"vocoder": vocoder.net} if vocoder is not None else {})
 
 
 def _provenance(net: BundleNet) -> dict[str, Any]:

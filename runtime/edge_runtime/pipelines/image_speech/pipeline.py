@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from edge_runtime.backends.base import Backend
 from edge_runtime.errors import BackendError, ConfigError
 from edge_runtime.media.pictures import ColourMap
-from edge_runtime.pipelines.bundle_net import AnyBundle
+from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.image_speech.denoising import Call, Denoiser, denoise
 from edge_runtime.pipelines.image_speech.imprint import imprint
 from edge_runtime.pipelines.image_speech.nets import (
@@ -38,11 +38,11 @@ from edge_runtime.pipelines.image_speech.nets import (
     Unet,
     VaeDecoder,
     check_fit,
-    check_size,
 )
 from edge_runtime.pipelines.image_speech.noise_schedule import Sampler, Scheduler, make_sampler
 from edge_runtime.pipelines.image_speech.picture import picture_to_mel
 from edge_runtime.pipelines.image_speech.plan import CUT, Method, Plan
+from edge_runtime.pipelines.image_speech.size import check_size
 from edge_runtime.pipelines.image_speech.sound import Speaker
 
 Score = Callable[[NDArray[np.uint8], Floats, str, str], Mapping[str, float]]
@@ -76,7 +76,8 @@ class ImageSpeech:
     """The pipeline.
 
     Args:
-        image_unet, audio_unet: bundles of `sd-unet`, folders or open bundles.
+        image_unet, audio_unet: bundles of `sd-unet`, folders or open bundles; or of its first half.
+        image_unet_second, audio_unet_second: of the second half, where it comes in two.
         vae_decoder: bundle of `sd-vae-decoder`; both models share it.
         image_text, audio_text: bundles of `clip-text` of each model.
         text: one that serves whichever of the two is not given.
@@ -119,6 +120,8 @@ class ImageSpeech:
         text: AnyBundle | None = None,
         phoneme_adapter: AnyBundle | None = None,
         vocoder: AnyBundle | None = None,
+        image_unet_second: AnyBundle | None = None,
+        audio_unet_second: AnyBundle | None = None,
         *,
         method: Method = "joint",
         scheduler: Scheduler = "ddim",
@@ -164,7 +167,10 @@ class ImageSpeech:
         execution: dict[str, Any] = {
             "backend": backend, "device": device, "threads": threads, "precision": precision,
         }  # fmt: skip
-        self.unets = {"image": Unet(image_unet, execution), "audio": Unet(audio_unet, execution)}
+        self.unets = {
+            "image": Unet(image_unet, execution, image_unet_second),
+            "audio": Unet(audio_unet, execution, audio_unet_second),
+        }
         self.vae = VaeDecoder(vae_decoder, execution)
         self.texts = _open_texts(image_text, audio_text, text, phoneme_adapter, execution, progress)
         self.adapter = None if phoneme_adapter is None else PhonemeAdapter(phoneme_adapter, execution)
@@ -181,11 +187,15 @@ class ImageSpeech:
     @property
     def executed_by(self) -> dict[str, str]:
         """Role → what computes it, in words."""
-        nets = {f"{name}_unet": unet.net for name, unet in self.unets.items()}
+        return {role: net.detail for role, net in self.nets.items()} | {"sound": self.speaker.detail}
+
+    @property
+    def nets(self) -> dict[str, BundleNet]:
+        """Role → net, of all but the vocoder."""
+        nets = {f"{name}_unet{end}": net for name, u in self.unets.items() for end, net in u.nets.items()}
         nets |= {f"{name}_text": text.net for name, text in self.texts.items()}
         nets |= {"phoneme_adapter": self.adapter.net} if self.adapter else {}
-        nets["vae_decoder"] = self.vae.net
-        return {role: net.detail for role, net in nets.items()} | {"sound": self.speaker.detail}
+        return nets | {"vae_decoder": self.vae.net}
 
     @property
     def calls(self) -> int:
@@ -288,9 +298,7 @@ class ImageSpeech:
         check_fit(self.unets, widths, self.vae)
         if self.adapter is not None:
             check_fit({"audio": self.unets["audio"]}, {"audio": self.adapter.width}, self.vae)
-        for unet in self.unets.values():
-            check_size(unet, self.plan.height, self.plan.width)
-        self.plan.check_bands()
+        check_size(list(self.unets.values()), self.vae, self.plan)
         self._sampler()  # refuses impossible steps
 
 

@@ -16,7 +16,7 @@ Method = Literal["joint", "imprint"]
 STEPS = 100
 CUT = 32  # columns of pixels: 4 of latents
 MOST_GUIDANCE = 1000.0
-FEWEST_COLUMNS = 1 + FRONT_END.n_fft // FRONT_END.hop_length
+FEWEST_COLUMNS = 1 + FRONT_END.n_fft // FRONT_END.hop_length  # of which sound is made
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,6 @@ class Plan:
     def _check_size(self) -> None:
         if self.cutoff_latent and self.crop_image:
             raise ConfigError("--crop-image", got="it beside --cutoff-latent", expected="one of the two")
-        if self.columns < FEWEST_COLUMNS:
-            raise ConfigError(
-                "--width", got=f"{self.columns} columns that are kept", expected=f"at least {FEWEST_COLUMNS}"
-            )
-
-    def check_bands(self) -> None:
-        """Refuse a height that is not the number of bands; after whether the nets take it at all."""
         if self.height != BANDS:
             raise ConfigError(
                 "--height",

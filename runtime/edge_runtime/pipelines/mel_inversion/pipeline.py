@@ -63,7 +63,7 @@ from edge_runtime.pipelines.mel_inversion.layout import FrameLayout, LaidOut
 from edge_runtime.pipelines.mel_inversion.nets import NET, MagnitudeNet, PhaseNet
 from edge_runtime.pipelines.registry import get_system
 from edge_runtime.pipelines.vocoder.pipeline import CHUNK_FRAMES
-from edge_runtime.store.mels import is_array_file, read_mel
+from edge_runtime.store.mels import doubt_common_logarithms, is_array_file, read_mel
 
 DEFAULT_FRONT_END = "mel-inversion"
 ITERATIONS, BLOCKS = 64, 10  # of the Griffin-Lim family, of DeGLI
@@ -246,7 +246,10 @@ class MelInversion:
             )
         mel = read_mel(path, self.front_end.bands, self.progress)
         with pack.naming(path):
-            return self._as_the_front_end(mel), None
+            taken = self._as_the_front_end(mel)
+        if not self.linear:
+            doubt_common_logarithms(mel, self.front_end, path)
+        return taken, None
 
     def process_file(
         self, path: str | os.PathLike[str], dtype: str = "float32"

@@ -6,12 +6,14 @@
             whose channels are averaged; told by the values:
               uint8, uint16           divided by the largest level
               floats in 0 … 1         a picture
-              floats down to ln 1e-5  a log-mel, natural logarithm (some of its values are below 0)
+              floats down to ln 1e-5  a log-mel, natural logarithm (some of its values are below 0); doubted
+                                      where the values fit log10
     audio   the mel of front end `auffusion`
 
-Which way up it stands is given, or known because a run of ours wrote it (metadata.json beside it), or
-recognised (`orientation`); where none of that helps, the file is refused and the option named. What was taken
-is told.
+Which way up it stands is given; or known, because a run of ours wrote it (metadata.json beside it) or it is
+of training data (record.json one folder up names it); or recognised (`orientation`). Where none of that
+helps, the file is refused and the option named. What was taken is told; it is doubted where the content says
+otherwise.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.dsp.mel import MelFrontEnd
-from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.errors import ConfigError, InputError, doubt
 from edge_runtime.media.audio import Audio, read_audio
 from edge_runtime.media.png import is_png, read_png
+from edge_runtime.pipelines.image_speech.data_folder import names_picture
 from edge_runtime.pipelines.image_speech.picture import (
     BANDS,
     BRIGHTEST,
@@ -39,6 +42,7 @@ from edge_runtime.pipelines.image_speech.picture import (
 )
 from edge_runtime.pipelines.picture_speech.orientation import Orientation, recognise
 from edge_runtime.store.arrays import is_array_file, read_one, split_key
+from edge_runtime.store.mels import doubt_common_logarithms
 from edge_runtime.store.reading import find_object
 
 EXPECTED = "a picture: .png, or an array in a .npy, .npz or .pt file"
@@ -88,8 +92,9 @@ def read_picture(
     found = _scaled(source, _values(source, say))
     if orientation is not None:
         found = replace(found, orientation=orientation, because="as given")
-    elif found.scale != LOG_MEL and _is_ours(source):  # runs write pictures, which a mel is not
-        found = replace(found, orientation="high-first", because="metadata.json beside it says so")
+    elif found.scale != LOG_MEL and (witness := _witness(source)):  # we write pictures, which a mel is not
+        found = replace(found, orientation="high-first", because=witness)
+        _doubt_witness(source, found)
     else:
         found = replace(found, orientation=_told_by_content(source, found.values))
     return found if found.orientation == "high-first" else replace(found, values=_turned(found.values))
@@ -109,8 +114,24 @@ def _is_picture(source: Path) -> bool:
     return is_array_file(source) or is_png(source)
 
 
-def _is_ours(source: Path) -> bool:
-    return find_object(split_key(source)[0].parent / "metadata.json").get("pipeline") in OURS
+def _witness(source: Path) -> str:
+    """What says that we wrote the file, in our convention; "" if nothing does."""
+    path = split_key(source)[0]
+    if find_object(path.parent / "metadata.json").get("pipeline") in OURS:
+        return "metadata.json beside it says so"
+    return "record.json of the training data names it" if names_picture(path) else ""
+
+
+def _doubt_witness(source: Path, found: Picture) -> None:
+    if recognise(found.values) == "low-first":
+        doubt(
+            InputError(
+                str(source),
+                got=f"harmonics of a voice at the top, taken for high bands: {found.because}",
+                expected="them at the bottom",
+                cause="the file was turned since: --orientation low-first",
+            )
+        )
 
 
 def _values(source: Path, say: Callable[[str], object] = lambda _line: None) -> NDArray[Any]:
@@ -207,6 +228,7 @@ def _unit_of_floats(source: Path, values: NDArray[Any]) -> tuple[NDArray[Any], s
             cause="it looks like one of -1 … 1, as a VAE decoder gives it: save (x + 1) / 2",
         )
     if DARKEST - ROUNDING <= lowest < 0 and highest <= BRIGHTEST + ROUNDING:
+        doubt_common_logarithms(values, FRONT_END, source)
         unit = (values.astype(np.float64) - DARKEST) / (BRIGHTEST - DARKEST)
         return unit, LOG_MEL
     raise InputError(

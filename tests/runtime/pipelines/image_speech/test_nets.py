@@ -16,9 +16,7 @@ from edge_runtime.pipelines.image_speech.nets import (
     Unet,
     VaeDecoder,
     check_fit,
-    check_size,
 )
-from edge_runtime.store.bundle import Lengths
 
 EXECUTION: dict[str, Any] = {
     "backend": "onnxruntime", "device": "cpu", "threads": 1, "precision": "fp32",
@@ -86,22 +84,26 @@ def test_other_kinds_of_models_are_refused(parts: Path, tmp_path: Path) -> None:
         TextEncoder(bundle, EXECUTION)
 
 
-def test_sizes_that_the_nets_do_not_take(parts: Path, tmp_path: Path) -> None:
-    free = Unet(parts / "image_unet", EXECUTION)
-    check_size(free, 256, 104)
-    for size, sentence in (
-        ((252, 64), "--height: got 252, expected a multiple of 8; latents have a factor of 8"),
-        ((256, 100), "--width: got 100, expected a multiple of 8"),
-        ((256, 0), "--width: got 0"),
+def test_two_halves_are_the_whole(parts: Path, tmp_path: Path) -> None:
+    first, second = small_diffusion.write_halves(tmp_path / "halves")
+    latents = np.random.default_rng(0).standard_normal((1, 4, 4, 8)).astype(np.float32)
+    states = np.random.default_rng(1).standard_normal((2, 77, small_diffusion.WIDTH)).astype(np.float32)
+    halved = Unet(first, EXECUTION, second)
+    expected = Unet(parts / "image_unet", EXECUTION)(latents, 500, states)
+    np.testing.assert_allclose(halved(latents, 500, states), expected, atol=1e-6)
+    assert [*halved.nets] == ["", "_second"]
+
+
+def test_halves_that_do_not_belong_together_are_refused(parts: Path, tmp_path: Path) -> None:
+    first, second = small_diffusion.write_halves(tmp_path / "halves")
+    with pytest.raises(ConfigError, match=r"first: sd-unet: got its first half alone, .*--chunks 2 wrote"):
+        Unet(first, EXECUTION)
+    with pytest.raises(ConfigError, match="image_unet: sd-unet: got a whole net beside a second half"):
+        Unet(parts / "image_unet", EXECUTION, second)
+    _, other = small_diffusion.write_halves(tmp_path / "other", beta_end=0.02)
+    with pytest.raises(
+        BundleError, match=r"other/second: got a half of .*expected the other half of .*first"
     ):
-        with pytest.raises(ConfigError, match=sentence):
-            check_size(free, *size)
-    halving = Lengths(8, None, step=8)
-    stepped = Unet(small_diffusion.write_unet(tmp_path / "stepped", axes={"width": halving}), EXECUTION)
-    with pytest.raises(ConfigError, match="--width: got 104, expected a multiple of 64; the UNet halves lat"):
-        check_size(stepped, 256, 104)
-    fixed = {"height": Lengths(32, 32, (32,)), "width": Lengths(128, 128, (128,))}
-    packaged = Unet(small_diffusion.write_unet(tmp_path / "packaged", axes=fixed), EXECUTION)
-    check_size(packaged, 256, 1024)
-    with pytest.raises(ConfigError, match=r"--width: got 512, expected 1024, which .*packaged was exported"):
-        check_size(packaged, 256, 512)
+        Unet(first, EXECUTION, other)
+    with pytest.raises(BundleError, match="first: net: got sd-unet-first, expected sd-unet-second"):
+        Unet(first, EXECUTION, first)

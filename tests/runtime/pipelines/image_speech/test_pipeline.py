@@ -15,6 +15,7 @@ from edge_runtime.pipelines.image_speech.imprint import imprint
 from edge_runtime.pipelines.image_speech.picture import picture_to_mel
 from edge_runtime.pipelines.image_speech.pipeline import ImageSpeech, grey_of
 from edge_runtime.pipelines.image_speech.plan import Plan
+from edge_runtime.store.bundle import Lengths
 
 ROLES = ("image_unet", "audio_unet", "vae_decoder", "image_text", "audio_text")
 
@@ -171,10 +172,13 @@ def test_missing_bundles_are_named(parts: Path) -> None:
 
 
 def test_impossible_options_are_refused(parts: Path, tmp_path: Path) -> None:
+    halving = small_diffusion.write_unet(tmp_path / "halving", axes={"width": Lengths(2, step=2)})
     with pytest.raises(ConfigError, match="--height: got 248, expected 256, a row for each band"):
         opened(parts, height=248)
-    with pytest.raises(ConfigError, match="--height: got 250, expected a multiple of 8"):
-        opened(parts, height=250)
+    with pytest.raises(
+        ConfigError, match="--width: got 1000, expected a multiple of 16, 16 or more; nearest"
+    ):
+        opened(parts, width=1000, image_unet=halving)
     with pytest.raises(ConfigError, match="--steps: got 1000, expected 1 to 999"):
         opened(parts, steps=1000)
     with pytest.raises(ConfigError, match="--prompt-index: got '3,x', expected numbers of rows from 0"):

@@ -29,7 +29,7 @@ from edge_runtime.pipelines.image_speech.plan import Plan
         ({"audio_start_step": -1}, "--audio-start-step: got -1, expected 0 or more"),
         ({"audio_start_step": 2}, "start steps: got 10 of image and 2 of audio, expected 0 of one of them"),
         ({"cutoff_latent": True, "crop_image": True}, "--crop-image: got it beside --cutoff-latent"),
-        ({"width": 40, "crop_image": True}, "--width: got 8 columns that are kept, expected at least 13"),
+        ({"height": 248}, "--height: got 248, expected 256, a row for each band of the mel"),
     ],
 )
 def test_impossible_plans_are_refused(options: dict[str, Any], sentence: str) -> None:
@@ -42,5 +42,3 @@ def test_what_is_left_out_depends_on_the_rest() -> None:
     assert Plan(steps=7).starts["image"] == 0
     assert (Plan().columns, Plan(crop_image=True).columns) == (1024, 992)
     assert Plan(method="imprint").darkening == 0.5
-    with pytest.raises(ConfigError, match="--height: got 248, expected 256, a row for each band of the mel"):
-        Plan(height=248).check_bands()

@@ -188,10 +188,20 @@ def test_refusals_are_one_sentence_and_leave_nothing(
 ) -> None:
     out = tmp_path / "out"
     pair = ["--image-prompt", "a", "--audio-prompt", "b"]
+    empty = tmp_path / "empty.txt"
+    empty.write_text(" \n")
     for given, sentence in (
         (pair[2:], "--image-prompt: got none, expected at least one"),
         (pair[:2], "--audio-prompt: got none, expected at least one, or --phoneme-npz FILE"),
-        ([*pair, "--width", "100"], "--width: got 100, expected a multiple of 8"),
+        (
+            ["--image-prompt", f"@{empty}", *pair[2:]],
+            "empty.txt: got no text in it, expected texts for --image-prompt, one a line",
+        ),
+        (["--image-prompt", "@", *pair[2:]], "--image-prompt: got '@', expected @FILE"),
+        (
+            [*pair, "--width", "100"],
+            "--width: got 100, expected a multiple of 8, 16 or more; nearest: 96 and 104",
+        ),
         ([*pair, "--prompt-index", "0"], "--prompt-index: got it without --phoneme-npz, expected both"),
         (
             [*pair, "--image-prompt", "@nowhere.txt"],

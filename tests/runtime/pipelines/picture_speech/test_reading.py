@@ -13,7 +13,7 @@ import pytest
 from edge_export.assets import SENTENCE
 from edge_runtime.dsp.mel import MelFrontEnd
 from edge_runtime.dsp.resampling import resample
-from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.errors import ConfigError, EdgeWarning, InputError
 from edge_runtime.media.audio import read_audio
 from edge_runtime.media.pictures import colour, write_png
 from edge_runtime.pipelines.image_speech.picture import FRONT_END, mel_to_picture
@@ -128,12 +128,43 @@ def test_what_is_given_or_known_is_taken(saved: Any, picture: np.ndarray) -> Non
     assert read_picture(noise).because == "metadata.json beside it says so"
 
 
+def test_what_we_wrote_is_known(picture: np.ndarray, tmp_path: Path) -> None:
+    """A picture of noise shows no harmonics; record.json vouches for the files that it names alone."""
+    noise = smooth_noise(1, 1.0)
+    (tmp_path / "spectrograms").mkdir()
+    (tmp_path / "pictures").mkdir()
+    for name in ("000001", "stranger"):
+        np.save(tmp_path / "spectrograms" / f"{name}.npy", noise)
+        write_png(tmp_path / "pictures" / f"{name}.png", np.rint(noise * 255).astype(np.uint8))
+    record = {"format": "edge-image-speech-data/1", "clips": ["000001"]}
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    for file in ("spectrograms/000001.npy", "pictures/000001.png"):
+        found = read_picture(tmp_path / file)
+        assert found.told.endswith("; high-first: record.json of the training data names it")
+    for file in ("spectrograms/stranger.npy", "pictures/stranger.png"):
+        with pytest.raises(InputError, match="--orientation high-first"):
+            read_picture(tmp_path / file)
+    np.save(tmp_path / "spectrograms" / "000001.npy", picture[::-1])
+    with pytest.warns(EdgeWarning, match=r"harmonics .* at the top, .*record.*--orientation low-first"):
+        read_picture(tmp_path / "spectrograms" / "000001.npy")
+    (tmp_path / "record.json").write_text(json.dumps(record | {"format": "another"}))
+    assert read_picture(tmp_path / "spectrograms" / "000001.npy").orientation == "low-first"
+
+
 def test_a_mel_among_our_results_is_no_result(saved: Any, mel: np.ndarray, picture: np.ndarray) -> None:
     path = saved(mel)
     (path.parent / "metadata.json").write_text(json.dumps({"pipeline": "image-speech"}))
     found = read_picture(path)
     assert found.orientation == "low-first"
     np.testing.assert_allclose(found.values, picture, atol=2e-5)
+
+
+def test_a_mel_of_log10_is_doubted(saved: Any, mel: np.ndarray, picture: np.ndarray) -> None:
+    path = saved(mel[::-1] / np.float32(np.log(10)))
+    with pytest.warns(EdgeWarning, match=r"a\.npy: mel: got values from -5 to 0\.78.*taken for natural log"):
+        read_picture(path, "high-first")
+    np.save(path, np.load(path) * 2.302585)
+    np.testing.assert_allclose(read_picture(path).values, picture, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["viridis", "jet"])
