@@ -7,6 +7,7 @@
     coreml           Core ML  Core ML itself, on a Mac
     coreai           Core AI  coreai-core's executor on Linux, the system's on macOS 27, where installed
     onnxruntime-web  ONNX     its WASM build under node, where asked for by name
+    mnn              ONNX     MNN, of all mobile runtimes the one that loads most of the catalogue; likewise
 
 All follow `edge_runtime.backends.base.Backend`, so pipelines run on any of them.
 """
@@ -38,7 +39,9 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
 
 
 # those that only run where they are asked for by name
-OPTIONAL: Mapping[str, str] = MappingProxyType({"onnxruntime-web": "edge_export.backends.ort_web"})
+OPTIONAL: Mapping[str, str] = MappingProxyType(
+    {"onnxruntime-web": "edge_export.backends.ort_web", "mnn": "edge_export.backends.mnn"}
+)
 
 
 def tuned_backend(name: str, *, tf32: bool = False, cuda_graphs: bool = False) -> Backend:

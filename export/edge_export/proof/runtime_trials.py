@@ -48,28 +48,37 @@ def run_openvino(model: Path, inputs: Arrays, outputs: list[str]) -> Arrays:
 
 def run_mnn(model: Path, inputs: Arrays, outputs: list[str]) -> Arrays:
     """MNN, converted by its own tool."""
-    expr, nn = (import_module(f"MNN.{part}") for part in ("expr", "nn"))
+    return run_mnn_module(mnn_module(model, list(inputs), outputs), inputs, outputs)
+
+
+# the package's own `MNN.tools.mnnconvert` installs a library with pip and sends the machine's identifier home
+_MNN_CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
+
+
+def mnn_module(model: Path, inputs: list[str], outputs: list[str]) -> Any:
+    """An ONNX file as MNN's module, which takes the inputs in this order."""
+    nn = import_module("MNN.nn")
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder, "model.mnn")
         files = ["--modelFile", str(model), "--MNNModel", str(converted)]
-        tool = [sys.executable, "-m", "MNN.tools.mnnconvert", "-f", "ONNX", "--bizCode", "trial"]
-        _call([*tool, *files])
+        _call([sys.executable, "-c", _MNN_CONVERT, "-f", "ONNX", "--bizCode", "trial", *files])
         if not converted.exists():
             raise RuntimeError("its converter wrote no file")
-        names = list(inputs)
-        module = nn.load_module_from_file(str(converted), names, outputs)
-        given = []
-        for name in names:
-            array = np.ascontiguousarray(inputs[name])
-            if array.dtype == np.float16:
-                array = array.astype(np.float32)  # its inputs are never half
-            given.append(expr.const(array, list(array.shape), expr.NCHW, _mnn_type(expr, array.dtype)))
-        results = module.forward(given)
-        results = results if isinstance(results, list) else [results]
-        return {
-            name: np.array(expr.convert(each, expr.NCHW).read())
-            for name, each in zip(outputs, results, strict=True)
-        }
+        return nn.load_module_from_file(str(converted), inputs, outputs)
+
+
+def run_mnn_module(module: Any, inputs: Arrays, outputs: list[str]) -> Arrays:
+    """Outputs of a module by name; its inputs and outputs are never half."""
+    expr = import_module("MNN.expr")
+    given = []
+    for array in inputs.values():
+        plain = np.ascontiguousarray(array, np.float32 if array.dtype == np.float16 else array.dtype)
+        given.append(expr.const(plain, list(plain.shape), expr.NCHW, _mnn_type(expr, plain.dtype)))
+    results = module.forward(given)
+    results = results if isinstance(results, list) else [results]
+    # what `read` gives ends with its variable, so these live until they are copied
+    plain_results = [expr.convert(each, expr.NCHW) for each in results]
+    return {name: np.array(each.read()) for name, each in zip(outputs, plain_results, strict=True)}
 
 
 def _mnn_type(expr: Any, dtype: Any) -> Any:

@@ -7,12 +7,11 @@ where something goes wrong inside.
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from edge_runtime.backends.base import as_clause, check_device, check_request, not_installed
-from edge_runtime.backends.worker import WorkerSession
+from edge_runtime.backends.worker import WorkerSession, obstacle
 from edge_runtime.errors import BackendError
 
 name = "coreai"
@@ -28,8 +27,8 @@ def unavailable(device: str = "cpu") -> str:
     try:
         check_device(name, device, dict.fromkeys(devices))
         _check_library()
-    except BackendError as obstacle:
-        return as_clause(obstacle)
+    except BackendError as refusal:
+        return as_clause(refusal)
     return ""
 
 
@@ -45,15 +44,5 @@ def _check_library() -> None:
     """BackendError unless the library is there and loads."""
     if find_spec("coreai") is None:
         raise not_installed(name, "coreai", "coreai-core", EXTRA)
-    if obstacle := _obstacle():
-        raise obstacle
-
-
-@cache
-def _obstacle() -> BackendError | None:
-    """What keeps the library from loading here; asked once, as that takes a second."""
-    try:
-        WorkerSession(name, PROGRAM, None).close()
-    except BackendError as obstacle:
-        return obstacle
-    return None
+    if refusal := obstacle(name, PROGRAM):
+        raise refusal

@@ -17,6 +17,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,7 +62,6 @@ class WorkerSession:
         program: the Python file that serves.
         path: the artifact, None to ask only whether the library is there.
         arguments: of the program, behind the path.
-        environment: variables that the program has beside ours.
 
     Raises:
         BackendError: the library is missing, refuses the artifact, or ends the process.
@@ -73,13 +73,12 @@ class WorkerSession:
         program: Path,
         path: str | Path | None,
         arguments: Sequence[str] = (),
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._backend, self._path = backend, path
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         given = [] if path is None else [str(path), *arguments]
         # it finds its libraries where this process does
-        around = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | dict(environment or {})
+        around = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(program), *given],
             stdin=subprocess.PIPE,
@@ -117,6 +116,16 @@ class WorkerSession:
         told = next((line for line in reversed(lines) if line), "")
         words = f"its process ended by {names.get(-code, f'exit {code}')}"
         return f"{words} («{told[:300]}»)" if told else words
+
+
+@cache
+def obstacle(backend: str, program: Path) -> BackendError | None:
+    """What keeps a program's library from loading here; asked once, as that may take a second."""
+    try:
+        WorkerSession(backend, program, None).close()
+    except BackendError as refusal:
+        return refusal
+    return None
 
 
 def _end(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.backends import core_ai
+from edge_runtime.backends import core_ai, worker
 from edge_runtime.errors import BackendError
 
 
@@ -25,12 +25,10 @@ def test_a_library_that_does_not_load_is_asked_once(monkeypatch: pytest.MonkeyPa
     """The process says what went wrong, here that its program is not there."""
     monkeypatch.setattr(core_ai, "find_spec", lambda _name: object())
     monkeypatch.setattr(core_ai, "PROGRAM", tmp_path / "nothing.py")
-    core_ai._obstacle.cache_clear()
     reason = core_ai.unavailable()
     assert "got its process ended by exit 2 («" in reason
-    monkeypatch.setattr(core_ai, "PROGRAM", None)
+    monkeypatch.setattr(worker, "WorkerSession", None)
     assert core_ai.unavailable() == reason
-    core_ai._obstacle.cache_clear()
 
 
 def test_it_knows_the_processor_alone() -> None:

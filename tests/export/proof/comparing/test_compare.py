@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from tests import tiny_tflite
 from tests.export.mil.handmade import op, write
 
 from edge_export.__main__ import main
@@ -377,3 +379,23 @@ def test_a_tflite_file_names_the_runtime_it_needs(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(BackendError, match="pip install ai-edge-litert"):
         comparing.compare_artifacts(tmp_path / "m.tflite", tmp_path / "m.tflite")
+
+
+@pytest.mark.skipif(find_spec("ai_edge_litert") is None, reason="LiteRT is not here")
+def test_a_tflite_file_is_compared_with_its_onnx_twin(tmp_path: Path) -> None:
+    """By its signature's names; a weight that differs is found."""
+    offsets = np.linspace(0, 1, 4, dtype=np.float32)
+    lite = tiny_tflite.write(tmp_path / "m.tflite", WEIGHTS.T, offsets)
+    nodes = [node("MatMul", "x w", "h"), node("Add", "h b", "i"), node("Tanh", "i", "y")]
+    takes = {"x": ("float32", (1, 6))}
+    other = WEIGHTS.copy()
+    other[1, 3] += 0.1
+    same, wrong = (
+        model(tmp_path / f"{n}.onnx", nodes, takes, {"y": "float32"}, {"w": weights, "b": offsets})
+        for n, weights in enumerate((WEIGHTS, other))
+    )
+    result = comparing.compare_artifacts(lite, same)
+    assert result.passed
+    assert result.smallest_tolerance < 1e-6
+    assert "LiteRT " in result.said[0]
+    assert not comparing.compare_artifacts(lite, wrong).passed
