@@ -27,6 +27,7 @@ from edge_export.catalog.fixed_sizes import FixedSizes, fixed_sizes
 from edge_export.ports.swift_wrapper import check_target, write_wrapper
 from edge_export.proof.bisect.origins import write_for_export
 from edge_export.proof.gates.exporting import check_gate, kept, sentence_case
+from edge_export.proof.gates.feeding import Wanted
 from edge_runtime.backends.base import not_installed
 from edge_runtime.errors import CheckpointError, ConfigError, EdgeError
 from edge_runtime.store.bundle import (
@@ -96,6 +97,7 @@ class _Job:
     weights: str  # their name in errors: the checkpoint as it was given
     gate: bool
     audio: PathLike | None  # of the gate
+    beside: PathLike | None  # the bundle that makes sound of the net's output, for the gate
     progress: Progress
 
 
@@ -120,6 +122,7 @@ def export(
     swift: PathLike | None = None,
     gate: bool = False,
     audio: PathLike | None = None,
+    beside: PathLike | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -151,6 +154,8 @@ def export(
         gate: store a case of real speech, and write no artifact whose sound, or features for a face, fail the
             catalogue's limits on it (`edge_export.proof.gates`); each that is withheld is a warning.
         audio: the gate's recording; a spoken sentence that ships where None.
+        beside: of the gate, where the net's output is no sound: the bundle of the vocoder or synthesizer that
+            makes it.
         overwrite: replace an existing bundle, and an existing wrapper.
         progress: called with a line of text before each step.
 
@@ -177,10 +182,13 @@ def export(
         weights=("random" if entry.has_weights else entry.name) if checkpoint is None else str(checkpoint),
         gate=gate,
         audio=audio,
+        beside=beside,
         progress=progress or (lambda _: None),
     )
     if gate:
-        check_gate(entry.name)
+        check_gate(entry.name, audio, beside)
+    elif beside is not None:
+        raise ConfigError("--with", got=str(beside), expected="--gate beside it")
     if frame_buckets is not None and not {"coreml", "coreai"} & set(job.targets):
         raise ConfigError(
             "frames",
@@ -518,9 +526,9 @@ def _write(
     cases |= sizes.cases if sizes else {}
     if job.gate:
         lengths = {name: axis.lengths for name, axis in job.axes.items() if "coreml" in job.targets}
-        cases |= sentence_case(
-            check_gate(net.name), net.inputs(config), net.front_end(config), lengths, cases, job.audio
-        )
+        gate = check_gate(net.name, job.audio, job.beside)
+        wanted = Wanted(net.inputs(config), net.front_end(config), config.to_json(), lengths, gate, job.audio)
+        cases |= sentence_case(wanted, cases)
     for name, inputs in cases.items():
         job.progress(f"reference case {name}")
         reference[name] = write_reference(folder, name, inputs | _outputs(job, module, config, inputs))
@@ -546,7 +554,7 @@ def _write(
         reference=reference,
     )
     if job.gate:
-        manifest = kept(folder, manifest, job.progress)
+        manifest = kept(folder, manifest, job.progress, job.beside)
     shortest = min(net.cases(config, job.axes).values(), key=_size)
     origins = write_for_export(folder, net, module, manifest, shortest, modules)
     files = (describe_file(folder, origins), *carry_files(folder, carried))

@@ -76,7 +76,7 @@ NET: Net[AudioEncoderConfig] = Net(
     cases=_encoder_cases,
     coreml_axes=MappingProxyType({"batch": Span(1, 64)}),
     random_rms=1.0,
-    gate=Gate("features", "features", FACE),
+    gate=Gate("features", "features", FACE, feed="windows"),
     justified=MappingProxyType(
         {
             "last-axis-below-32": "a window has 16 frames and the weights are of published checkpoints",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
+from edge_export.catalog.gates import SPEECH, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, Trained, sizes_of
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.spectral import Array, Stft
@@ -105,6 +106,7 @@ NET: Net[DegliConfig] = Net(
     cases=_cases,
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(8, 4096)}),
     random_rms=3.0,
+    gate=Gate("sound", "next_spectrum", SPEECH, feed="spectrum", through="istft"),
     justified=MappingProxyType(
         {
             "dynamic-shapes": "a recording has any length, and one package serves all of them",

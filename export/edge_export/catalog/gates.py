@@ -13,6 +13,10 @@ from types import MappingProxyType
 from typing import Literal
 
 CASE = "sentence"  # the reference case that is judged
+SPOKEN = "utterance"  # the same of nets that see a speaker instead of hearing one: the phantom's
+
+Feed = Literal["mel", "windows", "spectrogram", "spectrum", "video", "ecog"]
+Stage = Literal["", "griffin-lim", "istft", "vocoder", "synthesizer"]
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,20 @@ class Gate:
 
     Args:
         kind: "sound", or "features" that drive a face.
-        output: the tensor that is judged.
+        output: the tensor that is judged, or of which the sound is made.
         limits: figure → bound.
         case: the reference case that is judged, of real speech.
+        feed: what the net takes of speech, see `edge_export.proof.gates.feeding`.
+        through: the rest of the pipeline, which makes sound of the net's outputs, see
+            `edge_export.proof.gates.sounding`; "" where the output is sound itself.
     """
 
     kind: Literal["sound", "features"]
     output: str
     limits: Mapping[str, float]
     case: str = CASE
+    feed: Feed = "mel"
+    through: Stage = ""
 
 
 # float16 of the demonstration weights is ten times nearer (docs/gates.md)
@@ -43,5 +52,20 @@ SPEECH = MappingProxyType(
         "dnsmos_loss": 0.05,
     }
 )
+# sound whose phases are found by iterations: rounding of 1e-6 already leads them elsewhere (0.1 dB of
+# log-mel), float16 by 1.8 dB and PESQ 4.17; noise of 2.6 dB on the magnitude gives 3.3 (docs/gates.md)
+PHASELESS = MappingProxyType(
+    {
+        "log_mel_db": 2.5,
+        "mr_stft_db": 3.0,
+        "convergence": 0.25,
+        "pesq": 3.9,
+        "stoi": 0.96,
+        "dnsmos_loss": 0.1,
+    }
+)
+# speech of a synthesizer, silent between words: OpenVINO's softplus is off by 1.9e-6, 70 dB below the speech,
+# which is 1.6 dB of the log-mel of what else is nothing, and PESQ 4.52 (docs/gates.md)
+SYNTHESISED = MappingProxyType({**SPEECH, "log_mel_db": 2.0, "mr_stft_db": 1.5})
 # windows of a face: the direction of the features, and how far the renderer moves the mouth with them
 FACE = MappingProxyType({"cosine": 0.999, "scale_error": 0.01})

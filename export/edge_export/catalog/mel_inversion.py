@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets, Span
+from edge_export.catalog.gates import PHASELESS, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, Trained, sizes_of
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
@@ -93,6 +94,7 @@ NET: Net[MelInversionConfig] = Net(
     cases=_cases,
     coreml_axes=MappingProxyType({"batch": Buckets((1,)), "frames": Span(8, 4096)}),
     random_range=_random_range,
+    gate=Gate("sound", "log_magnitude", PHASELESS, through="griffin-lim"),
     # the tolerance is in natural logarithms; the other unit is 80 dB
     unit=lambda config: 1.0 if config.domain == "log" else 20.0 / math.log(10.0) / 80.0,
     justified=MappingProxyType(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_export.catalog.dynamic_axes import Span
+from edge_export.catalog.gates import SPEECH, SPOKEN, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_export.examples.video import tract_like
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
@@ -94,6 +95,7 @@ NET: Net[MriAcousticConfig] = Net(
     random_start=_random_start,
     config_files=("config.json", "meta.json"),
     settle=_CODE.settle,
+    gate=Gate("sound", "mel", SPEECH, case=SPOKEN, feed="video", through="vocoder"),
     justified=MappingProxyType(
         {
             "recurrent": "the published net ends in an LSTM in both directions, on the CPU",

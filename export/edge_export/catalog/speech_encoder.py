@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.catalog.ecog_parameters import FRAMES, HOP, PARAMETERS, parameter_tensors, signature_of
+from edge_export.catalog.gates import SPEECH, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, Trained
 from edge_export.examples.speech import speech_like
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
@@ -99,4 +100,5 @@ NET: Net[SpeechEncoderConfig] = Net(
     cases=_cases,
     random_start=_random_start,
     coreml_axes=MappingProxyType({"batch": Buckets((1,))}),
+    gate=Gate("sound", "f0_hz", SPEECH, feed="spectrogram", through="synthesizer"),
 )

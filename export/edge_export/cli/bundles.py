@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from edge_runtime.store.bundle import Bundle
 
 SYSTEM = "image-speech"
+Beside = Annotated[
+    Path | None,
+    typer.Option("--with", metavar="DIR", help="The gate: a vocoder or synthesizer that makes the sound."),
+]
 
 
 def nets(
@@ -98,6 +102,7 @@ def export(
     audio: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The gate's sentence, in place of the one that ships.")
     ] = None,
+    beside: Beside = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a checkpoint into a bundle: ONNX, Core ML, manifest, reference arrays."""
@@ -149,6 +154,7 @@ def export(
         "swift": swift,
         "gate": gate or audio is not None,
         "audio": audio,
+        "beside": beside,
         "overwrite": overwrite,
     }
     with Progress() as progress:
@@ -212,11 +218,16 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="The gate on this recording, not on the stored sentence."),
     ] = None,
+    beside: Beside = None,
     judge: Annotated[
         str, typer.Option(help="both; gate: largest errors do not count where the gate judges.")
     ] = "both",
     json_file: Json = None,
     report: Report = None,
+    drift: Annotated[
+        bool,
+        typer.Option(help="In the report: the error of every operation, for a few runs more."),
+    ] = True,
 ) -> None:
     """Execute every artifact on every backend of this machine and compare with the PyTorch net."""
     from edge_export.progress import Progress
@@ -239,12 +250,13 @@ def verify(
             cuda_graphs=cuda_graphs,
             gate=gate,
             audio=audio,
+            beside=beside,
             judge=judge,
             progress=progress,
             **watching,
         )
         if report is not None:
-            verification.write_report(report, result, observer, progress=progress)
+            verification.write_report(report, result, observer, drifting=drift, progress=progress)
     print(parity.table(result.rows), parity.notes(result.rows), sep="\n\n")
     if result.gates:
         from edge_export.proof.gates import judging

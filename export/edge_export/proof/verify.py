@@ -112,7 +112,8 @@ class Verification:
         """Artifacts that passed on no backend."""
         passed = {row.artifact for row in self.rows if row.status == "PASS" and row.comparison}
         if self.judge == "gate":
-            passed |= {row.artifact for row in self.gates if row.passed}
+            ran = {row.where for row in self.rows}  # float16's range alone, of gates too, proves nothing
+            passed |= {row.artifact for row in self.gates if row.passed and row.backend in ran}
         return tuple(dict.fromkeys(row.artifact for row in self.rows if row.artifact not in passed))
 
     @property
@@ -150,6 +151,7 @@ def verify(
     cuda_graphs: bool = False,
     gate: bool = False,
     audio: str | Path | None = None,
+    beside: str | Path | None = None,
     judge: str = "both",
     observe: Observe = lambda _row, _truth, _made: None,
     progress: Callable[[str], None] = lambda _line: None,
@@ -165,6 +167,7 @@ def verify(
         tf32, cuda_graphs: settings of CUDA, see `edge_export.backends.tuned_backend`.
         gate: judge the sound, or the features for a face, on real speech too (`edge_export.proof.gates`).
         audio: judge it on this recording instead of the stored case.
+        beside: the bundle that makes sound of the net's output, for gates of nets whose output is none.
         judge: "gate": largest errors do not count where the gate judged.
         observe: called with each row that was compared, the stored output and the one that was made.
         progress: called with one line before each execution.
@@ -179,6 +182,9 @@ def verify(
         raise ConfigError("--tolerance", got=str(tolerance), expected="a finite number of at least 0")
     if judge not in get_args(Judge):
         raise ConfigError("--judge", got=repr(judge), expected=" or ".join(get_args(Judge)))
+    asked = gate or audio is not None or judge == "gate"
+    if beside is not None and not asked:
+        raise ConfigError("--with", got=str(beside), expected="--gate beside it")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     chosen = _places(opened, backends, devices)
     if tf32 or cuda_graphs:
@@ -196,11 +202,11 @@ def verify(
             if backend.target == artifact.target:
                 rows.extend(_prove(opened, artifact, backend, device, allowed, (observe, progress)))
     rows.extend(_prove_geometry(opened, chosen, progress))
-    if not gate and audio is None and judge == "both":
+    if not asked:
         return Verification(str(opened.path), tuple(rows))
     from edge_export.proof.gates.judging import judge_bundle
 
-    gates = judge_bundle(opened, chosen, audio=audio, progress=progress)
+    gates = judge_bundle(opened, chosen, audio=audio, beside=beside, progress=progress)
     return Verification(str(opened.path), tuple(rows), gates, cast("Judge", judge))
 
 
@@ -332,16 +338,52 @@ def _compared(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as text: what ran, its error, the smallest tolerance that passes, and the verdict."""
-    lines = [("net", "backend", "precision", "case", "max abs", "SNR dB", "passes at", "")]
-    for row in rows:
+    """The rows as text: what ran, its error, the smallest tolerance that passes, and the verdict.
+
+    Of a case with several outputs the worst is shown, by its name: those that failed first, then the lowest
+    signal-to-noise ratio.
+    """
+    groups = _runs(rows)
+    several = any(len(group) > 1 for group in groups)
+    lines = [("net", "backend", "precision", "case", *_if(several, "worst output"),
+              "max abs", "SNR dB", "passes at", "")]  # fmt: skip
+    for group in groups:
+        row = min(group, key=_rank)
         figures = ("-", "-", "-")
         if c := row.comparison:
             figures = (f"{c.max_abs:.2e}", f"{c.snr_db:.1f}", rounded_up(c.smallest_tolerance))
         told = row.comparison and row.status == "PASS"
         verdict = row.status if told else f"{row.status}: {row.detail}"
-        lines.append((row.net, row.where, row.bits, row.case or "-", *figures, verdict))
+        failed = sum(each.status == "FAIL" for each in group)
+        if len(group) > 1 and failed:
+            verdict += f"; {failed} of {len(group)} outputs fail"
+        output = f"{row.output}, of {len(group)}" if len(group) > 1 else row.output
+        what = (row.net, row.where, row.bits, row.case or "-", *_if(several, output or "-"))
+        lines.append((*what, *figures, verdict))
     return align(lines)
+
+
+def _runs(rows: Sequence[Row]) -> list[list[Row]]:
+    """The outputs of each run together; of two bundles of one net a name that comes again begins another."""
+    runs: list[list[Row]] = []
+    before: tuple[str, ...] = ()
+    for row in rows:
+        what = row.net, row.artifact, row.where, row.case
+        if what != before or row.output in {each.output for each in runs[-1]}:
+            runs.append([])
+        runs[-1].append(row)
+        before = what
+    return runs
+
+
+def _rank(row: Row) -> tuple[bool, float]:
+    """The worst is the smallest."""
+    snr_db = row.comparison.snr_db if row.comparison else -math.inf
+    return row.status != "FAIL", -math.inf if math.isnan(snr_db) else snr_db
+
+
+def _if(shown: bool, cell: str) -> tuple[str, ...]:
+    return (cell,) if shown else ()
 
 
 def notes(rows: Sequence[Row]) -> str:

@@ -28,7 +28,7 @@ class Cell:
 
     def markup(self, *, heads: bool) -> Markup:
         """As a cell, or as the heading of its row."""
-        number = None if self.value is None else "number"
+        number = None if self.value is None or isinstance(self.shown, Markup) else "number"
         scope = {"scope": "row"} if heads else {}
         return element("th" if heads else "td", self.shown, class_=number, data_value=self.value, **scope)
 
@@ -58,20 +58,27 @@ def write_page(path: Path, page: Markup) -> None:
         temporary.write_bytes(page.encode("utf-8", "replace"))
 
 
-def document(title: str, verdict: Markup, sections: Sequence[tuple[str, str, Markup]]) -> Markup:
+def document(
+    title: str, verdict: Markup, sections: Sequence[tuple[str, str, Markup]], *, runs: bool = False
+) -> Markup:
     """The page.
 
-    The policy in its head lets it load nothing but what lies in it, and run no script but ours.
+    The policy in its head lets it load nothing but what lies in it, and run no script but ours. Where it
+    runs nets, our script may also make workers of files that the reader chose, and compile WebAssembly; a
+    worker inherits the policy, and has no network either.
 
     Args:
         title: of the page.
         verdict: the first paragraph.
         sections: (identifier, heading, content); one without content is left out.
+        runs: whether it has a section of `edge_export.report.running`.
     """
-    style, script = (Markup(_part(name)) for name in ("style.css", "script.js"))
+    style = Markup(_part("style.css"))
+    script = Markup(_part("script.js") + (_part("runner.js") if runs else ""))
+    workers = " 'wasm-unsafe-eval'; worker-src blob:" if runs else ""
     policy = (
         f"default-src 'none'; img-src data:; media-src data:; style-src '{_hash(style)}'; "
-        f"script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+        f"script-src '{_hash(script)}'{workers}; base-uri 'none'; form-action 'none'"
     )
     shown = [section for section in sections if section[2]]
     head = element(

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_export.proof.gates.judging import GateRow
 from edge_export.proof.gates.judging import notes as gate_notes
 from edge_export.proof.linting.lint import Linted
+from edge_export.proof.linting.subject import SEVERITIES
 from edge_export.proof.verify import Row, rounded_up
 from edge_export.report.evidence import Evidence
 from edge_export.report.markup import Markup, element, join
@@ -96,10 +97,17 @@ def lint_table(linted: Linted | str) -> Markup:
         places = "; ".join(str(place) for place in finding.places[:3])
         more = f" and {len(finding.places) - 3} more" if len(finding.places) > 3 else ""
         word = "justified" if finding.justified else finding.severity
-        lines.append((finding.artifact, finding.rule, status(word), finding.evidence, places + more, cure))
-    headings = ("artifact", "rule", "severity", "evidence", "at", "instead")
+        count = number(len(finding.places), "d")
+        weight = Cell(
+            status(word), len(SEVERITIES) if finding.justified else SEVERITIES.index(finding.severity)
+        )
+        lines.append((finding.artifact, finding.rule, weight, count, finding.evidence, places + more, cure))
+    headings = ("artifact", "rule", "severity", "places", "evidence", "at", "instead")
     told = "The files as they are; `edge-export lint` runs them too, and gives costs and sources."
-    return join(element("p", f"{linted.summary()}. {told}"), table("Findings of lint", headings, lines))
+    return join(
+        element("p", f"{linted.summary()}. {told}"),
+        table("Findings of lint", headings, lines, name="findings"),
+    )
 
 
 def bundle_facts(bundle: Bundle) -> Markup:

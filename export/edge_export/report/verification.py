@@ -8,17 +8,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edge_export.proof.gates.judging import sample_rate_of
+from edge_export.proof.gates.sounding import sample_rate_of
 from edge_export.proof.linting.lint import Inputs, Linted, lint
 from edge_export.proof.verify import Row, Verification
 from edge_export.report import sections
+from edge_export.report.drift import Drift, drift_of, drift_section
 from edge_export.report.evidence import Evidence, Subject, fitting
 from edge_export.report.markup import Markup, element, join
 from edge_export.report.page import document, status, verdict, write_page
+from edge_export.report.running import SOUND, runner
 from edge_runtime.errors import EdgeError
 from edge_runtime.store.bundle import Bundle, open_bundle
-
-SOUND = "full scale"  # how units of sound begin
 
 
 class Observer:
@@ -35,8 +35,7 @@ class Observer:
         """What one row shows."""
         key = row.case, row.output
         if key not in self.subjects:
-            manifest = self.bundle.manifest
-            rate = sample_rate_of(manifest.front_end, manifest.config) if row.output in self._sounds else None
+            rate = sample_rate_of(self.bundle.manifest) if row.output in self._sounds else None
             self.subjects[key] = Subject.of(truth, rate)
         self.found.append((row, self.subjects[key].against(made)))
 
@@ -46,26 +45,40 @@ def write_report(
     result: Verification,
     observer: Observer,
     *,
+    drifting: bool = True,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Write the page of a verification that `observer` watched.
 
+    Args:
+        path: of the page.
+        result: the rows.
+        observer: what watched them.
+        drifting: draw the drift by operation, for which every artifact runs a few times more.
+        progress: called with one line before each step.
+
     Raises:
         TargetError: it cannot be written.
     """
+    drift = drift_of(observer.bundle, progress) if drifting else "not asked for"
     progress("the report")
-    write_page(path, verification_page(result, observer, _linted(observer.bundle)))
+    write_page(path, verification_page(result, observer, _linted(observer.bundle), drift))
 
 
-def verification_page(result: Verification, observer: Observer, linted: Linted | str) -> Markup:
-    """The page; `linted` is the findings, or why there are none."""
+def verification_page(
+    result: Verification, observer: Observer, linted: Linted | str, drift: Drift = "not asked for"
+) -> Markup:
+    """The page; `linted` is the findings, or why there are none, and `drift` likewise."""
     bundle, found = observer.bundle, observer.found
     places = {id(row): index for index, row in enumerate(result.rows)}
     anchors = {places[id(row)]: _anchor(places[id(row)]) for row, _ in found}
+    drawn, here = drift_section(drift), runner(bundle)
     shown = [
         ("rows", "Rows", sections.rows_table(result.rows, anchors)),
         ("gates", "Gates", sections.gates_table(result.gates)),
-        ("evidence", "Where they differ", _evidence(observer, places)),
+        ("evidence", "Where they differ", _evidence(observer, places, len(drawn) + len(here))),
+        ("drift", "Drift by operation", drawn),
+        ("run", "Run it here", here),
         ("headroom", "Range of float16", sections.headroom_table(result.rows)),
         ("lint", "Lint", sections.lint_table(linted)),
         (
@@ -77,7 +90,8 @@ def verification_page(result: Verification, observer: Observer, linted: Linted |
         ("versions", "Versions", sections.versions_table(bundle.manifest.versions)),
     ]
     name = Path(bundle.path).name
-    return document(f"{name}: {bundle.manifest.net}", verdict(result.passed, result.summary()), shown)
+    told = verdict(result.passed, result.summary())
+    return document(f"{name}: {bundle.manifest.net}", told, shown, runs=bool(here))
 
 
 def _worst_first(result: Verification, found: list[tuple[Row, Evidence]]) -> list[tuple[Row, Evidence]]:
@@ -87,9 +101,9 @@ def _worst_first(result: Verification, found: list[tuple[Row, Evidence]]) -> lis
     return sorted(found, key=lambda each: each[0].comparison.snr_db if each[0].comparison else 0.0) + told
 
 
-def _evidence(observer: Observer, places: dict[int, int]) -> Markup:
-    """A heading for each case and output: the reference once, then each artifact."""
-    own = sum(subject.own.bytes for subject in observer.subjects.values())
+def _evidence(observer: Observer, places: dict[int, int], used: int) -> Markup:
+    """A heading for each case and output: the reference once, then each artifact; `used`: bytes elsewhere."""
+    own = used + sum(subject.own.bytes for subject in observer.subjects.values())
     judged = (
         (evidence, row.status == "PASS", row.comparison.snr_db if row.comparison else 0.0)
         for row, evidence in observer.found

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +246,28 @@ def test_the_table_has_a_line_a_row(small_hifigan: Path) -> None:
     *cases, geometry = lines[1:]
     assert all(line.endswith("PASS") for line in cases)
     assert "PASS: " in geometry  # what was measured
+
+
+def test_of_several_outputs_the_worst_is_named() -> None:
+    """A decoder has fourteen: a line each would say nothing of which."""
+    truth = np.sin(np.arange(64.0))
+
+    def rows(status: parity.Status, **errors: float) -> list[parity.Row]:
+        what = partial(parity.Row, "ecog-decoder", "model.onnx", "onnxruntime", "fp32")
+        return [
+            what(status if error > 0.1 else "PASS", "told", "waves", name, compare(truth, truth + error))
+            for name, error in errors.items()
+        ]
+
+    one = rows("PASS", f0_hz=1e-6, loudness=1e-4, amplitudes=1e-5)
+    head, line = parity.table(one).splitlines()
+    assert "worst output" in head
+    assert "loudness, of 3" in line
+    assert line.endswith("PASS")
+    _, line, other = parity.table([*one, *rows("FAIL", f0_hz=1.0, loudness=0.01)]).splitlines()
+    assert "loudness, of 3" in line
+    assert "f0_hz, of 2" in other
+    assert other.endswith("FAIL: told; 1 of 2 outputs fail")
 
 
 @pytest.mark.parametrize(

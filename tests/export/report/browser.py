@@ -49,6 +49,12 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    def choose(self, selector: str, *files: Path) -> None:
+        """Give files to an input, as its dialog would."""
+        script = f"document.querySelector({json.dumps(selector)})"
+        found = self._ask("Runtime.evaluate", expression=script)["result"]["objectId"]
+        self._ask("DOM.setFileInputFiles", files=[str(place) for place in files], objectId=found)
+
     def _ask(self, method: str, **parameters: Any) -> Any:
         self._number += 1
         asked: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.export.report import browser
 
 from edge_export.proof import verify as parity
 from edge_export.report import verification
+from edge_runtime.store.bundle import open_bundle
 
 CELLS = "Array.from(document.querySelectorAll('#table tbody tr:not([hidden])'), r => r.cells[{}].textContent)"
 PRESS = "Array.from(document.querySelectorAll('#table th button')).find(b => b.textContent === '{}').click()"
@@ -32,7 +34,7 @@ def tab(small_hifigan: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("browser")
     observer = verification.observer_of(small_hifigan)
     result = parity.verify(small_hifigan, backends=["onnxruntime"], tolerance=1e-5, observe=observer)
-    verification.write_report(folder / "r.html", result, observer)
+    verification.write_report(folder / "r.html", result, observer, drifting=False)
     with browser.tab(place, folder / "profile") as opened:
         yield opened, (folder / "r.html").as_uri()
 
@@ -70,6 +72,55 @@ def test_addresses_ask_for_a_view(tab: tuple[browser.Tab, str]) -> None:
         "new Promise(done => { addEventListener('hashchange', () => done()); location.hash = 'evidence-1'; })"
     )
     assert page.run("document.getElementById('evidence-1').open")
+
+
+LIBRARY = """const env = { wasm: {}, versions: { web: "0.1" } }, here = import.meta.url;
+class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
+class Session {
+  static async create(model, options) {
+    if (!(env.wasm.wasmBinary.byteLength === 3 && model.length && options)) throw new Error("not given");
+    return new Session();
+  }
+  async run(feeds) {
+    const open = await fetch("https://localhost/").then(() => true, () => false);
+    if (open) throw new Error("the network is open");
+    const data = new Float32Array(HOP * feeds.mel.dims[2]);
+    return { audio: new Tensor("float32", data, [1, 1, data.length]) };
+  }
+}
+export{Session as InferenceSession,Tensor,env as env};
+"""
+
+
+def test_a_file_of_the_bundle_runs_in_the_page(
+    tab: tuple[browser.Tab, str], small_hifigan: Path, tmp_path: Path
+) -> None:
+    """A library of onnxruntime-web's form answers silence, and asks for the network."""
+    page, address = tab
+    library, binary = tmp_path / "ort.wasm.bundle.min.mjs", tmp_path / "ort-wasm-simd-threaded.wasm"
+    hop = str(open_bundle(small_hifigan).manifest.geometry.hop_length)
+    library.write_text(LIBRARY.replace("HOP", hop))
+    binary.write_bytes(b"bin")
+    page.open(address)
+    ended = """new Promise(done => {
+      const here = document.getElementById('run-here'), button = here.querySelector('button');
+      new MutationObserver(() => button.disabled || done(here.querySelector('output').value))
+        .observe(button, { attributes: true });
+      button.click();
+    })"""
+    assert page.run(ended) == "not run: ort.wasm.bundle.min.mjs is not among the chosen files"
+    page.choose("#run-files", library, binary, small_hifigan / "model.fp16.onnx")
+    assert re.fullmatch(r"onnxruntime-web 0\.1, \d+ ms, one thread; the bundle's own file", page.run(ended))
+    told = page.run("document.querySelector('#ran tbody').innerText").split()
+    _, outputs = open_bundle(small_hifigan).reference("frames-24")
+    assert told[0] == "audio"
+    assert float(told[1]) == pytest.approx(np.abs(outputs["audio"]).max(), rel=0.01)
+    assert told[2:] == ["0.0", "FAIL"]  # silence is as far from speech as speech is loud
+    assert page.run("document.querySelector('#ran audio').src").startswith("data:audio/wav;base64,")
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"x")
+    page.choose("#run-files", library, binary, other)
+    assert page.run(ended).startswith("not run: other.onnx is not of this bundle: model.onnx, ")
 
 
 def test_text_can_be_read_on_its_ground() -> None:

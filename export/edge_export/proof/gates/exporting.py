@@ -8,55 +8,75 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from edge_export.assets import SENTENCE
 from edge_export.backends import BACKENDS, get_backend
 from edge_export.catalog.gates import Gate
-from edge_export.proof.gates.judging import Arrays, gate_of, judge_bundle, speech_inputs
-from edge_runtime.dsp.mel import MelConfig
+from edge_export.proof.gates import half
+from edge_export.proof.gates.feeding import SEEN, Arrays, Wanted, speech_inputs
+from edge_export.proof.gates.judging import gate_of, judge_bundle
+from edge_export.proof.gates.sounding import AnyBundle, check_companion
 from edge_runtime.errors import ConfigError, InputError, doubt
-from edge_runtime.store.bundle import Artifact, Bundle, Lengths, Manifest, Tensor
+from edge_runtime.store.bundle import Artifact, Bundle, Manifest
 
 
-def check_gate(net: str) -> Gate:
-    """The gate of a net; ConfigError where it has none."""
+def check_gate(
+    net: str, audio: str | os.PathLike[str] | None = None, beside: AnyBundle | None = None
+) -> Gate:
+    """The gate of a net, before any work is done.
+
+    Raises:
+        ConfigError: it has none; a recording for a net that hears none; no bundle `beside` for a net whose
+            output another net makes sound of, or one for a net without such a need.
+        BundleError: one that is damaged, or of a net that makes no sound of this one's.
+    """
     gate = gate_of(net)
     if gate is None:
         raise ConfigError("--gate", got=net, expected="a net whose output is sound, or drives a face")
+    if audio is not None and gate.feed in SEEN:
+        got, expected = f"a recording for {net}", "--gate alone: it is judged on the synthetic speaker"
+        raise ConfigError("--audio", got=got, expected=expected)
+    check_companion(net, gate, beside)
     return gate
 
 
-def sentence_case(
-    gate: Gate,
-    tensors: tuple[Tensor, ...],
-    front_end: MelConfig | None,
-    lengths: Mapping[str, Lengths],
-    cases: Mapping[str, Arrays],
-    audio: str | os.PathLike[str] | None,
-) -> dict[str, Arrays]:
+def sentence_case(wanted: Wanted, cases: Mapping[str, Arrays]) -> dict[str, Arrays]:
     """The case that is judged, of a recording or the sentence that ships; none where the net has its own."""
-    if audio is None and gate.case in cases:
+    if wanted.audio is None and wanted.gate.case in cases:
         return {}
-    return {gate.case: speech_inputs(tensors, front_end, lengths, gate, audio or SENTENCE)}
+    return {wanted.gate.case: speech_inputs(wanted)}
 
 
-def kept(folder: Path, manifest: Manifest, progress: Callable[[str], object]) -> Manifest:
+def kept(
+    folder: Path,
+    manifest: Manifest,
+    progress: Callable[[str], object],
+    beside: AnyBundle | None = None,
+) -> Manifest:
     """The manifest without the artifacts that fail on any backend here; their files are deleted.
 
     Raises:
         InputError: every artifact fails.
     """
+    bundle = Bundle(folder, manifest)
     places = [(get_backend(name), "cpu") for name in BACKENDS]
-    rows = judge_bundle(Bundle(folder, manifest), places, progress=progress)
-    failed = {row.artifact: row for row in rows if not row.passed}
+    failed: dict[str, str] = {}
+    for row in judge_bundle(bundle, places, beside=beside, progress=progress):
+        if not row.passed:
+            failed[row.artifact] = f"{'; '.join(row.failures)} on {row.backend}"
+    for artifact in manifest.artifacts:
+        if artifact.path not in failed and half.is_judged(bundle, artifact):
+            progress(f"{artifact.path}, in float16 arithmetic")
+            if reasons := half.executed(bundle, artifact):
+                failed[artifact.path] = f"{'; '.join(reasons)} on {half.EXECUTOR}"
     passing = tuple(artifact for artifact in manifest.artifacts if artifact.path not in failed)
     refusals = [
         InputError(
-            f"{name}",
-            got=f"{'; '.join(row.failures)} on {row.backend}",
+            artifact.path,
+            got=failed[artifact.path],
             expected="the gate's limits",
             cause="it is not written; without --gate it would be",
         )
-        for name, row in failed.items()
+        for artifact in manifest.artifacts
+        if artifact.path in failed
     ]
     if not passing and refusals:
         raise refusals[0]

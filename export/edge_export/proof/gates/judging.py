@@ -4,7 +4,9 @@ The truth is a stored reference case (`Gate.case`), which `edge-export export --
 none. On another recording there is no PyTorch at hand: the truth is then the float32 ONNX file on
 onnxruntime, which `verify` compares with PyTorch, and the rows say so.
 
-A Core ML package takes some lengths only. A sentence is cut to the longest that all artifacts take.
+Where a net's output is no sound, the rest of its pipeline makes sound of the truth and of what an artifact
+gave (`sounding`). A Core ML package takes some lengths only: a sentence is cut to the longest that all
+artifacts take. Of float16 artifacts the range is judged too (`half`).
 """
 
 from __future__ import annotations
@@ -19,29 +21,20 @@ from numpy.typing import NDArray
 
 from edge_export.catalog import NETS
 from edge_export.catalog.gates import Gate
-from edge_export.proof.gates.measures import (
-    SHORTEST,
-    Figures,
-    failures,
-    feature_figures,
-    sound_figures,
-)
+from edge_export.proof.gates import half
+from edge_export.proof.gates.feeding import SEEN, Wanted, admitted, speech_inputs
+from edge_export.proof.gates.measures import Figures, failures, feature_figures, sound_figures
+from edge_export.proof.gates.sounding import AnyBundle, Sounding, sounding
 from edge_export.proof.verify import align
 from edge_runtime.backends.artifacts import open_artifact
 from edge_runtime.backends.base import Backend
 from edge_runtime.compare import json_number
-from edge_runtime.dsp.mel import MelConfig, MelFrontEnd
-from edge_runtime.dsp.windows import encoder_windows
-from edge_runtime.errors import BundleError, ConfigError, EdgeError, InputError
-from edge_runtime.media.audio import read_audio
-from edge_runtime.store.bundle import Artifact, Bundle, Lengths, Tensor
+from edge_runtime.errors import BundleError, ConfigError, EdgeError
+from edge_runtime.store.bundle import Artifact, Bundle
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 
-SECONDS = 2.0  # of a sentence that are judged
-FROM = 0.3  # s; where the recording begins to be used, if it is long enough
-WINDOWS = 16  # of features
 SLOW = frozenset({"onnx-reference", "coreai"})  # operator by operator: a sentence takes minutes
 
 
@@ -73,6 +66,7 @@ def judge_bundle(
     places: Iterable[tuple[Backend, str]],
     *,
     audio: str | os.PathLike[str] | None = None,
+    beside: AnyBundle | None = None,
     progress: Callable[[str], object] = lambda _line: None,
 ) -> tuple[GateRow, ...]:
     """The rows of every artifact on every backend that is quick enough for a sentence.
@@ -81,11 +75,13 @@ def judge_bundle(
         bundle: an opened bundle.
         places: backends and their devices.
         audio: a recording; the stored case where None.
+        beside: the bundle that makes sound of the net's output, for a gate that needs one.
         progress: called with one line before each execution.
 
     Raises:
-        ConfigError: the net has no gate, or the bundle no case for it.
-        BundleError: no float32 ONNX file to compare with, where a recording is given.
+        ConfigError: the net has no gate, the bundle no case for it, or no bundle `beside` is given for it.
+        BundleError: no float32 ONNX file to compare with, where a recording is given; a bundle `beside` that
+            does not fit.
     """
     gate = gate_of(bundle.manifest.net)
     if gate is None:
@@ -94,15 +90,39 @@ def judge_bundle(
             "--gate", got=f"the net {bundle.manifest.net}", expected=f"one with a gate: {gated}"
         )
     available = [(backend, device) for backend, device in places if not backend.unavailable(device)]
-    inputs, truth, source = _truth(bundle, gate, audio, available)
+    stage = sounding(bundle, gate, beside)
+    judged = _Judged(gate, stage, *_truth(bundle, gate, audio, available))
     rows = []
     for artifact in bundle.manifest.artifacts:
         for backend, device in available:
             if backend.target != artifact.target or backend.name in SLOW:
                 continue
             progress(f"{artifact.path} on {backend.name}, the gate of {gate.kind}")
-            rows.append(_row(bundle, artifact, backend, device, gate, (inputs, truth, source)))
+            rows.append(_row(bundle, artifact, backend, device, judged))
+        if half.is_judged(bundle, artifact) and any(backend.name == half.RUNS for backend, _ in available):
+            progress(f"{artifact.path}, the range of float16")
+            rows.append(_range_row(bundle, artifact, judged))
     return tuple(rows)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What artifacts are judged on: inputs, the truth's outputs, and where those come from."""
+
+    gate: Gate
+    stage: Sounding
+    inputs: Arrays
+    outputs: Arrays
+    source: str
+
+    @property
+    def told(self) -> str:
+        return f"{self.source}, heard through {self.stage.told}" if self.stage.told else self.source
+
+    def figures(self, outputs: Mapping[str, Array]) -> tuple[Figures, list[str]]:
+        """Figures of an artifact's outputs, and those beyond their bounds."""
+        truth = self.stage.sound(self.inputs, self.outputs)
+        return judge_arrays(self.gate, truth, self.stage.sound(self.inputs, outputs), self.stage.rate)
 
 
 def judge_arrays(gate: Gate, truth: Array, made: Array, rate: int) -> tuple[Figures, list[str]]:
@@ -121,130 +141,57 @@ def judge_arrays(gate: Gate, truth: Array, made: Array, rate: int) -> tuple[Figu
     return figures, failures(figures, gate.limits)
 
 
-def speech_inputs(
-    tensors: Sequence[Tensor],
-    front_end: MelConfig | None,
-    lengths: Mapping[str, Lengths],
-    gate: Gate,
-    audio: str | os.PathLike[str],
-) -> Arrays:
-    """A recording as the only input of a net: its mel, or its windows for the features of a face.
-
-    Args:
-        tensors: the net's inputs.
-        front_end: makes its mel.
-        lengths: those that all artifacts take, by axis.
-        gate: says whether the net takes a mel or windows of one.
-        audio: the recording.
-
-    Raises:
-        ConfigError: a net that takes something else than a mel.
-        InputError: a recording that is too short.
-    """
-    if len(tensors) != 1 or front_end is None:
-        names = ", ".join(tensor.name for tensor in tensors)
-        raise ConfigError(
-            "--audio", got=f"a net that takes {names}", expected="one that takes the mel of sound"
-        )
-    (tensor,) = tensors
-    sound = read_audio(audio, front_end.sample_rate)
-    if gate.kind == "features":
-        windows = encoder_windows(np.asarray(MelFrontEnd(front_end)(sound.samples), np.float32))
-        count = min(WINDOWS, len(windows), lengths.get("batch", Lengths()).high or WINDOWS)
-        chosen = windows[np.linspace(0, len(windows) - 1, count).astype(int)]  # (n, 16, 80)
-        return {tensor.name: np.ascontiguousarray(chosen.transpose(0, 2, 1)[:, None], np.float32)}
-    wanted = int(SECONDS * front_end.sample_rate) // front_end.hop_length
-    skipped = int(FROM * front_end.sample_rate)
-    samples = sound.samples[skipped:] if len(sound.samples) > 2 * skipped else sound.samples
-    mel = np.asarray(MelFrontEnd(front_end)(samples), np.float32)
-    frames = longest(lengths.get("frames", Lengths()), min(wanted, mel.shape[1]))
-    if frames is None or frames * front_end.hop_length < SHORTEST:
-        raise InputError(
-            str(audio),
-            got=f"{sound.seconds:.2f} s",
-            expected=f"{SHORTEST / front_end.sample_rate:.2f} s of speech, in a length that the net takes",
-        )
-    return {tensor.name: np.ascontiguousarray(mel[None, :, :frames])}
-
-
-def longest(lengths: Lengths, most: int) -> int | None:
-    """The longest admitted length of at most `most`.
-
-    >>> longest(Lengths(32, 128, (32, 64, 128)), 100)
-    64
-    """
-    if lengths.only:
-        return max((length for length in lengths.only if length <= most), default=None)
-    allowed = most if lengths.high is None else min(most, lengths.high)
-    return allowed if allowed >= lengths.low else None
-
-
-def admitted(artifacts: Sequence[Artifact]) -> dict[str, Lengths]:
-    """The narrowest lengths of each axis among artifacts: those of Core ML packages, where there are any.
-
-    Those of Core AI, whose executor is among the slow ones, do not count.
-    """
-    found: dict[str, Lengths] = {}
-    for artifact in (each for each in artifacts if each.target != "coreai"):
-        for axis, lengths in artifact.axes.items():
-            if axis not in found or lengths.only or (lengths.high is not None and found[axis].high is None):
-                found[axis] = lengths
-    return found
-
-
-def sample_rate_of(front_end: MelConfig | None, config: Mapping[str, Any]) -> int:
-    """Hz of the sound that a net makes."""
-    rate = front_end.sample_rate if front_end else config.get("sample_rate", 16000)
-    return int(rate)
-
-
 def _truth(
     bundle: Bundle, gate: Gate, audio: str | os.PathLike[str] | None, places: Sequence[tuple[Backend, str]]
-) -> tuple[Arrays, Array, str]:
-    """Inputs, the output to compare with, and where that comes from."""
+) -> tuple[Arrays, Arrays, str]:
+    """Inputs, the outputs to compare with, and where those come from."""
     if audio is None:
         if gate.case not in bundle.cases:
             raise ConfigError(
                 "--gate",
                 got=f"a bundle without the case {gate.case}",
                 expected="a stored case of real speech",
-                cause="give a recording with --audio, or export again with --gate",
+                cause="export again with --gate"
+                if gate.feed in SEEN
+                else "give a recording with --audio, or export again with --gate",
             )
-        inputs, outputs = bundle.reference(gate.case)
-        return inputs, outputs[gate.output], f"PyTorch, case {gate.case}"
+        return *bundle.reference(gate.case), f"PyTorch, case {gate.case}"
     manifest = bundle.manifest
-    inputs = speech_inputs(manifest.inputs, manifest.front_end, admitted(manifest.artifacts), gate, audio)
+    lengths = admitted(manifest.artifacts)
+    inputs = speech_inputs(Wanted(manifest.inputs, manifest.front_end, manifest.config, lengths, gate, audio))
     for backend, device in places:
         if backend.name == "onnxruntime":
             artifact = manifest.artifact("onnx", "fp32")
             outputs = open_artifact(bundle, artifact, backend, device=device).run(inputs)
-            return inputs, outputs[gate.output], f"{artifact.path} on onnxruntime"
+            return inputs, outputs, f"{artifact.path} on onnxruntime"
     raise BundleError(
         str(bundle.path), got="no onnxruntime here", expected="it, to run the float32 ONNX file"
     )
 
 
-def _row(
-    bundle: Bundle,
-    artifact: Artifact,
-    backend: Backend,
-    device: str,
-    gate: Gate,
-    given: tuple[Arrays, Array, str],
-) -> GateRow:
-    inputs, truth, source = given
+def _row(bundle: Bundle, artifact: Artifact, backend: Backend, device: str, judged: _Judged) -> GateRow:
     what = (
         artifact.path,
         backend.name if device == "cpu" else f"{backend.name} {device}",
         artifact.precision,
     )
     try:
-        made = open_artifact(bundle, artifact, backend, device=device).run(inputs)[gate.output]
-        rate = sample_rate_of(bundle.manifest.front_end, bundle.manifest.config)
-        figures, failed = judge_arrays(gate, truth, made, rate)
+        session = open_artifact(bundle, artifact, backend, device=device)
+        figures, failed = judged.figures(session.run(judged.inputs))
     except EdgeError as failure:
-        return GateRow(*what, False, {}, (str(failure),), source)
-    return GateRow(*what, not failed, figures, tuple(failed), source)
+        return GateRow(*what, False, {}, (str(failure),), judged.told)
+    if half.is_judged(bundle, artifact, target="coreml"):
+        failed += half.overflow_of(session)
+    return GateRow(*what, not failed, figures, tuple(failed), judged.told)
+
+
+def _range_row(bundle: Bundle, artifact: Artifact, judged: _Judged) -> GateRow:
+    what = artifact.path, half.RANGE, artifact.precision
+    try:
+        figures, failed = half.range_of(bundle.path / artifact.path, judged.inputs)
+    except EdgeError as failure:
+        return GateRow(*what, False, {}, (str(failure),), judged.told)
+    return GateRow(*what, not failed, figures, tuple(failed), judged.told)
 
 
 def table(rows: Sequence[GateRow]) -> str:

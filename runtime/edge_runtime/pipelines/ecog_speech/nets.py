@@ -29,6 +29,17 @@ PARAMETERS = (
 )  # what a decoder says and the synthesizer reads
 
 
+def audible(said: Mapping[str, NDArray[Any]]) -> Arrays:
+    """A decoder's answer as the synthesizer takes it: no loudness below 0, one of which spoils it all.
+
+    OpenVINO's softplus gives -1.9e-6 where it should give 2e-9, and the synthesizer takes a logarithm.
+    """
+    return {
+        name: np.maximum(values, np.float32(0)) if name == "loudness" else values
+        for name, values in said.items()
+    }
+
+
 class ManyOutputs:
     """The artifact of a bundle, ready to run: arrays by name in and out.
 

@@ -28,7 +28,7 @@ from edge_runtime.dsp.griffin_lim import griffin_lim
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.pipelines.bundle_net import AnyBundle
 from edge_runtime.pipelines.ecog_speech.grids import arrange
-from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS, Arrays, ManyOutputs
+from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS, Arrays, ManyOutputs, audible
 from edge_runtime.pipelines.ecog_speech.recordings import (
     FRAMES,
     HOP,
@@ -199,10 +199,9 @@ class EcogSpeech:
         for first in _windows(frames):
             span = slice(first, first + FRAMES)
             said = self.decode(values[first : first + PAST + FRAMES])
-            noise = self._draw(draw)
-            made = self.synthesizer.run(
-                {name: said[name][None] for name in PARAMETERS} | noise | {"background": power[None]}
-            )
+            noise = draw_noise(draw, self.bins)
+            heard = audible({name: said[name][None] for name in PARAMETERS})
+            made = self.synthesizer.run(heard | noise | {"background": power[None]})
             spectrogram[span] = np.minimum(made["spectrogram"][0, 0], 1)
             wave[span.start * HOP : span.stop * HOP] = made["wave"][0, 0]
             for name, rows in said.items():
@@ -234,14 +233,6 @@ class EcogSpeech:
         )
         return np.asarray(samples, np.float32)
 
-    def _draw(self, draw: np.random.Generator) -> Arrays:
-        samples = FRAMES * HOP
-        return {
-            "noise": draw.random((1, 1, samples), np.float32),
-            "background_noise": draw.standard_normal((1, 1, samples), np.float32),
-            "phase": draw.random((1, self.bins, FRAMES), np.float32),
-        }
-
     def _checked(self, ecog: NDArray[Any]) -> Floats:
         if ecog.ndim != 2 or ecog.dtype.kind not in "fiu" or len(ecog) < PAST + FRAMES:
             cause = "transposed: pass ecog.T" if ecog.ndim == 2 and ecog.shape[1] > len(ecog) else ""
@@ -261,6 +252,16 @@ class EcogSpeech:
                 cause="`edge-export data ecog` computes them from raw recordings",
             )
         return values
+
+
+def draw_noise(draw: np.random.Generator, bins: int) -> Arrays:
+    """The synthesizer's random inputs for one window, drawn in this order."""
+    samples = FRAMES * HOP
+    return {
+        "noise": draw.random((1, 1, samples), np.float32),
+        "background_noise": draw.standard_normal((1, 1, samples), np.float32),
+        "phase": draw.random((1, bins, FRAMES), np.float32),
+    }
 
 
 def parse_bad(bad: str | Sequence[int] | None) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ class MagnitudeNet:
                 str(self.net.bundle.path), got="no front_end", expected="the mel of the net's training"
             )
         self.front_end: MelConfig = front_end
-        self.domain = self._check_domain()
+        self.domain = domain_of(self.net.bundle)
         self._chunks = Chunks(self.net, 2, chunk_frames)
 
     def __call__(self, mel: Array, silence: float, into: Any) -> None:
@@ -52,24 +52,28 @@ class MagnitudeNet:
         """
         for piece in self._chunks.plan(mel.shape[1]):
             output = self.net(piece.cut(mel, silence)[None])[0][:, piece.inside]
-            into[:, piece.kept] = self._magnitude(np.asarray(output, np.float32))
+            into[:, piece.kept] = magnitude_of(np.asarray(output, np.float32), self.domain, self.front_end)
 
-    def _magnitude(self, output: Array) -> NDArray[np.float32]:
-        if self.domain == "log":
-            return np.asarray(np.exp(output))
-        range_db = self.front_end.spectrum_range_db or 0.0
-        return np.asarray(10 ** ((np.minimum(output, 1) - 1) * (range_db / 20)), np.float32)
 
-    def _check_domain(self) -> str:
-        domain = self.net.manifest.config.get("domain")
-        relative = self.front_end.spectrum_range_db is not None
-        if domain not in ("log", "db") or (domain == "db") != relative:
-            raise BundleError(
-                f"{self.net.bundle.path}: config",
-                got=f"domain {domain!r}, front end with spectrum_range_db {self.front_end.spectrum_range_db}",
-                expected="domain 'db' if the front end has spectrum_range_db, else 'log'",
-            )
-        return str(domain)
+def magnitude_of(output: Array, domain: str, front_end: MelConfig) -> NDArray[np.float32]:
+    """The net's answer (bins, frames) → the magnitude; of domain "db" relative to its largest value."""
+    if domain == "log":
+        return np.asarray(np.exp(output), np.float32)
+    range_db = front_end.spectrum_range_db or 0.0
+    return np.asarray(10 ** ((np.minimum(output, 1) - 1) * (range_db / 20)), np.float32)
+
+
+def domain_of(bundle: Bundle) -> str:
+    """ "log" or "db": the unit of the net's answer; BundleError where the front end is for the other."""
+    domain, front_end = bundle.manifest.config.get("domain"), bundle.manifest.front_end
+    range_db = front_end.spectrum_range_db if front_end else None
+    if domain not in ("log", "db") or (domain == "db") != (range_db is not None):
+        raise BundleError(
+            f"{bundle.path}: config",
+            got=f"domain {domain!r}, front end with spectrum_range_db {range_db}",
+            expected="domain 'db' if the front end has spectrum_range_db, else 'log'",
+        )
+    return str(domain)
 
 
 class PhaseNet:

@@ -384,14 +384,21 @@ class MelInversion:
         else:
             magnitude = into = room("magnitude", (self.front_end.stft.bins, mel.shape[1]))
             self.net(mel.astype("float32", copy=False), self._silence, into)
+        samples, target = self._sound(magnitude, audio)
+        level_known = audio is not None or not loses_level(self.front_end)
+        return LongInversion(mel, estimate, magnitude, samples, level_known), target
+
+    def sound_of(self, magnitude: Columns) -> NDArray[np.float32]:
+        """A magnitude (bins, frames), as a net gave it → samples (n,): the phase step and the level."""
+        return self._sound(magnitude, None)[0]
+
+    def _sound(self, magnitude: Columns, audio: Array | None) -> tuple[NDArray[np.float32], LaidOut]:
         conditioning = None if audio is None else conditioning_of(audio, self.front_end)
-        length = self.frames.natural_length(mel.shape[1]) if audio is None else audio.size
+        length = self.frames.natural_length(magnitude.shape[1]) if audio is None else audio.size
         target = self.frames.lay_out(magnitude, length, self.front_end)
         conditioned = self.reconstruct(target, length)
         same = conditioned if conditioned.dtype == np.float32 else None  # no second array of this length
-        samples = restore(conditioned, self.front_end, conditioning, same)
-        level_known = audio is not None or not loses_level(self.front_end)
-        return LongInversion(mel, estimate, magnitude, samples, level_known), target
+        return restore(conditioned, self.front_end, conditioning, same), target
 
     def _estimate(self, mel: Array, dtype: str, room: Room) -> Columns:
         """Pseudo-inverse and updates, frames by frames."""

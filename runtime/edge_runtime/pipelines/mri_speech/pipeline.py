@@ -150,7 +150,7 @@ class MriSpeech:
         self.vocoder = Vocoder(vocoder, backend=backend, device=device, threads=threads, precision=precision)
         self.front_end = _front_end(self.net)
         self.size, self.n_mels = _sizes(self.net)
-        _check_pair(self.front_end, self.n_mels, self.vocoder)
+        check_pair(self.front_end, self.n_mels, self.vocoder)
         self.scaling = self.net.manifest.config.get("frame_scaling", "full-scale")
         self.mean, self.std = self._statistics(scaler)
         self.window, self.step = self._windows(window, step)
@@ -280,18 +280,7 @@ class MriSpeech:
         return self.net(frames[:, :, None])
 
     def _scaled(self, standardised: Rows) -> tuple[Rows, Rows]:
-        """The net's answer → (dB, natural logarithm of the power)."""
-        decibels = standardised * self.std + self.mean
-        highest = float(decibels.max())  # NaN where one of them is
-        if not highest <= LOUDEST:
-            raise InputError(
-                "mel",
-                got=f"up to {highest:.4g} dB",
-                expected=f"at most {LOUDEST:.4g} dB, the loudest mel of sound within ±1",
-                cause="the acoustic net is untrained, or mean and std belong to another net",
-            )
-        power = np.maximum(10.0 ** (decibels / 10.0), LOG_FLOOR)
-        return decibels.astype(np.float32), np.log(power).astype(np.float32)
+        return rescaled(standardised, self.mean, self.std)
 
     # options -----------------------------------------------------------------------------------------------
 
@@ -352,6 +341,28 @@ class MriSpeech:
         return settings
 
 
+def rescaled(standardised: Rows, mean: NDArray[Any], std: NDArray[Any]) -> tuple[Rows, Rows]:
+    """The net's answer (T, n_mels) → its mel in dB, and the natural logarithm that a vocoder takes.
+
+    Args:
+        mean, std: of each band in the training data, dB, (n_mels,).
+
+    Raises:
+        InputError: louder than any sound, or not finite.
+    """
+    decibels = standardised * std + mean
+    highest = float(decibels.max())  # NaN where one of them is
+    if not highest <= LOUDEST:
+        raise InputError(
+            "mel",
+            got=f"up to {highest:.4g} dB",
+            expected=f"at most {LOUDEST:.4g} dB, the loudest mel of sound within ±1",
+            cause="the acoustic net is untrained, or mean and std belong to another net",
+        )
+    power = np.maximum(10.0 ** (decibels / 10.0), LOG_FLOOR)
+    return decibels.astype(np.float32), np.log(power).astype(np.float32)
+
+
 def _count(option: str, value: int | None) -> int | None:
     if value is not None and value < 1:
         raise ConfigError(option, got=f"{value}", expected="at least 1")
@@ -378,7 +389,7 @@ def _sizes(net: BundleNet) -> tuple[int, int]:
     return height, bands
 
 
-def _check_pair(front_end: MelConfig, n_mels: int, vocoder: Vocoder) -> None:
+def check_pair(front_end: MelConfig, n_mels: int, vocoder: Vocoder) -> None:
     """Refuse a vocoder for another mel: the speech would be too fast, too high, or noise."""
     for what, acoustic, other in (
         ("sample rate", front_end.sample_rate, vocoder.sample_rate),

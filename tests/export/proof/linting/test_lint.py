@@ -281,6 +281,45 @@ def test_what_runtimes_lack_is_a_note_and_an_error_where_asked_for(tmp_path: Pat
         linting.lint(place, runtimes=["tflite"])
 
 
+def test_operators_that_mnn_lacks(tmp_path: Path) -> None:
+    place = graph(tmp_path, [node("Mish", "x", "a"), node("GroupNormalization", "a s s", num_groups=2)],
+                  {"s": np.ones(2, np.float32)}, opset=18)  # fmt: skip
+    linted = linting.lint(place, inputs=STILL, runtimes=["mnn"])
+    (told,) = [finding for finding in linted.findings if finding.severity == "error"]
+    assert told.evidence.startswith("mnn: without Mish (1), GroupNormalization (1) — MNNConvert")
+    assert linting.lint(graph(tmp_path, [node("Relu", "x")]), inputs=STILL, runtimes=["mnn"]).passed
+
+
+ZERO, ONE = F16(1e-12), F16(1)  # what float16 makes of an epsilon; and one that it holds
+
+
+@pytest.mark.parametrize(
+    ("nodes", "severity"),
+    [
+        ([node("Add", "x e", "a"), node("Log", "a")], "warning"),
+        ([node("Max", "x e", "a"), node("Transpose", "a", "b"), node("Log", "b")], "warning"),
+        ([node("Clip", "x e", "a"), node("Sqrt", "a", "b"), node("Div", "x b")], "warning"),
+        ([node("Add", "e x", "a"), node("Reciprocal", "a")], "warning"),
+        ([node("Div", "x e")], "error"),
+    ],
+)
+def test_an_epsilon_that_float16_made_zero(
+    nodes: list[onnx.NodeProto], severity: str, tmp_path: Path
+) -> None:
+    """A float16 file holds 1e-12 as 0: there is no epsilon any more, and nothing to see of it."""
+    place = graph(tmp_path, nodes, {"e": np.asarray(ZERO)}, kind=TensorProto.FLOAT16)
+    assert found(linting.lint(place, inputs=STILL), "vanishing-constant").severity == severity
+    held = graph(tmp_path, nodes, {"e": np.asarray(ONE)}, kind=TensorProto.FLOAT16)
+    assert "vanishing-constant" not in names(linting.lint(held, inputs=STILL))
+
+
+def test_zeros_that_protect_nothing_are_no_epsilons(tmp_path: Path) -> None:
+    nodes = [node("Add", "x e", "a"), node("Max", "a e", "b"), node("Div", "b o", "c"), node("Sqrt", "c")]
+    constants: dict[str, Array] = {"e": np.asarray(ZERO), "o": np.asarray(ONE)}
+    place = graph(tmp_path, nodes, constants, kind=TensorProto.FLOAT16)
+    assert "vanishing-constant" not in names(linting.lint(place, inputs=STILL))
+
+
 def test_whole_numbers_and_tables(tmp_path: Path) -> None:
     constants: dict[str, Array] = {"i": np.zeros(2000, np.int64), "t": np.zeros((1 << 18, 2), np.float32)}
     place = graph(tmp_path, [node("Gather", "t i", "g"), node("Add", "x x")], constants)

@@ -58,6 +58,25 @@ Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth S
 Sub Sum Tan Tanh ThresholdedRelu Tile Transpose Unsqueeze Where Xor
 """
 
+# `mnnconvert -f ONNX --OP` of MNN 3.6.1
+_MNN = """
+Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization BitShift
+Cast CastLike Ceil Celu Clip Compress Concat ConcatFromSequence ConstantOfShape Conv ConvTranspose
+Cos Cosh CumSum DepthToSpace DequantizeLinear Det Div Dropout DynamicQuantizeLinear Einsum Elu Equal
+Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool
+GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GridSample HardSigmoid HardSwish Identity If
+InstanceNormalization LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax Loop
+LpNormalization LpPool MatMul Max MaxPool MaxRoiPool MaxUnpool Mean MeanVarianceNormalization Min
+Mod Mul Neg NegativeLogLikelihoodLoss NonMaxSuppression NonZero Not OneHot Or PRelu Pad Pow
+QuantizeLinear RNN RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal
+ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+ReduceSumSquare Relu Reshape Resize ReverseSequence RoiAlign Round STFT Scatter ScatterElements
+ScatterND Selu SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert
+SequenceLength Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax SoftmaxCrossEntropyLoss
+Softplus Softsign SpaceToDepth Split SplitToSequence Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu
+Tile TopK Transpose Trilu Unique Unsqueeze Upsample Where Xor
+"""
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -110,9 +129,9 @@ RUNTIMES: Mapping[str, Runtime] = MappingProxyType(
             rank=4,
         ),
         "mnn": Runtime(
-            None,
-            "MNNConvert says which operators it lacks; no list of it is kept here",
-            "https://github.com/alibaba/MNN/tree/master/tools/converter/source/onnx",
+            frozenset(_MNN.split()),
+            "MNNConvert writes them as operations that nothing runs",
+            "https://github.com/alibaba/MNN/tree/master/tools/converter/source/onnx, MNN 3.6.1",
         ),
     }
 )

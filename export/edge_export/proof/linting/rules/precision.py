@@ -24,6 +24,10 @@ DIVIDING = ("real_div", "Div")
 _MOVES = ("cast", "reshape", "transpose", "slice_by_index", "pad", "concat", "squeeze", "expand_dims")
 _MOVES_OF_ONNX = ("Cast", "Reshape", "Transpose", "Slice", "Pad", "Concat", "Squeeze", "Unsqueeze")
 MOVING = frozenset(_MOVES + _MOVES_OF_ONNX)
+INFINITE_AT_ZERO = frozenset({"log", "Log", "rsqrt", "inverse", "Reciprocal"})
+ROOTS = frozenset({"sqrt", "Sqrt"})
+CLAMPING = frozenset({"clip", "Clip"})
+PROTECTING = CLAMPING | {"add", "Add", "maximum", "Max"}
 BOTH = ("coreml", "onnx")
 
 
@@ -89,10 +93,14 @@ def _sensitive(subject: Subject) -> set[str]:
         if operation.type in SENSITIVE:
             read |= {value.name for value in arguments}
         elif operation.type in DIVIDING:
-            read |= {value.name for value in [*operation.inputs.get("y", ()), *operation.inputs.get("1", ())]}
+            read |= {value.name for value in _divisor(operation)}
         elif operation.type in MOVING and any(value.name in read for value in operation.outputs):
             read |= {value.name for value in arguments}
     return read - {""}
+
+
+def _divisor(operation: Operation) -> tuple[Value, ...]:
+    return (*operation.inputs.get("y", ()), *operation.inputs.get("1", ()))
 
 
 @rule(
@@ -194,16 +202,56 @@ def _epsilon(operation: Operation) -> float | None:
     costs="the constant is 0 in float16: an epsilon that protects nothing, a division by zero",
     instead="at least 6e-8, better 1e-5; or scale what it is added to",
     rests_on="https://github.com/apple/coremltools/issues/2110",
+    kinds=BOTH,
 )
 def vanishing_constant(subject: Subject) -> Iterator[Found]:
     found = [op for op in _half(subject) if any(_vanishes(value) for value in op.arguments)]
     if found:
         yield Found(f"{len(found)} operations with a constant between 0 and 3e-8", tuple(found))
+    read = _endangered(subject)
+    gone = [
+        op
+        for op in _half(subject)
+        if op.type in PROTECTING
+        and any(map(_is_zero, _protection(op)))
+        and any(value.name in read for value in op.outputs)
+    ]
+    if gone:
+        words = "add a constant that is 0, or clamp at it, before a logarithm or a division"
+        yield Found(f"{len(gone)} operations {words}", tuple(gone))
+    divided = [op for op in _half(subject) if op.type in DIVIDING and any(map(_is_zero, _divisor(op)))]
+    if divided:
+        yield Found(f"{len(divided)} operations divide by a constant 0", tuple(divided), "error")
 
 
 def _vanishes(value: Value) -> bool:
     number = _one(value)
     return number is not None and 1e-40 < abs(number) < SMALLEST / 2 and not value.name.endswith("epsilon")
+
+
+def _is_zero(value: Value) -> bool:
+    """Whether it is a constant 0.0: what became of 1e-12 when a file was written in float16."""
+    return _one(value) == 0.0
+
+
+def _protection(operation: Operation) -> tuple[Value, ...]:
+    """The arguments that may hold an epsilon: of a clamp the lower bound."""
+    if operation.type in CLAMPING:
+        return (*operation.inputs.get("alpha", ()), *operation.inputs.get("1", ()))
+    return tuple(operation.arguments)
+
+
+def _endangered(subject: Subject) -> set[str]:
+    """Names of values whose zero ends in an infinity: through moves and roots to a logarithm or a divisor."""
+    read: set[str] = set()
+    for operation in reversed(subject.operations):
+        if operation.type in INFINITE_AT_ZERO:
+            read |= {value.name for value in operation.arguments}
+        elif operation.type in DIVIDING:
+            read |= {value.name for value in _divisor(operation)}
+        elif operation.type in MOVING | ROOTS and any(value.name in read for value in operation.outputs):
+            read |= {value.name for value in operation.arguments}
+    return read - {""}
 
 
 @rule(
