@@ -1,8 +1,9 @@
 """Writes a mix of formats: Core ML with coremltools.optimize, ONNX with Cast and Mul.
 
 Core ML: float16 arithmetic, islands in float32; weights as `constexpr_affine_dequantize` (int8) and
-`constexpr_lut_to_dense` (palettes), both since iOS 16. The tables are ours (`formats.palettized`), so that
-the package holds what was judged. ONNX: float32 arithmetic on weights that are stored small; runtimes compute
+`constexpr_lut_to_dense` (palettes), both since iOS 16; those of LSTMs, which coremltools.optimize passes by,
+while they are converted (`to_coreml.half_lstm`). The tables are ours (`formats.palettized`), so that the
+package holds what was judged. ONNX: float32 arithmetic on weights that are stored small; runtimes compute
 Cast and Mul of constants once, when they load the file, and every runtime has both (ONNX's own evaluator
 lacks DequantizeLinear of opset 17).
 """
@@ -51,12 +52,23 @@ def write_coreml_mix(
         source_sha256: of the checkpoint.
         modules: takes the name of each operation's result → the module that it was traced in.
     """
+    from edge_export.norm_folding import folded
     from edge_export.to_coreml import exporter
     from edge_export.to_coreml.package import write_canonical
 
     mixed = replace(net, float32_parts=tuple(islands))
-    options: dict[str, Any] = {"source_sha256": source_sha256, "modules": modules}
-    small = {layer: kind for layer, kind in formats.items() if kind not in ("float32", "float16")}
+    layers = layers_of(folded(module))
+    recurrent = [
+        (layer.tensor.detach().numpy(), formats.get(path, "float16"))
+        for path, layer in layers.items()
+        if layer.recurrent
+    ]
+    options: dict[str, Any] = {"source_sha256": source_sha256, "modules": modules, "recurrent": recurrent}
+    small = {
+        path: kind
+        for path, kind in formats.items()
+        if kind not in ("float32", "float16") and not layers[path].recurrent
+    }
     if not small:
         return exporter.write_coreml(module, mixed, config, path, "fp16", axes, **options)
     with tempfile.TemporaryDirectory() as folder, exporter._quiet():
@@ -132,16 +144,17 @@ def write_onnx_mix(
 
     write_onnx(module, net, config, path, "fp32", form="plain")
     model = onnx.load(str(path))
-    axes = {layer: axis for layer, (_, axis) in layers_of(folded(module)).items()}
+    layers = layers_of(folded(module)).items()
+    named = {path if layer.recurrent else f"{path}.weight": (path, layer.axis) for path, layer in layers}
     graph, kept, nodes = model.graph, [], []
     for tensor in graph.initializer:
-        layer = tensor.name.removesuffix(".weight")
-        kind = formats.get(layer, "float32") if tensor.name.endswith(".weight") else "float32"
-        if kind == "float32" or layer not in axes:
+        path_in_net, axis = named.get(tensor.name, ("", 0))
+        kind = formats.get(path_in_net, "float32")
+        if kind == "float32":
             kept.append(tensor)
             continue
         weight = onnx.numpy_helper.to_array(tensor)
-        made, before = _stored(onnx, tensor.name, weight, kind, axes[layer])
+        made, before = _stored(onnx, tensor.name, weight, kind, axis)
         kept += made
         nodes += before
     nodes += list(graph.node)

@@ -7,8 +7,10 @@ the net, the islands, that stay float32. Sums inside of a call are float32, as i
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,23 +21,45 @@ if TYPE_CHECKING:
     from torch import nn
 
 Inputs = Mapping[str, Array]
+MATRIX = re.compile(r"weight_[ih]h_l\d")  # of an LSTM
 
 
-def layers_of(module: nn.Module) -> dict[str, tuple[Any, int]]:
-    """Path → (layer, axis of its output channels): convolutions and linear layers of some size."""
+@dataclass(frozen=True)
+class Layer:
+    """A weight that takes a format: of a convolution, a linear layer, or one of the matrices of an LSTM."""
+
+    module: Any
+    attribute: str  # of the module
+    axis: int  # of output channels; of an LSTM its gates' units
+
+    @property
+    def tensor(self) -> Any:
+        """The parameter."""
+        return getattr(self.module, self.attribute)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it is a matrix of an LSTM."""
+        return self.attribute != "weight"
+
+
+def layers_of(module: nn.Module) -> dict[str, Layer]:
+    """Path → layer: convolutions, linear layers and matrices of LSTMs, of some size.
+
+    Matrices of LSTMs are named as PyTorch does, as ``rnn.weight_hh_l0_reverse``.
+    """
     from torch import nn
 
     found = {}
     for path, part in module.named_modules():
         if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
-            axis = 0
+            found[path] = Layer(part, "weight", 0)
         elif isinstance(part, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-            axis = 1
-        else:
-            continue
-        if part.weight.numel() >= SMALLEST:
-            found[path] = (part, axis)
-    return found
+            found[path] = Layer(part, "weight", 1)
+        elif isinstance(part, nn.LSTM):
+            names = (name for name, _ in part.named_parameters() if MATRIX.match(name))
+            found |= {f"{path}.{name}".lstrip("."): Layer(part, name, 0) for name in names}
+    return {path: layer for path, layer in found.items() if layer.tensor.numel() >= SMALLEST}
 
 
 class Rounded:
@@ -53,14 +77,14 @@ class Rounded:
         self.islands = islands
         self.layers = layers_of(self._module)
         self.weights: dict[str, Array] = {
-            path: layer.weight.detach().numpy().copy() for path, (layer, _) in self.layers.items()
+            path: layer.tensor.detach().numpy().copy() for path, layer in self.layers.items()
         }
         self._now: dict[str, Format] = dict.fromkeys(self.layers, "float32")
         self._kept: dict[tuple[str, Format], Array] = {}
 
     def axis(self, path: str) -> int:
         """Axis of a layer's output channels."""
-        return self.layers[path][1]
+        return self.layers[path].axis
 
     def in_island(self, path: str) -> bool:
         """Whether a layer stays float32 in any case."""
@@ -70,13 +94,13 @@ class Rounded:
         """Arrays (batch, …) by name in and out, with each layer's weights in its format."""
         import torch
 
-        for path, (layer, axis) in self.layers.items():
+        for path, layer in self.layers.items():
             kind = formats.get(path, "float32")
             if self._now[path] != kind:
                 key = (path, kind)
                 if key not in self._kept:
-                    self._kept[key] = np.ascontiguousarray(read_back(self.weights[path], kind, axis))
-                layer.weight.data = torch.from_numpy(self._kept[key])
+                    self._kept[key] = np.ascontiguousarray(read_back(self.weights[path], kind, layer.axis))
+                layer.tensor.data = torch.from_numpy(self._kept[key])
                 self._now[path] = kind
         tensors = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in inputs.values())
         with torch.inference_mode(), self._rounding():

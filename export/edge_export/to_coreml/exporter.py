@@ -65,6 +65,7 @@ def write_coreml(
     ios: int = 16,
     source_sha256: str = "",
     modules: dict[str, str] | None = None,
+    recurrent: half_lstm.Stored = (),
 ) -> str:
     """Write a module's Core ML package.
 
@@ -78,6 +79,8 @@ def write_coreml(
         ios: oldest system that it is for, 16 or 18.
         source_sha256: of the checkpoint, for the package's metadata.
         modules: takes the name of each operation's result → the module that it was traced in.
+        recurrent: matrices of LSTMs → their formats, see `to_coreml.half_lstm`; float16 in packages of fp16
+            without islands if nothing is given.
 
     Returns:
         The version as it stands in manifests, for example "iOS 16, specification 7".
@@ -101,7 +104,9 @@ def write_coreml(
             outputs=[ct.TensorType(name=tensor.name, dtype=_dtype(tensor, io)) for tensor in outputs],
             compute_precision=_precision("fp16" if half and not weights_alone else "fp32", net.float32_parts),
             minimum_deployment_target=_TARGETS[ios],
-            pass_pipeline=half_lstm.pipeline() if half and not net.float32_parts else None,
+            pass_pipeline=half_lstm.pipeline(recurrent)
+            if half and (recurrent or not net.float32_parts)
+            else None,
             skip_model_load=True,
         )
         if precision in palettes.BITS:

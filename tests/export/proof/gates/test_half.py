@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,8 @@ class Ran:
     def __init__(self, largest: float) -> None:
         self.largest_magnitude = largest
 
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return inputs
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(inputs)
 
 
 def test_an_executor_names_what_overflowed() -> None:
