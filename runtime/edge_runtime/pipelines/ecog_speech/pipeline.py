@@ -46,6 +46,7 @@ SAMPLE_RATE, FRAME_RATE = 16000, 125  # Hz
 AHEAD = 32  # frames of a trial's window before its onset
 ITERATIONS = 32  # of Griffin-Lim
 LOUDEST = 50.0  # standard deviations; beyond it ECoG is not z-scored
+BLOCK = 1024  # frames
 FLOOR = -1.0  # of the spectrogram: this value is silence
 
 
@@ -221,10 +222,14 @@ class EcogSpeech:
 
     def from_spectrogram(self, spectrogram: NDArray[Any]) -> Floats:
         """(T, F) scaled dB → (128 T,) samples by Fast Griffin-Lim; values at the floor are silence."""
-        power = power_of(np.asarray(spectrogram, np.float32), *self.limits)
-        magnitude = np.sqrt(np.where(spectrogram > FLOOR, power, 0))
+        values = np.asarray(spectrogram, np.float32)
+        magnitude = np.empty(values.shape, np.float32)
+        for first in range(0, len(values), BLOCK):  # powers are computed in float64: not all at once
+            some = values[first : first + BLOCK]
+            power = np.where(some > FLOOR, power_of(some, *self.limits), 0)
+            np.sqrt(power, out=magnitude[first : first + BLOCK])
         samples = griffin_lim(
-            magnitude.T.astype(np.float32),
+            magnitude.T,
             n_fft=2 * self.bins - 1,
             hop_length=HOP,
             n_iter=ITERATIONS,

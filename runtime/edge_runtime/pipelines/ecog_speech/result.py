@@ -119,11 +119,13 @@ def formant_picture(result: EcogSpeechResult) -> NDArray[np.uint8]:
     """Spectrogram with pitch (white) and formants, where there is sound: uint8 (H, W, 3)."""
     picture = spectrogram_picture(result.spectrogram.T, -1.0, 1.0, "grey")
     height, width = picture.shape[:2]
-    across = width // len(result.spectrogram)
+    frames = len(result.spectrogram)
     tracks = np.concatenate([result.parameters["f0_hz"], result.parameters["freq_formants_hamon_hz"]])
     heard = result.spectrogram.max(1) > -0.8
     for frame in np.flatnonzero(heard):
         for track, colour in zip(tracks[:, frame], COLOURS, strict=True):
             row = height - 1 - min(height - 1, int(track / NYQUIST * height))
-            picture[row, frame * across : (frame + 1) * across] = colour
+            # several pixels a frame, or several frames a pixel
+            first, last = frame * width // frames, (frame + 1) * width // frames
+            picture[row, first : max(last, first + 1)] = colour
     return picture

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytest
 from tests.small_ecog import BINS
 
 from edge_export.proof.reference import check_reference, write_reference
 from edge_export.run import run
 from edge_runtime.media.audio import read_audio
+from edge_runtime.pipelines.ecog_speech import EcogSpeech
+from edge_runtime.pipelines.ecog_speech.recordings import HOP
+from edge_runtime.pipelines.ecog_speech.result import COLOURS, formant_picture
 from edge_runtime.store.bundle import Bundle
 
 
@@ -53,3 +60,29 @@ def test_the_pack_holds_every_stage_and_checks(
     assert check_reference(first, again).passed
     np.save(again / "f0_hz.npy", np.load(first / "f0_hz.npy") + 0.01)
     assert not check_reference(first, again).passed
+
+
+def test_memory_grows_with_what_is_made_alone(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    """From 5 seconds of ECoG to 20."""
+    pipeline = EcogSpeech(bundles["decoder"], bundles["synthesizer"], phase="wave", threads=1)
+    peaks = []
+    for seconds in (5, 20):
+        np.save(tmp_path / "long.npy", np.ones((16 + seconds * 125, 16), np.float32))
+        tracemalloc.start()
+        pipeline.process_file(tmp_path / "long.npy")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    frame = 4 * (16 + 60 + BINS + HOP)  # ECoG, parameters and features, spectrogram, speech
+    assert peaks[1] - peaks[0] < 15 * 125 * frame + 2**19, peaks
+
+
+@pytest.mark.parametrize("frames", [128, 30000])  # several pixels a frame; several frames a pixel
+def test_formants_are_drawn_however_long_the_recording(frames: int) -> None:
+    tracks: dict[str, Any] = {
+        "f0_hz": np.full((1, frames), 200.0), "freq_formants_hamon_hz": np.full((6, frames), 4000.0)
+    }  # fmt: skip
+    picture = formant_picture(
+        SimpleNamespace(spectrogram=np.zeros((frames, 16), np.float32), parameters=tracks)  # type: ignore[arg-type]
+    )
+    for colour in (COLOURS[0], COLOURS[-1]):  # the last formant covers the others
+        assert (picture == colour).all(-1).any(0).all()
