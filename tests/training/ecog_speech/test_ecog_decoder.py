@@ -83,6 +83,12 @@ def test_presets_survive_json() -> None:
         ({"channels": 0}, "channels: got 0, expected a whole number from 1 to 256, or null"),
         ({"channels": 4, "family": "gru"}, "channels: got 4, expected null for gru: it has units"),
         ({"channels": 24, "family": "swin"}, "channels: got 24, expected a multiple of 16 for swin"),
+        (
+            {"learned_doubling": True},
+            "learned_doubling: got True, expected false for resnet: it is an entry of swin",
+        ),
+        ({"drop_rate": 1}, "drop_rate: got 1, expected a number, 0 or more and less than 1, or null"),
+        ({"drop_rate": 0.1, "family": "lstm"}, "drop_rate: got 0.1, expected null for lstm: it has dropout"),
         ({"units": 0}, "units: got 0, expected a whole number from 1 to 4096"),
         ({"dropout": 1.0}, r"dropout: got 1.0, expected a number in 0 … 1"),
         (

@@ -24,7 +24,7 @@ from edge_training.ecog_speech.parameters import FRAMES, PAST, Parameters, in_or
 from edge_training.ecog_speech.recurrent import HEAD_REACH, RecurrentDecoder
 from edge_training.ecog_speech.resnet import ResNetDecoder, Wiring
 from edge_training.ecog_speech.swin import SwinDecoder
-from edge_training.engine.config import JsonConfig, Rule
+from edge_training.engine.config import JsonConfig, Rule, is_number
 
 Family = Literal["resnet", "lstm", "gru", "swin"]
 LOW_DENSITY, HYBRID_DENSITY = 64, 225  # electrodes of the grids 8 × 8 and 15 × 15
@@ -46,6 +46,9 @@ class EcogDecoderConfig(JsonConfig):
     db_loudness: bool = False  # loudness from −100 … 100 dB through a sigmoid, not softplus
     # resnet and swin: behind the first layer, multiples of it further on; null: 16 and 48, as published
     channels: int | None = None
+    # resnet: dropout behind each block; swin: of the last block's branches; null: 0.2, as published
+    drop_rate: float | None = None
+    learned_doubling: bool = False  # swin: frames doubled by convolutions, not interpolated as published
     # recurrent families alone
     layers: int = 4
     units: int = 256
@@ -79,7 +82,7 @@ class EcogDecoderConfig(JsonConfig):
             ("anticausal", "false, or causal with it", self.causal or not self.anticausal),
             ("causal", f"true where the wiring is {self.wiring}", self.causal or not streaming),
             ("anticausal", f"false where the wiring is {self.wiring}", not (streaming and self.anticausal)),
-            *self._channel_rules(),
+            *self._size_rules(),
             ("anticausal", "false but for resnet", self.family == "resnet" or not self.anticausal),
             (
                 "family",
@@ -93,7 +96,7 @@ class EcogDecoderConfig(JsonConfig):
             ),
         )
 
-    def _channel_rules(self) -> Iterator[Rule]:
+    def _size_rules(self) -> Iterator[Rule]:
         channels = self.channels
         some = channels is None or (_whole(channels) and channels <= MOST_CHANNELS)
         yield "channels", f"a whole number from 1 to {MOST_CHANNELS}, or null", some
@@ -101,6 +104,22 @@ class EcogDecoderConfig(JsonConfig):
             "channels",
             f"null for {self.family}: it has units",
             channels is None or self.family not in RECURRENT,
+        )
+        rate = self.drop_rate
+        yield (
+            "drop_rate",
+            "a number, 0 or more and less than 1, or null",
+            rate is None or (is_number(rate, least=0) and rate < 1),
+        )
+        yield (
+            "drop_rate",
+            f"null for {self.family}: it has dropout",
+            rate is None or self.family not in RECURRENT,
+        )
+        yield (
+            "learned_doubling",
+            f"false for {self.family}: it is an entry of swin",
+            self.family == "swin" or not self.learned_doubling,
         )
         heads = channels is None or self.family != "swin" or channels % swin.HEAD == 0
         yield "channels", f"a multiple of {swin.HEAD} for swin, those of a head", heads
@@ -142,7 +161,7 @@ class EcogDecoderConfig(JsonConfig):
 
 
 RECURRENT: tuple[Family, ...] = ("lstm", "gru")
-_FLAGS = ("causal", "anticausal", "db_loudness")
+_FLAGS = ("causal", "anticausal", "db_loudness", "learned_doubling")
 
 
 def _whole(value: object) -> bool:
@@ -199,6 +218,7 @@ def build_decoder(config: EcogDecoderConfig) -> nn.Module:
             config.side,
             config.wiring,
             channels=config.channels or resnet.CHANNELS,
+            dropout=resnet.DROPOUT if config.drop_rate is None else config.drop_rate,
             db_loudness=config.db_loudness,
         )
     if config.family == "swin":
@@ -206,6 +226,8 @@ def build_decoder(config: EcogDecoderConfig) -> nn.Module:
             config.electrodes,
             config.side,
             channels=config.channels or swin.CHANNELS,
+            drop_path=swin.DROP_PATH if config.drop_rate is None else config.drop_rate,
+            learned_doubling=config.learned_doubling,
             db_loudness=config.db_loudness,
         )
     return RecurrentDecoder(

@@ -127,6 +127,7 @@ class ResNetDecoder(nn.Module):
         wiring: Wiring,
         *,
         channels: int = CHANNELS,
+        dropout: float = DROPOUT,
         db_loudness: bool = False,
     ) -> None:
         super().__init__()
@@ -154,7 +155,7 @@ class ResNetDecoder(nn.Module):
         self.conv9 = Doubling(FEATURES, FEATURES, causal=streaming)
         self.norm6 = FrameNorm(FEATURES)
         self.prediction_head = PredictionHead(FEATURES, side, db_loudness=db_loudness)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(dropout)
         initialise(self)
         self.prediction_head.quieten()
 

@@ -10,6 +10,9 @@ published; tokens (frames, rows, columns):
     layer norm → conv6                   frames doubled: (256, 16)
     3 × (norm, linear interpolation)     (256, 128), then a norm over the recording: x_common
 
+The interpolation leaves knots every 64 ms; speech is quicker (docs/ecog-speech.md). `learned_doubling` puts
+transposed convolutions in its place, as the ResNet has: no published weights fit them.
+
 Every second block shifts its windows by (2, 1, 1); an axis that is no longer than the window is not cut. A
 cut window reads the head of the full window's table of relative positions, whose axes are then others: so it
 is published, and weights depend on it. Windows, shifts and merges are gathers with constant indices. `causal`
@@ -163,7 +166,7 @@ class Merging(nn.Module):
 class Stage(nn.Module):
     """Blocks of one resolution, then the merge, under the keys `blocks` and `downsample`."""
 
-    def __init__(self, stage: int, size: Size, *, channels: int, causal: bool) -> None:
+    def __init__(self, stage: int, size: Size, *, channels: int, causal: bool, drop_path: float) -> None:
         super().__init__()
         first, total = sum(DEPTHS[:stage]), sum(DEPTHS)
         self.blocks = nn.ModuleList(
@@ -173,7 +176,7 @@ class Stage(nn.Module):
                 size,
                 shifted=bool(index % 2),
                 causal=causal,
-                drop=DROP_PATH * (first + index) / (total - 1),
+                drop=drop_path * (first + index) / (total - 1),
             )
             for index in range(DEPTHS[stage])
         )
@@ -197,12 +200,12 @@ class PatchEmbedding(nn.Module):
 class Transformer(nn.Module):
     """ecog (B, 1, 128, H, W) → (B, `outputs`, 8); 384 as published."""
 
-    def __init__(self, size: Size, *, channels: int, causal: bool) -> None:
+    def __init__(self, size: Size, *, channels: int, causal: bool, drop_path: float) -> None:
         super().__init__()
         self.patch_embed = PatchEmbedding(channels)
         layers = []
         for stage in range(len(DEPTHS)):
-            layers.append(Stage(stage, size, channels=channels << stage, causal=causal))
+            layers.append(Stage(stage, size, channels=channels << stage, causal=causal, drop_path=drop_path))
             merge = layers[-1].downsample
             size = size if merge is None else merge.size
         if size[1:] != (1, 1):
@@ -225,28 +228,50 @@ class Transformer(nn.Module):
         return y
 
 
+class Stretching(nn.Module):
+    """Frames doubled by linear interpolation, the ends in place: (B, C, T) → (B, C, 2 T)."""
+
+    matrix: Tensor
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.from_numpy(_interpolation(frames)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) → (B, C, 2 T)."""
+        return x @ self.matrix
+
+
 class SwinDecoder(nn.Module):
     """ecog (B, 144, E) → parameters over 128 frames; E a square of 3 … 16 a side."""
 
-    stretch: Tensor
-
     def __init__(
-        self, electrodes: int, side: Side, *, channels: int = CHANNELS, db_loudness: bool = False
+        self,
+        electrodes: int,
+        side: Side,
+        *,
+        channels: int = CHANNELS,
+        drop_path: float = DROP_PATH,
+        learned_doubling: bool = False,
+        db_loudness: bool = False,
     ) -> None:
         super().__init__()
         self.grid = round(electrodes**0.5)
         half = (self.grid + 1) // 2
         size = (FRAMES // 2, half, half)
-        self.swin_transformer = Transformer(size, channels=channels, causal=side != "both")
+        self.swin_transformer = Transformer(
+            size, channels=channels, causal=side != "both", drop_path=drop_path
+        )
         self.conv6 = DoublingConv(self.swin_transformer.outputs, FEATURES)
         self.norms1, self.norms2, self.norms3, self.norms4 = (FrameNorm(FEATURES) for _ in range(4))
         self.norm6 = BlockNorm(FEATURES)
         self.prediction_head = PredictionHead(FEATURES, side, db_loudness=db_loudness)
         for name, layer in _second_head().items():
             self.add_module(name, layer)
-        for index, frames in enumerate((16, 32, 64)):
-            matrix = torch.from_numpy(_interpolation(frames))
-            self.register_buffer(f"stretch{index}", matrix, persistent=False)
+        self.doublings = nn.ModuleList(
+            DoublingConv(FEATURES, FEATURES) if learned_doubling else Stretching(frames)
+            for frames in (16, 32, 64)
+        )
         initialise(self)
         self.prediction_head.quieten()
 
@@ -254,8 +279,8 @@ class SwinDecoder(nn.Module):
         """(B, 144, E) → parameters by name, (B, rows, 128) each."""
         x = ecog[:, PAST:].unflatten(2, (self.grid, self.grid)).unsqueeze(1)  # type: ignore[no-untyped-call]
         x = self.conv6(leaky(self.swin_transformer(F.pad(x, (1, 0, 1, 0)))))
-        for index, norm in enumerate((self.norms1, self.norms2, self.norms3)):
-            x = leaky(norm(x)) @ getattr(self, f"stretch{index}")
+        for norm, double in zip((self.norms1, self.norms2, self.norms3), self.doublings, strict=True):
+            x = double(leaky(norm(x)))
         parameters: Parameters = self.prediction_head(leaky(self.norm6(x)))
         return parameters
 
