@@ -58,6 +58,8 @@ def test_the_map_shows_who_is_listened_to(
     assert np.count_nonzero(found.changes["loudness"]) == 1
     assert int(np.argmax(found.map("pcc"))) == LOUD
     assert not found.changes["amplitude_formants_noise"].any()
+    values = np.arange(16.0)
+    assert np.array_equal(found.blurred(values), values.reshape(4, 4))  # single electrodes blur nothing
     folder = write_occlusion(tmp_path / "maps", found, noise=dict.fromkeys(found.changes, 0.1))
     assert np.array_equal(np.load(folder / "loudness.npy"), found.map("loudness"))
     rows = list(csv.reader((folder / "occlusion.csv").read_text(encoding="utf-8").splitlines()))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,15 @@ class Occlusion:
 
     def map(self, name: str) -> NDArray[np.float64]:
         """(grid, grid) of a component: each electrode the mean of its groups, NaN where it is in none."""
+        return self._spread(self.changes[name])
+
+    def blurred(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """(grid, grid): values of electrodes, (E,), as these groups can show them, to compare with a map."""
+        return self._spread([float(values[list(members)].mean()) for members in self.groups.values()])
+
+    def _spread(self, of_groups: Iterable[float]) -> NDArray[np.float64]:
         total, count = np.zeros(self.electrodes), np.zeros(self.electrodes)
-        for change, members in zip(self.changes[name], self.groups.values(), strict=True):
+        for change, members in zip(of_groups, self.groups.values(), strict=True):
             total[list(members)] += change
             count[list(members)] += 1
         side = round(self.electrodes**0.5)
