@@ -99,6 +99,8 @@ def export_image_speech(
                 ios=ios,
                 progress=_told(progress, role),
             )
+            if role == "vocoder":
+                check_height(height, made[role])
             check_together(made)
     return {role: Bundle(Path(out, role), made[role].manifest) for role in parts}
 
@@ -176,6 +178,19 @@ def check_vaes(image: Path, audio: Path) -> None:
         )
 
 
+def check_height(height: int, vocoder: Bundle) -> None:
+    """Refuse pictures that cannot be heard, before the VAE and the UNets refuse what they cannot paint.
+
+    Raises:
+        ConfigError: another height than the vocoder has bands.
+    """
+    bands = vocoder.manifest.config["num_mels"]
+    if height != bands:
+        raise ConfigError(
+            "height", got=str(height), expected=f"{bands}, a row for each band of the model's vocoder"
+        )
+
+
 def check_together(made: Mapping[str, Bundle]) -> None:
     """Refuse parts, of those that there are, which cannot work with each other.
 
@@ -187,7 +202,6 @@ def check_together(made: Mapping[str, Bundle]) -> None:
         (("image_unet", "cross_attention_dim"), ("image_text", "hidden_size")),
         (("audio_unet", "cross_attention_dim"), ("audio_text", "hidden_size")),
         (("audio_unet", "cross_attention_dim"), ("phoneme_adapter", "out_dim")),
-        (("vae_decoder", "height"), ("vocoder", "num_mels")),
         *((("audio_unet", name), ("image_unet", name)) for name in SCHEDULE),
     ):
         if first[0] in configs and second[0] in configs:
