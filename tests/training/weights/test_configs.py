@@ -91,3 +91,9 @@ def bomb() -> str:
 def test_bad_yaml(text: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=f"conf: .*{sentence}"):
         parse_yaml(text, "conf")
+
+
+def test_merged_mappings_of_yaml() -> None:
+    text = "base: &b {fmin: 0, fmax: 1}\nother: &o {fmax: 2, rate: 3}\n<<: [*b, *o]\nfmin: 9\n"
+    entries = parse_yaml(text, "config.yml")
+    assert (entries["fmin"], entries["fmax"], entries["rate"]) == (9, 1, 3)

@@ -223,6 +223,29 @@ def test_a_closed_file_after_the_last_tensor(tmp_path: Path) -> None:
     assert len(set(os.listdir("/proc/self/fd"))) < len(descriptors)
 
 
+def test_a_compressed_file_that_is_no_archive(tmp_path: Path) -> None:
+    path = tmp_path / "g.pt.gz"
+    path.write_bytes(gzip.compress(save(tmp_path / "g.pt", dict(STATE)).read_bytes()))
+    opened = open_weights(path)
+    assert opened.container == "gzip, torch zip"
+    saved: Any = opened.saved
+    assert torch.equal(saved["view.weight"].read(), STATE["view.weight"])
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (b"\x08\x07\x12\x07pytorch\x1a", "an ONNX file"),
+        (b"GGUF\x03", "a GGUF file"),
+        (b"\x1c\0\0\0TFL3", "Lite"),
+    ],
+)
+def test_what_weights_were_exported_to(tmp_path: Path, content: bytes, form: str) -> None:
+    (tmp_path / "file").write_bytes(content + bytes(99))
+    with pytest.raises(CheckpointError, match=f"{form}.*made from a checkpoint"):
+        open_weights(tmp_path / "file")
+
+
 def test_an_archive_without_weights(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("readme"), io.BytesIO(b""))

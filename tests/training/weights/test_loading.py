@@ -33,7 +33,10 @@ def test_a_net_by_its_name_or_by_its_weights(tmp_path: Path) -> None:
         assert loaded.config == replace(TINY, wiring="stock")
         assert loaded.checkpoint.file == "g_00000001"
         torch.testing.assert_close(output(loaded.module), output(tiny()), rtol=1e-5, atol=1e-6)
-        assert loaded.said == ("wiring stock taken: conv_pre has weight norm, which causal-tail never has",)
+        assert loaded.said == (
+            "configuration config.json beside the weights taken",
+            "wiring stock taken: conv_pre has weight norm, which causal-tail never has",
+        )
 
 
 def test_where_the_configuration_comes_from(tmp_path: Path) -> None:
@@ -82,6 +85,32 @@ def test_a_misspelt_entry_is_advised_only_where_that_mends_it(tmp_path: Path, wr
         load_net(source, "hifigan", entries | {wrong: value})
     if right in ("wiring", "odd_kernels"):
         assert load_net(source, "hifigan", entries | {wrong: [1]}).config is not None
+
+
+def test_numbers_as_texts_and_fractions(tmp_path: Path) -> None:
+    rates = [str(rate) for rate in TINY.upsample_rates]
+    entries = {"num_mels": str(TINY.num_mels), "hop_size": float(TINY.hop_size), "upsample_rates": rates}
+    loaded = load_net(folder(tmp_path, **entries, fmax="null", fmin=None), "hifigan")
+    assert loaded.config == replace(TINY, wiring="stock", fmax=None)
+    with pytest.raises(ConfigError, match=r"num_mels: got 'many', expected a positive whole number"):
+        load_net(folder(tmp_path, num_mels="many"), "hifigan")
+
+
+def test_weights_of_another_net_need_no_advice_on_configurations(tmp_path: Path) -> None:
+    vocos = {"backbone.convnext.0.gamma": torch.ones(2), "head.out.weight": torch.ones(2, 2)}
+    with pytest.raises(CheckpointError, match=r"got weights of another net, .*it looks like Vocos"):
+        load_net(save(tmp_path / "a", vocos), "istft-vocoder")
+    with pytest.raises(CheckpointError, match="it looks like hifigan"):
+        load_net(save(tmp_path / "b", tiny().state_dict()), "bigvgan")
+
+
+def test_one_of_several_files_asks_for_their_index(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(TINY.to_json()))
+    part = dict(list(tiny().fold().state_dict().items())[:9])
+    with pytest.raises(
+        CheckpointError, match=r"one of several files: give the one that ends in \.index\.json"
+    ):
+        load_net(save(tmp_path / "model-00001-of-00002.bin", part), "hifigan")
 
 
 def test_bands_above_nyquist_need_no_entry(tmp_path: Path) -> None:

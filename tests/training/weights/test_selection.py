@@ -64,6 +64,38 @@ NAMES = st.sampled_from(
 )
 
 
+@pytest.mark.parametrize(
+    ("part", "wrapped"),
+    [
+        ("resblocks.0.", "resblocks.0._orig_mod."),
+        ("conv_pre.", "conv_pre._fsdp_wrapped_module._checkpoint_wrapped_module."),
+        ("ups.", "ups.module."),
+    ],
+)
+def test_wrappers_inside_of_the_net(tmp_path: Path, part: str, wrapped: str) -> None:
+    """Of compiled blocks, sharded layers, lists on several devices."""
+    state = {f"generator.{key.replace(part, wrapped)}": tensor for key, tensor in GENERATOR.items()}
+    checkpoint = opened(tmp_path, {"state_dict": state})
+    assert is_(checkpoint, GENERATOR)
+    assert "wrappers inside taken off" in checkpoint.format
+
+
+def test_optimisers_alone_are_named(tmp_path: Path) -> None:
+    moments = {0: {"exp_avg": torch.zeros(3)}}
+    optimiser = {"state": moments, "param_groups": [{"lr": 1e-4, "params": [0]}]}
+    for saved in (optimiser, {"optim_g": optimiser, "steps": 3}):
+        with pytest.raises(CheckpointError, match="the states of optimisers alone"):
+            opened(tmp_path, saved)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_arrays_of_numpy_are_weights_too(tmp_path: Path, order: Any) -> None:
+    arrays = {key: tensor.numpy().astype(">f8", order=order) for key, tensor in GENERATOR.items()}
+    checkpoint = opened(tmp_path, {"generator": arrays})
+    assert checkpoint.state.keys() == GENERATOR.keys()
+    assert all(torch.equal(checkpoint.state[key], tensor) for key, tensor in GENERATOR.items())
+
+
 @settings(max_examples=40, deadline=None)
 @given(levels=st.lists(NAMES, max_size=3), prefixes=st.lists(NAMES, max_size=3), judged=st.booleans())
 def test_any_wrappers_in_any_order(levels: list[str], prefixes: list[str], judged: bool) -> None:

@@ -11,13 +11,16 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import BackendError, CheckpointError, InputError
 from edge_runtime.store.arrays import Member
+
+if TYPE_CHECKING:
+    from edge_training.weights.pickles import Stored
 
 
 def read_tensors(path: Path) -> Mapping[str, Member]:
@@ -72,9 +75,25 @@ def _read(name: str, stored: Any) -> NDArray[Any]:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
+def stored_array(value: object) -> Stored | None:
+    """An array of floats that a pickle holds (…,), as a tensor of it; None for anything else."""
+    import torch
+
+    from edge_training.weights.pickles import StandIn, Stored
+
+    if not isinstance(value, StandIn):
+        return None
+    values = _of_numpy(value.of, value.arguments, value.state)
+    if values is None or values.dtype.kind != "f":
+        return None
+    native = values.dtype.newbyteorder("=")
+    dtype = {2: torch.float16, 4: torch.float32, 8: torch.float64}[native.itemsize]
+    return Stored(values.shape, dtype, lambda: torch.from_numpy(np.array(values, native)))
+
+
 # numpy's arrays --------------------------------------------------------------------------------------------
 
-_TYPE = re.compile(r"[fiub][1248]")
+_TYPE = re.compile(r"f[248]|[iu][1248]|b1")
 _MOST = 10_000  # containers that are looked into
 
 
@@ -86,9 +105,9 @@ def _arrays(box: object) -> dict[str, Member]:
     queue, seen = [("", box)], set[int]()
     for name, value in queue:
         if isinstance(value, StandIn):
-            member = _of_numpy(value.of, value.arguments, value.state)
-            if member is not None:
-                found[name] = member
+            values = _of_numpy(value.of, value.arguments, value.state)
+            if values is not None:
+                found[name] = Member(values.shape, values.dtype.kind, partial(np.array, values))
         if not isinstance(value, dict | list | tuple) or id(value) in seen or len(seen) > _MOST:
             continue
         seen.add(id(value))
@@ -97,8 +116,8 @@ def _arrays(box: object) -> dict[str, Member]:
     return found
 
 
-def _of_numpy(of: str, arguments: object, state: object) -> Member | None:
-    """The array that a call of numpy's would have made; None for anything else."""
+def _of_numpy(of: str, arguments: object, state: object) -> NDArray[Any] | None:
+    """The array (…,) that a call of numpy's would have made, on the file's bytes; None for anything else."""
     parts = of.split(".")
     if parts[0] != "numpy":
         return None
@@ -116,7 +135,7 @@ def _of_numpy(of: str, arguments: object, state: object) -> Member | None:
     if len(content) != math.prod(shape) * dtype.itemsize:
         return None
     order: Any = "F" if by_columns else "C"
-    return Member(shape, dtype.kind, lambda: np.frombuffer(bytes(content), dtype).reshape(shape, order=order))
+    return np.frombuffer(content, dtype).reshape(shape, order=order)
 
 
 def _dtype(kind: object) -> np.dtype[Any] | None:

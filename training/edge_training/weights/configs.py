@@ -75,7 +75,14 @@ def _plain(node: Any, loader: Any, depth: int, left: list[int]) -> Any:
         return node.value
     if node.id == "sequence":
         return [_plain(item, loader, depth + 1, left) for item in node.value]
-    made = {str(key.value): _plain(value, loader, depth + 1, left) for key, value in node.value}
+    made: dict[str, Any] = {}
+    for key, value in node.value:
+        if key.tag == "tag:yaml.org,2002:merge":  # `<<: *base`: entries of others, behind its own
+            parts = value.value if value.id == "sequence" else [value]
+            for part in (_plain(part, loader, depth + 1, left) for part in parts):
+                made = {**part, **made} if isinstance(part, dict) else made
+        else:
+            made[str(key.value)] = _plain(value, loader, depth + 1, left)
     if node.tag.startswith("!"):
         made["!"] = node.tag
     return made

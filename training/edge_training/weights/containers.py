@@ -41,6 +41,12 @@ MOST_CONFIG = 1 << 20  # bytes of a configuration inside an archive
 MOST_MEMBERS = 10_000
 MOST_SHARDS = 1000
 T = TypeVar("T")
+# beginnings of what weights are exported to
+_EXPORTED = (
+    (rb"\x08[\x01-\x14]\x12.[A-Za-z]", "an ONNX file"),
+    (rb"GGUF", "a GGUF file"),
+    (rb"....TFL3", "a TensorFlow Lite file"),
+)
 _INDEX = re.compile(rb"\s*\{")
 
 
@@ -139,6 +145,8 @@ def _foreign(head: bytes, size: int) -> CheckpointError:
         return refusal("a Git LFS pointer, not the file itself", "run git lfs pull, or download the file")
     if head.lstrip()[:1] == b"<":
         return refusal("a web page (HTML)", "the download ended on an error or a login page; fetch it again")
+    if other := next((form for magic, form in _EXPORTED if re.match(magic, head, re.DOTALL)), ""):
+        return refusal(other, "it was made from a checkpoint; give that one")
     if head.startswith(b"\x89HDF"):
         return refusal("an HDF5 file", "weights of Keras and statistics lie in such; give the torch file")
     if set(head) <= set(string.printable.encode()):
@@ -184,6 +192,8 @@ def _zip(kept: Kept, size: int) -> object:
     names = {name.partition("/")[2]: name for name in reversed(archive.namelist())}
     if "constants.pkl" in names:
         raise refusal("a TorchScript archive, a program", "save the module's state_dict() where it was made")
+    if any(name.endswith(".npy") for name in archive.namelist()):
+        raise refusal("an .npz archive of numpy's arrays", "torch.save({name: torch.from_numpy(array), …})")
     if "data.pkl" not in names:
         raise refusal("a zip archive without torch weights", "unpack it; the checkpoint may lie inside")
     unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -367,6 +377,13 @@ def _archive(path: Path, kept: Kept, size: int) -> Opened:
     if kept.file.read(2) == b"\x1f\x8b":
         kept = _unzipped(kept.file, size)
     kept.file.seek(0)
+    head = kept.file.read(512)
+    kept.file.seek(0)
+    if head[257:262] != b"ustar":  # a single file, compressed
+        unpacked = kept.file.seek(0, io.SEEK_END)
+        kept.file.seek(0)
+        container, saved = _of_torch(kept, head, unpacked)
+        return Opened(f"gzip, {container}", saved, size, (path,))
     weights, configs = None, dict[str, str]()
     archive = tarfile.open(fileobj=kept.file, mode="r:")  # noqa: SIM115  `kept` closes the file
     for count, member in enumerate(archive):

@@ -17,7 +17,7 @@ from edge_runtime.errors import CheckpointError, ConfigError, EdgeError
 from edge_training.weights.configs import find_config, parse_yaml, read_config
 from edge_training.weights.nets import NETS, Config, LoadableNet, loadable
 from edge_training.weights.reading import Checkpoint, load_checkpoint, open_checkpoint
-from edge_training.weights.recognition import recognise, resemblance
+from edge_training.weights.recognition import is_another, recognise, resemblance
 
 AnyPath = str | os.PathLike[str]
 
@@ -132,6 +132,8 @@ def config_of(
         return entry.read_entries(parse_yaml(text, name), said, checkpoint=checkpoint, changes=changes)
     file = Path(config) if config is not None else find_config(checkpoint.path, entry.config_files)
     if file is not None and (config is not None or len(entry.presets) > 1):
+        if config is None:
+            said.append(f"configuration {file.name} beside the weights taken")
         try:
             return entry.read_entries(read_config(file), said, checkpoint=checkpoint, changes=changes)
         except EdgeError as error:
@@ -155,8 +157,15 @@ def _changed(
     return entry.read_entries(config.to_json(), said, checkpoint=checkpoint, changes=changes)
 
 
-def no_config(entry: LoadableNet[Any], checkpoint: Checkpoint) -> ConfigError:
-    """The error for weights without a configuration; names the preset that they look like."""
+def no_config(entry: LoadableNet[Any], checkpoint: Checkpoint) -> EdgeError:
+    """The error for weights without a configuration; names the preset that they look like, or another net."""
+    if is_another(checkpoint.stored, entry.name):
+        return CheckpointError(
+            checkpoint.path,
+            got="weights of another net",
+            expected=f"weights of {entry.name}",
+            cause=resemblance(checkpoint.stored, entry.name),
+        )
     names = [name for name in entry.config_files if name.endswith(".json")]
     return ConfigError(
         "configuration",

@@ -102,7 +102,10 @@ class LoadableNet(Generic[ConfigT]):
         entries = {**self.translate(entries, checkpoint, said), **(changes or {})}
         known = {f.name for f in fields(_as_dataclass(self.preset(self.presets[0])))} | self.more_entries
         strange = [key for key in entries if key not in known]
-        plain = {key: value for key, value in entries.items() if key in known}
+        like = self.preset(self.presets[0])
+        plain = {
+            key: numbers(value, getattr(like, key, "")) for key, value in entries.items() if key in known
+        }
         for key in strange:
             if meant := self._meant(key, entries[key], plain, known):
                 raise ConfigError(
@@ -129,6 +132,28 @@ class LoadableNet(Generic[ConfigT]):
             if getattr(swapped, name, None) is not None:
                 return name
         return ""
+
+
+def numbers(value: Any, like: Any) -> Any:
+    """A value with numbers for texts of numbers, and whole ones without a fraction, where `like` has numbers.
+
+    >>> numbers(["8", 2.0], (1, 1)), numbers("null", 8000.0), numbers("v1", "")
+    ([8, 2], None, 'v1')
+    """
+    if isinstance(value, list | tuple) and isinstance(like, tuple) and like:
+        return [numbers(item, like[0]) for item in value]
+    if type(like) not in (int, float):
+        return value
+    if isinstance(value, str):
+        if value.strip().lower() in ("none", "null", "~"):
+            return None
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    if type(like) is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def _as_dataclass(config: Any) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -199,7 +200,7 @@ def load_checkpoint(module: nn.Module, checkpoint: Checkpoint, *, net: str) -> N
             checkpoint.path or checkpoint.file,
             got="; ".join(differences),
             expected=f"the {len(wanted)} tensors of {net}",
-            cause=resemblance(checkpoint.stored, net),
+            cause=_part_of_several(checkpoint.file) or resemblance(checkpoint.stored, net),
         )
     loaded, read = {}, dict[str, Tensor]()
     for key, tensor in own.items():
@@ -280,6 +281,12 @@ def _sha256(opened: Opened) -> str:
 
 
 # ---- strict loading ---------------------------------------------------------------------------------------
+
+
+def _part_of_several(file: str) -> str:
+    if not re.search(r"-\d+-of-\d+\.", file):
+        return ""
+    return "it is one of several files: give the one that ends in .index.json"
 
 
 def _under_one_name(state: Mapping[str, Stored], wanted: Mapping[str, Tensor]) -> dict[str, str]:

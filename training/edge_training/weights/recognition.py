@@ -44,6 +44,7 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
             r"(enc_p|text_encoder|flow|posterior_encoder)\.",
         ),
     ),
+    ("istftnet", (r"(subband_conv_post|multistream_conv_post)\.", r"conv_pre\.")),
     ("bigvgan", (r"resblocks\.\d+\.activations\.\d+\.",)),
     ("univnet", (r"res_stack\.0\.", r"conv_pre\.")),
     ("hifigan", (r"conv_pre\.", r"(ups|upsampler)\.0\.", r"resblocks\.0\.")),
@@ -65,6 +66,19 @@ _PATTERNS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "clip-text",
         (r"embeddings\.token_embedding\.", r"encoder\.layers\.0\.self_attn\.", r"final_layer_norm\."),
     ),
+)
+# nets that we do not have and never look for: expressions that must each be found somewhere in some key
+_STRANGERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Vocos", (r"backbone\.convnext\.0\.", r"head\.(out|istft)\.")),
+    ("Bark", (r"coarse_acoustics\.",)),
+    ("EnCodec", (r"quantizer\.(vq\.layers\.0\._codebook|layers\.0\.codebook)\.",)),
+    ("the Descript Audio Codec", (r"quantizer\.quantizers\.0\.",)),
+    ("Whisper", (r"encoder\.conv1\.", r"decoder\.(token_embedding|embed_tokens)\.")),
+    ("wav2vec 2.0 or HuBERT", (r"feature_extractor\.conv_layers\.0\.",)),
+    ("Tacotron 2", (r"decoder\.attention_rnn\.",)),
+    ("FastSpeech 2", (r"(duration_predictor|variance_adaptor)\.",)),
+    ("StyleMelGAN", (r"noise_upsample\.",)),
+    ("WaveRNN", (r"(^|\.)I\.weight", r"(^|\.)rnn1\.")),
 )
 _COMPILED = tuple((net, tuple(map(re.compile, patterns))) for net, patterns in _PATTERNS)
 
@@ -111,11 +125,25 @@ def resemblance(state: Mapping[str, Shaped], net: str) -> str:
     """A clause on what weights that do not fit `net` look like; "" where they look like nothing known."""
     found = recognise(state)
     if found is None:
-        return ""
+        stranger = _stranger(state)
+        return f"it looks like {stranger}; it is not among the nets here" if stranger else ""
     if found != _HALVES.get(net, net):
         return f"it looks like {_DESCRIPTIONS.get(found, found)}"
     shapes = _SHAPES.get(net)
     return shapes(state) if shapes else ""
+
+
+def is_another(state: Mapping[str, Shaped], net: str) -> bool:
+    """Whether weights are clearly another net's than `net`'s, so that no configuration makes them fit."""
+    found = recognise(state)
+    return bool(_stranger(state)) if found is None else found != _HALVES.get(net, net)
+
+
+def _stranger(keys: Collection[str]) -> str:
+    for name, patterns in _STRANGERS:
+        if all(any(re.search(pattern, key) for key in keys) for pattern in patterns):
+            return name
+    return ""
 
 
 def hifigan_preset(state: Mapping[str, Shaped]) -> str | None:

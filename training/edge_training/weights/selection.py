@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_runtime.errors import CheckpointError, shown
+from edge_training.weights.arrays import stored_array
 from edge_training.weights.containers import refusal
 from edge_training.weights.pickles import StandIn, Stored
 from edge_training.weights.recognition import AUXILIARY, recognise
@@ -32,6 +33,10 @@ WRAPPERS = (
     "_orig_mod",
 )
 _AVERAGED = re.compile(r"(^|_)(ema|emas|averaged?|avg|swa|polyak|shadow)(_|\d|$)|^ema|ema$", re.IGNORECASE)
+# what torch puts around modules inside of a net: compiled, sharded, checkpointed or data-parallel ones
+_INSIDE = re.compile(
+    r"\.(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|_module|module)(?=\.)"
+)
 _FOR_INFERENCE = re.compile(r"(?=.*(ema|averag|swa))(?=.*(infer|eval|sampl|generat|valid))", re.IGNORECASE)
 _LIVE_BESIDE = "current_model_state"  # Lightning's averaging keeps live weights there, averaged in state_dict
 
@@ -92,6 +97,9 @@ def flatten(saved: object) -> Tensors:
             continue
         seen.add(id(box))
         if isinstance(box, StandIn):
+            if (array := stored_array(box)) is not None:
+                stored.setdefault(name, array)
+                continue
             module = _module_parts(box)
             (objects if module is None else modules).setdefault(box.of)
         if depth:
@@ -150,7 +158,7 @@ def find_nets(tensors: Mapping[str, Stored]) -> list[Candidate]:
             if dot:
                 inner.setdefault(first, []).append(rest)
         beside = {first for first, rest in inner.items() if recognise(rest) in AUXILIARY}
-        net = recognise([key for key in keys if key.partition(".")[0] not in beside])
+        net = recognise([_unwrapped_inside(key) for key in keys if key.partition(".")[0] not in beside])
         if net is not None:
             found.append(Candidate(name, net, frozenset(beside)))
         if depth < DEEPEST and (net is None or net in AUXILIARY):
@@ -185,6 +193,10 @@ def select(saved: object, net: str | None = None, weights: str | None = None) ->
     chosen = _choose(wanted, tensors, weights, said)
     stored = {key.removeprefix(chosen.part): s for key, s in tensors.stored.items() if chosen.holds(key)}
     notes = _wrappers(chosen.name, tensors.levels)
+    plain = {_unwrapped_inside(key): tensor for key, tensor in stored.items()}
+    if plain.keys() != stored.keys() and len(plain) == len(stored):
+        notes.append("wrappers inside taken off")
+        stored = plain
     beside = [key for key in tensors.stored if not chosen.holds(key)]
     if beside:
         notes.append(f"beside {several(_tops(beside, chosen.name))}")
@@ -285,10 +297,21 @@ def _unwrapped(tensors: Tensors) -> str:
         name = full
 
 
+def _unwrapped_inside(key: str) -> str:
+    """A tensor's name without the wrappers behind its first part.
+
+    >>> _unwrapped_inside("resblocks.0._orig_mod.convs1.0.weight")
+    'resblocks.0.convs1.0.weight'
+    """
+    return _INSIDE.sub("", key)
+
+
 # ---- words ------------------------------------------------------------------------------------------------
 
 
 def _no_weights(saved: object, tensors: Tensors) -> CheckpointError:
+    if any(level.rpartition(".")[2] == "param_groups" for level in tensors.levels):
+        return refusal("the states of optimisers alone", "the weights lie in another file of that training")
     scalars = [(key, value) for key, value in tensors.other if key]
     if isinstance(saved, dict) and scalars:
         key, value = scalars[0]

@@ -12,6 +12,7 @@ from typing import Any
 from edge_runtime.errors import ConfigError
 from edge_training.weights.dialects.base import Dialect, Entries, Source
 from edge_training.weights.dialects.coqui import COQUI
+from edge_training.weights.dialects.forks import decided, gathered
 from edge_training.weights.dialects.nemo import NEMO
 from edge_training.weights.dialects.parallel_wavegan import PARALLEL_WAVEGAN
 from edge_training.weights.dialects.speechbrain import SPEECHBRAIN
@@ -74,6 +75,9 @@ def translate(
             said.append(f"configuration of {dialect.name} read")
             translated, foreign = dialect.translate(Entries(entries, dialect.name), source, said), True
             break
+    else:
+        translated = gathered(entries, said)
+        translated |= decided(entries, said) if "front_end_known" not in entries else {}
     for dialect in DIALECTS:
         if dialect.name == toolkit:
             said.append(f"weights of {toolkit} read: its names of the layers")
