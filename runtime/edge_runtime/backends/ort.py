@@ -280,6 +280,8 @@ def _start(
     options.log_severity_level = _FATAL_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
+    if device == "directml":
+        options.enable_mem_pattern = False  # it supports none, as its documentation says
     provider = PROVIDERS[device]
     settings = {**provider.options, **tuning.options(device)}
     try:
@@ -323,12 +325,15 @@ def _library(device: str) -> Any:
 def _prepare_nvidia(library: Any) -> None:
     """Load CUDA and cuDNN out of pip's packages where those are there, and keep cuDNN's refusals quiet.
 
+    The packages are NVIDIA's, or torch, which brings its own CUDA on Windows.
+
     cuDNN says «No execution plans support the graph» where it has no plan without tensor cores, or none that
     adds the bias too; onnxruntime then takes another plan, and an error that matters is an exception as well.
     It logs this through the program's logger, to which the session's level does not apply.
     """
     library.set_default_logger_severity(_FATAL_ONLY)
-    if find_spec("nvidia") is not None and hasattr(library, "preload_dlls"):
+    installed = any(find_spec(package) is not None for package in ("nvidia", "torch"))
+    if installed and hasattr(library, "preload_dlls"):
         with contextlib.redirect_stdout(
             io.StringIO()
         ):  # what it misses shows when the provider does not start

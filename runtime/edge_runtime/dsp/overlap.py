@@ -10,6 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def filled(answer: Callable[[NDArray[Any]], NDArray[Any]], batch: int, items: NDArray[Any]) -> NDArray[Any]:
+    """A net's answers (n, …) to items (n, …), run as a whole batch: the last item stands in for the missing.
+
+    >>> filled(lambda batch: batch + len(batch), 4, np.zeros((2, 1)))
+    array([[4.],
+           [4.]])
+    """
+    missing = batch - len(items)
+    if missing <= 0:
+        return answer(items)
+    return answer(np.concatenate([items, np.repeat(items[-1:], missing, axis=0)]))[: len(items)]
+
+
 def average_windows(
     items: Iterable[NDArray[Any]],
     answer: Callable[[NDArray[Any]], NDArray[Any]],

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import struct
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,10 +27,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.dsp.resampling import resample
-from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError
+from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError, doubt
 from edge_runtime.media import containers, formats
 from edge_runtime.media.plausibility import Listener
-from edge_runtime.media.wav import FLOAT, PCM, Wave, check_rate, no_samples, parse_wave
+from edge_runtime.media.wav import FLOAT, PCM, Wave, check_rate, doubt_encoding, no_samples, parse_wave
 from edge_runtime.store.reading import open_regular
 from edge_runtime.store.targets import replace_file
 
@@ -80,7 +80,7 @@ def _read(path: Path) -> Audio:
         head = file.read(formats.HEAD)
         if not head:
             raise InputError("audio file", got="0 bytes", expected=EXPECTED)
-        if head[:4] == b"RIFF" and (len(head) < 12 or head[8:12] == b"WAVE"):
+        if head[:4] in (b"RIFF", b"RF64", b"BW64") and (len(head) < 12 or head[8:12] == b"WAVE"):
             wave = parse_wave(str(path), file, os.fstat(file.fileno()).st_size)
             if wave.decode is not None:
                 return Audio(_read_wave(path, file, wave), wave.sample_rate)
@@ -88,6 +88,7 @@ def _read(path: Path) -> Audio:
             return _read_foreign(path, file, encoding)
         if head[:4] == b"OggS":
             _check_ogg_end(file)
+        _doubt_end(path, head, os.fstat(file.fileno()).st_size)
         return _read_foreign(path, file, formats.recognise(head))
 
 
@@ -100,6 +101,8 @@ def _read_wave(path: Path, file: BinaryIO, wave: Wave) -> NDArray[np.float32]:
     for start in range(0, wave.frames, BLOCK):
         block = samples[start : start + BLOCK]
         raw = file.read(len(block) * wave.channels * wave.bits // 8)
+        if start == 0 and wave.channels == 1:
+            doubt_encoding(str(path), wave, raw)
         listener.average(decode(raw).reshape(len(block), wave.channels), block, start)
     listener.judge(str(path))
     return samples
@@ -138,6 +141,9 @@ def _read_foreign(path: Path, file: BinaryIO, form: formats.Format | None) -> Au
             check_rate(int(sound.samplerate))
             samples, listener, rate = *_drain(sound), int(sound.samplerate)
     except soundfile.SoundFileError as error:
+        if form is not None and containers.available():  # an encoding or a form that ffmpeg may know
+            with suppress(InputError):
+                return _read_container(path, file, form)
         raise not_audio from error
     listener.judge(str(path))
     return Audio(samples, rate)
@@ -160,6 +166,26 @@ def _read_container(path: Path, file: BinaryIO, form: formats.Format) -> Audio:
         listener.average(samples[start : start + BLOCK], mixed[start : start + BLOCK], start)
     listener.judge(str(path))
     return Audio(mixed, rate)
+
+
+def _doubt_end(path: Path, head: bytes, size: int) -> None:
+    """Warn where an AIFF, AU or Wave64 file ends before its header says; libsndfile takes what is there."""
+    stated = 0
+    if head[:4] == b"FORM":
+        stated = 8 + int.from_bytes(head[4:8], "big")
+    elif head[:4] == b".snd" and head[8:12] != b"\xff" * 4:
+        stated = int.from_bytes(head[4:8], "big") + int.from_bytes(head[8:12], "big")
+    elif head[:4] == b"riff":
+        stated = int.from_bytes(head[16:24], "little")
+    if stated > size + 1:  # a byte of padding
+        doubt(
+            InputError(
+                f"{path}: audio header",
+                got=f"{size} bytes",
+                expected=f"{stated}, as it says",
+                cause="what is there was read; the file is truncated, or its recorder was interrupted",
+            )
+        )
 
 
 def _check_ogg_end(file: BinaryIO) -> None:

@@ -60,6 +60,8 @@ def _by_pyav(file: BinaryIO, name: str, way_out: str) -> tuple[NDArray[np.float3
             stream = next(iter(container.streams.audio), None)
             if stream is None:
                 raise InputError("audio file", got=f"{name} without sound", expected=expected)
+            if stream.codec_context is None:
+                raise InputError("audio file", got=f"{name} of an unknown encoding", expected=expected)
             rate, channels, count = int(stream.rate or 0), int(stream.channels or 0), 0
             planes = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
             for piece in _pieces(container, stream, planes):

@@ -3,6 +3,9 @@
     scale      floats far beyond full scale: scientific programs store 16-bit samples as floats
     offset     a mean far from zero: unsigned samples read as signed ones, or a defect of the recorder
     constant   every sample the same: a microphone that was off
+    quiet      nothing that 16 bits would hold: samples divided by their full scale twice
+    clipped    much of it at full scale: recorded or amplified too loudly
+    one-sided  one of two channels silent: the average is half of the other
     cancelled  channels whose average is far quieter than they are: one is the other with its sign changed
 
 Values that cannot be sound are errors: NaN, infinity, beyond `LARGEST_SAMPLE`.
@@ -20,6 +23,9 @@ from edge_runtime.errors import InputError, doubt
 
 LARGEST_PEAK = 8.0  # of float files without a warning; 18 dB above full scale
 LARGEST_OFFSET = 0.25  # of full scale
+QUIETEST_PEAK = 2**-15  # one step of 16 bits
+FULL_SCALE, MOST_AT_FULL_SCALE = (0.999, 1.001), 0.1  # |sample|, and the share of samples there
+SILENT = 1e-8  # energy of one channel relative to the other: −80 dB
 LEAST_SAMPLES = 800  # the mean of fewer is not meaningful
 CANCELLED = 1e-3  # energy of the average relative to that of the channels: −30 dB
 
@@ -39,6 +45,8 @@ class Listener:
         self._low, self._high, self._sum = math.inf, -math.inf, 0.0
         self._peak = 0.0  # of the channels
         self._before, self._after = 0.0, 0.0  # energy of the channels, and of their average
+        self._energies = np.zeros(channels)  # of each channel
+        self._loud = 0  # samples at full scale
 
     def average(self, frames: Samples, out: Samples, start: int) -> None:
         """Mean of the channels (n, channels) → (n,).
@@ -69,7 +77,9 @@ class Listener:
         self._low = min(self._low, float(out.min(initial=math.inf)))
         self._high = max(self._high, float(out.max(initial=-math.inf)))
         self._sum += float(out.sum(dtype=np.float64))
+        self._loud += int(np.count_nonzero((loudness >= FULL_SCALE[0]) & (loudness <= FULL_SCALE[1])))
         if self.channels > 1:
+            self._energies += np.einsum("nc,nc->c", frames, frames)
             self._before += float(np.vdot(frames, frames)) / self.channels
             self._after += float(np.vdot(out, out))
 
@@ -92,6 +102,15 @@ class Listener:
             )
         elif self._count < LEAST_SAMPLES:
             return
+        elif self.channels == 2 and 0 < self._energies.max() * SILENT > self._energies.min():
+            heard = int(self._energies.argmax())
+            _doubt(
+                path,
+                f"channel {2 - heard} silent",
+                "sound in both",
+                "their average is half of the other, 6 dB quieter; take only that: "
+                f"ffmpeg -i IN -af 'pan=mono|c0=c{heard}' OUT.wav",
+            )
         elif self._low == self._high:
             silence = "silence alone" if self._low == 0 else f"{self._low:.4g} in every sample"
             _doubt(path, silence, "sound", "the microphone was off, or the recording was lost")
@@ -102,6 +121,21 @@ class Listener:
                 "samples around 0",
                 "unsigned samples read as signed ones, or a defect of the recorder; remove the mean: "
                 "ffmpeg -i IN -af highpass=20 OUT.wav",
+            )
+        elif self._peak < QUIETEST_PEAK:
+            _doubt(
+                path,
+                f"samples up to {self._peak:.3g}",
+                "sound louder than the steps of 16 bits",
+                "divided by their full scale twice, or the microphone was off; amplify: "
+                f"ffmpeg -i IN -af volume={0.5 / self._peak:.3g} -c:a pcm_f32le OUT.wav",
+            )
+        elif self._loud > MOST_AT_FULL_SCALE * self._count * self.channels:
+            _doubt(
+                path,
+                f"{self._loud / (self._count * self.channels):.0%} of the samples at full scale",
+                "a wave that is not cut off",
+                "recorded or amplified too loudly; what was cut off is lost: take the recording before that",
             )
 
 

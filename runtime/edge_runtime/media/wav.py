@@ -23,6 +23,7 @@ PCM, FLOAT, A_LAW, MU_LAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 EXTENSIBLE_GUID = bytes.fromhex("0000 0000 1000 8000 00aa 0038 9b71")
 RATES = range(1_000, 1_000_001)  # Hz; only damaged headers have other rates
 MOST_CHANNELS = 1024
+PLACEHOLDER = 0xFFFFFFFF  # of a size that another chunk states, or nobody
 CHUNKS = 10_000  # more than any file has; a chain of empty ones would be walked for ever
 
 Samples = NDArray[np.float32]
@@ -50,7 +51,7 @@ def parse_wave(path: str, file: BinaryIO, size: int) -> Wave:
 
     Args:
         path: named in warnings.
-        file: begins with RIFF and WAVE.
+        file: begins with RIFF, RF64 or BW64, and WAVE.
         size: of the file, bytes.
 
     Raises:
@@ -59,13 +60,17 @@ def parse_wave(path: str, file: BinaryIO, size: int) -> Wave:
     form: tuple[int, ...] | None = None
     file.seek(4)
     riff_end = 8 + int.from_bytes(file.read(4), "little")
-    position = 12
+    position, long_data = 12, PLACEHOLDER
     for _ in range(CHUNKS):
         if position + 8 > size:
             break
         name, length = _chunk(file, position)
         position += 8
+        if name == b"ds64" and length >= 16 and position + 16 <= size:  # of RF64 and BW64: sizes of 64 bits
+            riff_length, long_data = struct.unpack("<QQ", file.read(16))
+            riff_end = 8 + riff_length
         if name == b"data":
+            length = long_data if length == PLACEHOLDER else length
             return _locate_samples(path, file, form, _Extent(position, length, size, riff_end))
         if position + length > size:
             raise truncated(f"WAV chunk {name!r}", size - position, length)
@@ -223,6 +228,69 @@ def _length(path: str, file: BinaryIO, extent: _Extent, frame_bytes: int) -> int
             )
         )
     return length - length % frame_bytes
+
+
+# encodings that the header gets wrong ----------------------------------------------------------------------
+
+_LEAST = 800  # samples that an encoding can be doubted of
+_NOISE = 1.0  # energy of the differences of neighbours relative to their own; 2 of white noise, speech 0.2
+_SMOOTHER = 0.25  # of that, in the other byte order
+
+
+def doubt_encoding(path: str, wave: Wave, raw: bytes) -> None:
+    """Warn where samples are noise as the header has them, and sound if they are read in another way.
+
+    Args:
+        path: named in the warning.
+        wave: the header.
+        raw: the first samples.
+    """
+    other = ""
+    if wave.frames < _LEAST:
+        return
+    if (wave.encoding, wave.bits) == (PCM, 16) and _is_swapped(raw):
+        other = "of the other byte order"
+    elif (wave.encoding, wave.bits) == (PCM, 32) and _are_floats(raw):
+        other = "floats, not integers"
+    elif (wave.encoding, wave.bits) == (FLOAT, 32) and _are_integers(raw):
+        other = "integers, not floats"
+    if other:
+        doubt(
+            InputError(
+                f"{path}: WAV samples",
+                got=f"samples that look {other}",
+                expected="what the header says",
+                cause="the header is wrong; write the file again with the program that made it",
+            )
+        )
+
+
+def _roughness(samples: Samples) -> float:
+    energy = float(np.vdot(samples, samples))
+    steps = np.diff(samples)
+    return float(np.vdot(steps, steps)) / energy if energy else 0.0
+
+
+def _is_swapped(raw: bytes) -> bool:
+    little, big = (np.frombuffer(raw, kind).astype(np.float32) for kind in ("<i2", ">i2"))
+    return (
+        len(little) > 1 and _roughness(little) > _NOISE and _roughness(big) < _SMOOTHER * _roughness(little)
+    )
+
+
+def _are_floats(raw: bytes) -> bool:
+    """Integers of sound have, as floats, exponents of all sizes; floats of sound as integers do not."""
+    values = np.abs(np.frombuffer(raw, "<f4"))
+    values = values[values != 0]
+    with np.errstate(invalid="ignore"):
+        return bool(len(values) and np.mean((values > 1e-7) & (values < 8)) > 0.99)
+
+
+def _are_integers(raw: bytes) -> bool:
+    integers = np.frombuffer(raw, "<i4").astype(np.float32)
+    with np.errstate(invalid="ignore"):
+        wild = np.mean(~(np.abs(np.frombuffer(raw, "<f4")) < 1e6))
+    return bool(len(integers) > 1 and wild > 0.1 and _roughness(integers) < _NOISE)
 
 
 # samples ---------------------------------------------------------------------------------------------------

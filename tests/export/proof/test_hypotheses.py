@@ -67,6 +67,72 @@ def test_what_holds_is_told(case: str) -> None:
         assert "within 1e-05" in said
 
 
+SPECTRUM = (TRUTH + 1j * TRUTH[::-1]).astype(np.complex64)
+BITS_AND_UNITS: dict[str, tuple[Array, Callable[[Array], Array], str]] = {
+    "bits of float32": (TRUTH, lambda a: a.view(np.int32), "the bits of float32"),
+    "bytes": (TRUTH, lambda a: a.view(np.uint8), "the bits of float32"),
+    "bits of float16": (TRUTH, lambda a: a.astype(np.float16).view(np.uint16), "the bits of float16"),
+    "negative": (TRUTH, lambda a: -a, "the negative"),
+    "integers": (TRUTH, lambda a: np.rint(a * 32768).astype(np.int32), "16-bit integers, full scale 32768"),
+    "decibels": (TRUTH, lambda a: a * 8.685889638, "decibels of a magnitude"),
+    "log10": (TRUTH, lambda a: a / np.log(10), "common logarithms"),
+    "linear": (TRUTH, np.exp, "linear values: take the natural logarithm"),
+    "backwards": (TRUTH, lambda a: a[:, ::-1], "axis 1 backwards"),
+    "late": (TRUTH, lambda a: np.roll(a, 1, 0), "1 late along axis 0"),
+    "early": (TRUTH, lambda a: np.roll(a, -2, 1), "2 early along axis 1"),
+    "parts side by side": (SPECTRUM, lambda a: np.stack([a.real, a.imag], -1), "pairs of real and imaginary"),
+    "parts apart": (SPECTRUM, lambda a: np.stack([a.real, a.imag]), "all real parts, then"),
+    "magnitude and phase": (
+        SPECTRUM,
+        lambda a: np.stack([np.abs(a), np.angle(a)], -1),
+        "they are magnitude and phase",
+    ),
+    "conjugate": (SPECTRUM, np.conj, "the conjugate"),
+    "complex for parts": (
+        np.stack([SPECTRUM.real, SPECTRUM.imag], -1),
+        lambda a: a[..., 0] + 1j * a[..., 1],
+        "its parts belong on the last axis",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BITS_AND_UNITS)
+def test_bits_and_units_that_hold_are_told(case: str) -> None:
+    truth, port, words = BITS_AND_UNITS[case]
+    said = explain(truth, np.asarray(port(truth)), 2e-3)
+    assert re.search(f"when read as {words}|when read as .*{words}", said), said
+
+
+def test_an_imaginary_part_is_not_overlooked() -> None:
+    assert explain(SPECTRUM, SPECTRUM.real + 0.5j, 1e-3) == ""
+    assert explain(TRUTH, TRUTH + 0.5j, 1e-3) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (TRUTH.tobytes() + b"\1", "1 bytes too many at the end"),
+        (np.int32(TRUTH.size).tobytes() + TRUTH.tobytes(), "behind a header of 4 bytes"),
+        (TRUTH.tobytes()[:-8], "row by row: the file ends 2 values early"),
+        (padded(np.vstack([TRUTH] * 2), 4).tobytes(), "rows 16 values apart"),
+    ],
+)
+def test_bare_values_with_more_or_less(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.bin").write_bytes(content)
+    said = find_elsewhere(TRUTH, tmp_path, "a.npy", 1e-3)
+    assert said.startswith("a.bin is there; raw float32 values without the .npy header"), said
+    assert words in said
+
+
+def test_files_of_other_programs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"PK")
+    said = find_elsewhere(TRUTH, tmp_path, "a.npy", 1e-3)
+    assert said == "a.pt is there, which is no .npy file: write it with numpy.save"
+    (tmp_path / "a.pt").unlink()
+    np.savez(tmp_path / "a.npz", output=TRUTH)
+    assert find_elsewhere(TRUTH, tmp_path, "a.npy", 1e-3).startswith("a.npz holds it; save it as a.npy")
+
+
 @pytest.mark.parametrize(
     "port",
     [

@@ -145,6 +145,13 @@ def test_each_device_is_a_provider_with_its_options(
     assert capfd.readouterr() == ("", "")
 
 
+def test_torch_brings_cuda_along_too(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = installed(monkeypatch, model, "CUDAExecutionProvider")
+    monkeypatch.setattr(ort, "find_spec", lambda name: name if name == "torch" else None)
+    ort.open(model, device="cuda")
+    assert "preload" in library.told
+
+
 def test_cuda_of_the_system_is_not_loaded_again(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = installed(monkeypatch, model, "CUDAExecutionProvider")
     monkeypatch.setattr(ort, "find_spec", lambda _name: None)

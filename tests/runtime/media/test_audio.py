@@ -15,7 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError, strictly
+from edge_runtime.errors import BackendError, ConfigError, EdgeWarning, InputError, TargetError, strictly
 from edge_runtime.media.audio import Audio, Subtype, WavWriter, read_audio, write_wav
 
 SPEECH = np.random.default_rng(7).uniform(-0.9, 0.9, 5000).astype(np.float32)
@@ -427,3 +427,13 @@ def test_a_growing_file_refuses_what_is_no_sound(tmp_path: Path) -> None:
         file.write(np.array([np.nan]))
     with pytest.raises(InputError):
         read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("format_name", ["AIFF", "AU", "W64"])
+def test_what_ends_before_its_header_says_is_said(tmp_path: Path, format_name: str) -> None:
+    sound = np.sin(np.arange(4000) / 9) * 0.3
+    soundfile.write(tmp_path / "whole", sound, 16000, format=format_name, subtype="PCM_16")
+    read_audio(tmp_path / "whole")
+    (tmp_path / "cut").write_bytes((tmp_path / "whole").read_bytes()[:-2000])
+    with pytest.warns(EdgeWarning, match="cut: audio header: got .* as it says; what is there was read"):
+        assert len(read_audio(tmp_path / "cut").samples) == 3000

@@ -12,6 +12,7 @@ import soundfile
 
 from edge_runtime.errors import EdgeWarning, InputError, strictly
 from edge_runtime.media.audio import read_audio
+from edge_runtime.media.wav import Wave, doubt_encoding
 
 VALUES = np.random.default_rng(3).integers(-20000, 20000, 1200).astype("<i2")
 PCM = VALUES.tobytes()
@@ -125,3 +126,48 @@ def test_eight_bits_equal_libsndfile(tmp_path: Path, subtype: str, channels: int
     soundfile.write(path, wave, 16000, subtype=subtype)
     expected = soundfile.read(path, dtype="float32", always_2d=True)[0].mean(1)
     np.testing.assert_allclose(read_audio(path).samples, expected, atol=1e-7)
+
+
+def rf64(data: int, magic: bytes = b"RF64", riff: int = 0) -> bytes:
+    sizes = chunk(b"ds64", struct.pack("<QQQI", riff, data, 0, 0))
+    form = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16))
+    return magic + b"\xff" * 4 + b"WAVE" + sizes + form + b"data" + b"\xff" * 4 + PCM
+
+
+@pytest.mark.parametrize("magic", [b"RF64", b"BW64"])
+def test_sizes_of_64_bits(tmp_path: Path, magic: bytes) -> None:
+    whole, _ = read(tmp_path / "a.wav", wav(len(PCM), 36 + len(PCM)))
+    samples, said = read(tmp_path / "x.wav", rf64(len(PCM), magic))
+    np.testing.assert_array_equal(samples, whole)
+    assert not said
+    for size in (0, 2**63, 2 * len(PCM)):
+        samples, said = read(tmp_path / "y.wav", rf64(size, magic))
+        np.testing.assert_array_equal(samples, whole)
+        assert f"got {size} bytes of samples" in said[0]
+
+
+SOUND = (0.4 * np.sin(np.arange(4000) / 9)).astype("<f4")
+INTEGERS = np.rint(SOUND * 2.0**31).astype("<i4")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bits", "samples", "words"),
+    [
+        (1, 16, np.rint(SOUND * 32767).astype(">i2"), "of the other byte order"),
+        (1, 32, SOUND, "floats, not integers"),
+        (3, 32, INTEGERS, "integers, not floats"),
+        (1, 16, np.rint(SOUND * 32767).astype("<i2"), ""),
+        (1, 32, INTEGERS, ""),
+        (3, 32, SOUND, ""),
+        (1, 16, np.random.default_rng(0).integers(-9000, 9000, 4000).astype("<i2"), ""),  # noise is noise
+        (1, 32, np.zeros(4000, "<i4"), ""),
+    ],
+)
+def test_encodings_that_the_header_gets_wrong(
+    encoding: int, bits: int, samples: np.ndarray, words: str
+) -> None:
+    wave = Wave(encoding, bits, 1, 16000, 44, len(samples))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        doubt_encoding("x.wav", wave, samples.tobytes())
+    assert [f"samples that look {words}" in str(one.message) for one in caught] == ([True] if words else [])

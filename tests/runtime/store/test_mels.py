@@ -10,7 +10,7 @@ import pytest
 
 from edge_runtime.dsp.mel import PRESETS
 from edge_runtime.errors import EdgeWarning, InputError, strictly
-from edge_runtime.store.mels import check_logarithms, doubt_common_logarithms, is_array_file, read_mel
+from edge_runtime.store.mels import check_logarithms, doubt_scale, is_array_file, read_mel
 
 MEL = np.random.default_rng(0).uniform(-9, 1, (80, 30)).astype(np.float32)
 LN = PRESETS["hifigan-22k"]
@@ -79,11 +79,48 @@ def test_units() -> None:
 def test_common_logarithms_are_doubted_and_the_cure_works() -> None:
     common = MEL / np.float32(np.log(10))  # -3.9 to 0.4
     with pytest.warns(EdgeWarning, match=r"^a\.npy: mel: got values from -3\.9.*multiply by 2\.302585"):
-        doubt_common_logarithms(common, LN, "a.npy")
+        doubt_scale(common, LN, "a.npy")
     with strictly(), pytest.raises(InputError, match="taken for natural logarithms"):
-        doubt_common_logarithms(common, LN)
-    doubt_common_logarithms(common * 2.302585, LN)
-    for fine in (MEL + 0.9, MEL[:, :0], np.full((80, 3), -3.0), -common):
-        doubt_common_logarithms(fine, LN)
+        doubt_scale(common, LN)
+    doubt_scale(common * 2.302585, LN)
+    for fine in (MEL + 0.9, MEL[:, :0], np.full((80, 3), -3.0)):
+        doubt_scale(fine, LN)
     for other in (replace(LN, log="log10"), replace(LN, power=2, epsilon=0)):
-        doubt_common_logarithms(common, other)
+        doubt_scale(common, other)
+
+
+def test_as_many_frames_as_bands_are_doubted(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 80, 80), np.float32))
+    with pytest.warns(EdgeWarning, match=r"80 × 80 values.*\(bands, frames\) was taken"):
+        assert read_mel(tmp_path / "x.npy", 80).shape == (80, 80)
+
+
+def test_of_several_arrays_the_one_with_these_bands_is_the_mel(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", pitch=MEL[:1], mel=MEL, linear=np.zeros((513, 30), np.float32))
+    np.testing.assert_array_equal(read_mel(tmp_path / "x.npz", 80), MEL)
+
+
+def test_other_scales_are_doubted() -> None:
+    standard = (MEL - MEL.mean(1, keepdims=True)) / MEL.std(1, keepdims=True)
+    for mel in (standard * 1.5, (MEL + 5), -MEL / np.log(10)):
+        with pytest.warns(EdgeWarning, match=r"x\.npy: mel: got .*standardised or scaled"):
+            doubt_scale(mel, LN, "x.npy")
+    with pytest.warns(EdgeWarning, match=r"got values from -10 to .*floor 1e-10"):
+        doubt_scale(np.maximum(2 * MEL, -10), LN)
+    doubt_scale((standard * 1.5)[:, :8], LN)  # a few frames may be loud
+    doubt_scale(standard * 1.5, replace(LN, floor=0.01))
+    doubt_scale(np.full((80, 30), np.log(1e-5)), LN)  # silence
+
+
+@pytest.mark.parametrize(
+    ("mel", "words"),
+    [
+        (np.exp(MEL), "take the logarithm"),
+        ((MEL + 9) / 10, "magnitudes.*or like scaled mels: undo"),
+        (2 * MEL - 4, "logarithms of a power .halve them."),
+        (8.686 * MEL, "decibels"),
+    ],
+)
+def test_advice_on_units(mel: np.ndarray, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check_logarithms(mel, LN)

@@ -243,7 +243,7 @@ def read_mel(path: str | os.PathLike[str], config: MelConfig) -> Samples:
     mel = files.read_mel(path, config.bands)
     with naming(path):
         files.check_logarithms(mel, config)
-    files.doubt_common_logarithms(mel, config, path)
+    files.doubt_scale(mel, config, path)
     return np.asarray(mel, np.float32)
 
 

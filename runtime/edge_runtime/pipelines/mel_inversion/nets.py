@@ -9,7 +9,7 @@ the bundle states no context, they run once over the whole recording.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.dsp.spectral import Array, Stft, StftConfig
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet, Shape
-from edge_runtime.pipelines.vocoder.pipeline import Chunk, plan_chunks
+from edge_runtime.pipelines.vocoder.pipeline import Chunk, buckets, plan_chunks
 from edge_runtime.store.bundle import Bundle, open_bundle
 
 NET, PHASE_NET = "mel-inversion", "degli"
@@ -32,7 +32,14 @@ _DEGLI_ENTRIES = {"graph", "magnitude_rms", "sample_rate", "n_fft", "hop_length"
 class MagnitudeNet:
     """The net `mel-inversion`: mel as its front end gives it (n_mels, frames) → magnitude (bins, frames)."""
 
-    def __init__(self, bundle: AnyBundle, chunk_frames: int, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        bundle: AnyBundle,
+        chunk_frames: int,
+        options: Mapping[str, Any],
+        *,
+        length_buckets: bool = False,
+    ) -> None:
         self.net = BundleNet(bundle, NET, takes=(None, None, None), gives=(None, None, None), **options)
         front_end = self.net.manifest.front_end
         if front_end is None:
@@ -41,7 +48,7 @@ class MagnitudeNet:
             )
         self.front_end: MelConfig = front_end
         self.domain = domain_of(self.net.bundle)
-        self._chunks = Chunks(self.net, 2, chunk_frames)
+        self._chunks = Chunks(self.net, 2, chunk_frames, length_buckets=length_buckets)
 
     def __call__(self, mel: Array, silence: float, into: Any) -> None:
         """Mel (n_mels, frames) → magnitude (bins, frames), written into ``into``.
@@ -83,7 +90,13 @@ class PhaseNet:
     """
 
     def __init__(
-        self, bundle: AnyBundle, front_end: MelConfig, chunk_frames: int, options: Mapping[str, Any]
+        self,
+        bundle: AnyBundle,
+        front_end: MelConfig,
+        chunk_frames: int,
+        options: Mapping[str, Any],
+        *,
+        length_buckets: bool = False,
     ) -> None:
         opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         config = _degli_config(opened)
@@ -94,7 +107,7 @@ class PhaseNet:
         spectra = ("spectrum",) if self.graph == "block" else ("x", "y", "z")
         takes = dict.fromkeys(spectra, both) | {"magnitude": (None, front_end.stft.bins, None)}
         self.net = BundleNet(opened, PHASE_NET, takes=takes, gives=both, **options)
-        self._chunks = Chunks(self.net, 3, chunk_frames)
+        self._chunks = Chunks(self.net, 3, chunk_frames, length_buckets=length_buckets)
         self.long_frames = LONG_FRAMES
 
     def __call__(self, magnitude: Columns, blocks: int, length: int, start: Array | None = None) -> Array:
@@ -228,9 +241,11 @@ class Chunks:
         net: its manifest states the context; no context means that a frame depends on the whole recording.
         axis: of the (first) input on which frames are counted.
         chunk_frames: most frames per run.
+        length_buckets: run few lengths, as `edge_runtime.pipelines.vocoder.pipeline.buckets`; a recording
+            shorter than the shortest runs in its own, and so does a net whose frames depend on all.
     """
 
-    def __init__(self, net: BundleNet, axis: int, chunk_frames: int) -> None:
+    def __init__(self, net: BundleNet, axis: int, chunk_frames: int, *, length_buckets: bool = False) -> None:
         self._net = net
         self._context = net.manifest.geometry.context_frames
         admitted = net.lengths(axis)
@@ -243,10 +258,16 @@ class Chunks:
                 expected=f"more than {2 * self._context}, twice the net's context",
             )
 
+        self._buckets: Sequence[int] = ()
+        if length_buckets and not self._only and self._context is not None:
+            self._buckets = buckets(max(self._low, 2 * self._context + 1), self._longest)
+
     def plan(self, frames: int) -> Iterator[Piece]:
         """The runs, which together give every frame once, each with its context."""
         if self._context is not None:
-            sizes = self._only or range(self._low, self._longest + 1)
+            sizes: Sequence[int] = self._only or range(self._low, self._longest + 1)
+            if self._buckets and frames >= self._buckets[0]:
+                sizes = self._buckets
             return map(Piece, plan_chunks(frames, self._context, sizes))
         return iter([Piece(Chunk(0, self._whole(frames), 0, frames))])
 

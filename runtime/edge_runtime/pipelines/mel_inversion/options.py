@@ -29,5 +29,6 @@ DECLARATION = Declaration(
         Option("momentum", float, "Momentum of fgla and agla; 0.99 if not given"),
         Option("linear", bool, "The .npy is a linear mel, without logarithm", False),
         Option("chunk_frames", int, "Most frames per run of a net", 512),
+        Option("length_buckets", bool, "Run few lengths, so that a new one costs nothing on a GPU", False),
     ),
 )

@@ -63,7 +63,7 @@ from edge_runtime.pipelines.mel_inversion.layout import FrameLayout, LaidOut
 from edge_runtime.pipelines.mel_inversion.nets import NET, MagnitudeNet, PhaseNet
 from edge_runtime.pipelines.registry import get_system
 from edge_runtime.pipelines.vocoder.pipeline import CHUNK_FRAMES
-from edge_runtime.store.mels import doubt_common_logarithms, is_array_file, read_mel
+from edge_runtime.store.mels import doubt_scale, is_array_file, read_mel
 
 DEFAULT_FRONT_END = "mel-inversion"
 ITERATIONS, BLOCKS = 64, 10  # of the Griffin-Lim family, of DeGLI
@@ -123,6 +123,8 @@ class MelInversion:
         backend, device, threads: what executes the nets: a name in `edge_runtime.backends`, or a `Backend`.
         precision: of the artifacts, "fp32" or "fp16".
         chunk_frames: most frames per run of a net that takes any number; memory grows with it.
+        length_buckets: run nets in few lengths (32, 48, 64, 96 … `chunk_frames`), so that a new number of
+            frames costs nothing on a GPU; up to twice the work.
         progress: told which array of a file was taken.
 
     Raises:
@@ -152,6 +154,7 @@ class MelInversion:
         threads: int | None = None,
         precision: str = "fp32",
         chunk_frames: int = CHUNK_FRAMES,
+        length_buckets: bool = False,
         progress: Callable[[str], object] = lambda _line: None,
     ) -> None:
         options: dict[str, Any] = {
@@ -167,10 +170,11 @@ class MelInversion:
                 "--momentum", got=f"{momentum} beside phase {self.phase}", expected="it beside fgla or agla"
             )
         self.momentum = _check_momentum(MOMENTUM if momentum is None else momentum)
-        self.net = None if bundle is None else MagnitudeNet(bundle, chunk_frames, options)
+        few = {"length_buckets": length_buckets}
+        self.net = None if bundle is None else MagnitudeNet(bundle, chunk_frames, options, **few)
         self.front_end_is_given = self.net is not None or preset is not None
         self.front_end = _check_front_end(self.net.front_end if self.net else None, preset)
-        self.degli = None if degli is None else PhaseNet(degli, self.front_end, chunk_frames, options)
+        self.degli = None if degli is None else PhaseNet(degli, self.front_end, chunk_frames, options, **few)
         self._silence = silence(self.front_end)
         self.frames = FrameLayout(self.front_end.stft, self.degli.stft.config if self.degli else None)
 
@@ -248,7 +252,7 @@ class MelInversion:
         with pack.naming(path):
             taken = self._as_the_front_end(mel)
         if not self.linear:
-            doubt_common_logarithms(mel, self.front_end, path)
+            doubt_scale(mel, self.front_end, path)
         return taken, None
 
     def process_file(

@@ -27,6 +27,7 @@ DECLARATION = Declaration(
         Option("alpha", float, "Part of the intensity that the mask leaves, 0 to 1; 0.1 if not given"),
         Option("scaler", Path, "scaler.json of the data, where the bundle holds none"),
         Option("fps", float, "Frames per second of .npy frames; those of the mel if not given"),
+        Option("length_buckets", bool, "Run few lengths, so that a new one costs nothing on a GPU", False),
         Option("max_frames", int, "Most frames of the video to use"),
     ),
     inside={"features": "acoustic"},

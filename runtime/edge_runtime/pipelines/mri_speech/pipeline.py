@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.backends.base import Backend
 from edge_runtime.dsp.mel import MelConfig
-from edge_runtime.dsp.overlap import average_windows
+from edge_runtime.dsp.overlap import average_windows, filled
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.media.masks import DEFAULT_ALPHA, check_alpha, mask_weights, parse_mask
 from edge_runtime.media.video import (
@@ -91,6 +92,8 @@ class MriSpeech:
             bundle and is needed where the bundle has none.
         max_frames: most frames of a video, at the mel's rate, that are used.
         fps: frames per second of a video that does not state it, .npy frames; the mel's if not given.
+        length_buckets: of the vocoder, and as many windows in each run of mode "window", so that a new length
+            costs nothing on a GPU; mode "full" runs the acoustic net in the video's own length.
         backend, device, threads, precision: what executes the nets, see `edge_runtime.pipelines.bundle_net`.
         progress: called with one line on the state of long work.
         features: function from frames (T, S, S) to features inside of the acoustic net (T, C), for reference
@@ -116,6 +119,7 @@ class MriSpeech:
         scaler: str | os.PathLike[str] | None = None,
         max_frames: int | None = None,
         fps: float | None = None,
+        length_buckets: bool = False,
         backend: str | Backend = "onnxruntime",
         device: str = "cpu",
         threads: int | None = None,
@@ -147,7 +151,15 @@ class MriSpeech:
             threads=threads,
             precision=precision,
         )
-        self.vocoder = Vocoder(vocoder, backend=backend, device=device, threads=threads, precision=precision)
+        self.length_buckets = length_buckets
+        self.vocoder = Vocoder(
+            vocoder,
+            backend=backend,
+            device=device,
+            threads=threads,
+            precision=precision,
+            length_buckets=length_buckets,
+        )
         self.front_end = _front_end(self.net)
         self.size, self.n_mels = _sizes(self.net)
         check_pair(self.front_end, self.n_mels, self.vocoder)
@@ -268,8 +280,9 @@ class MriSpeech:
         """The net's answer to frames (S, S), (k, n_mels) at a time."""
         if self.mode == "window":
             batch = max(1, min(RUN_FRAMES // self.window, self._largest_batch()))
+            answer = partial(filled, self._answer, batch) if self.length_buckets else self._answer
             yield from average_windows(
-                prepared, self._answer, self.n_mels, window=self.window, step=self.step, batch=batch
+                prepared, answer, self.n_mels, window=self.window, step=self.step, batch=batch
             )
             return
         yield self._answer(np.stack([*prepared])[None])[0]

@@ -42,7 +42,7 @@ from edge_runtime.pipelines.image_speech.picture import (
 )
 from edge_runtime.pipelines.picture_speech.orientation import Orientation, recognise
 from edge_runtime.store.arrays import is_array_file, read_one, split_key
-from edge_runtime.store.mels import doubt_common_logarithms
+from edge_runtime.store.mels import doubt_scale
 from edge_runtime.store.reading import find_object
 
 EXPECTED = "a picture: .png, or an array in a .npy, .npz or .pt file"
@@ -228,7 +228,7 @@ def _unit_of_floats(source: Path, values: NDArray[Any]) -> tuple[NDArray[Any], s
             cause="it looks like one of -1 … 1, as a VAE decoder gives it: save (x + 1) / 2",
         )
     if DARKEST - ROUNDING <= lowest < 0 and highest <= BRIGHTEST + ROUNDING:
-        doubt_common_logarithms(values, FRONT_END, source)
+        doubt_scale(values, FRONT_END, source)
         unit = (values.astype(np.float64) - DARKEST) / (BRIGHTEST - DARKEST)
         return unit, LOG_MEL
     raise InputError(

@@ -18,5 +18,8 @@ DECLARATION = Declaration(
         ),
         Option("windows", str, "Whose count of video frames", "synctalk", ("synctalk", "wav2lip")),
         Option("batch_size", int, "Windows per run of the net", 64),
+        Option(
+            "length_buckets", bool, "Fill the last batch, so that a new length costs nothing on a GPU", False
+        ),
     ),
 )

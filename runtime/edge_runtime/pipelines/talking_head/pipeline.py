@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge_runtime.backends.base import Backend
 from edge_runtime.dsp import windows as clock
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
+from edge_runtime.dsp.overlap import filled
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.media.audio import read_audio
 from edge_runtime.pipelines import pack_files as pack
@@ -80,6 +81,7 @@ class TalkingHead:
         fps: video frames per second; SyncTalk_2D always has 25.
         backend, device, threads: what executes the net: a name in `edge_runtime.backends`, or a `Backend`.
         batch_size: windows per run of the net, fewer where the artifact takes fewer.
+        length_buckets: fill the last batch, so that a new number of windows costs nothing on a GPU.
         precision: of the artifact, "fp32" or "fp16".
         legacy_padding: let "hubert" and "wenet" run on AVE values padded with zeros, as SyncTalk_2D's
             audio_pipeline does. The shape is right, but the values are meaningless to a renderer.
@@ -102,6 +104,7 @@ class TalkingHead:
         device: str = "cpu",
         threads: int | None = None,
         batch_size: int = 64,
+        length_buckets: bool = False,
         precision: str = "fp32",
         legacy_padding: bool = False,
         windows: str = "synctalk",
@@ -112,6 +115,7 @@ class TalkingHead:
         if batch_size < 1:
             raise ConfigError("batch_size", got=str(batch_size), expected="at least 1")
         self.batch_size = batch_size
+        self.length_buckets = length_buckets
         self.legacy_padding = legacy_padding and mode != "ave"
         self.threads = threads
         self.front_end = PRESETS["talking-head"]
@@ -211,7 +215,8 @@ class TalkingHead:
                 mel, self.fps, start=start, stop=start + size, counting=self.counting
             )
             inputs = batch.transpose(0, 2, 1)[:, None]  # (b, 16, 80) → (b, 1, 80, 16)
-            features[start : start + len(batch)] = self.net(inputs)
+            answers = filled(self.net, size, inputs) if self.length_buckets else self.net(inputs)
+            features[start : start + len(batch)] = answers
         return features
 
     def _remember(self, result: TalkingHeadResult) -> TalkingHeadResult:

@@ -33,7 +33,7 @@ from edge_runtime.media.audio import Audio, read_audio
 from edge_runtime.pipelines import pack_files as pack
 from edge_runtime.pipelines.bundle_net import AnyBundle, BundleNet
 from edge_runtime.pipelines.registry import get_system
-from edge_runtime.store.mels import check_logarithms, doubt_common_logarithms, is_array_file, read_mel
+from edge_runtime.store.mels import check_logarithms, doubt_scale, is_array_file, read_mel
 
 NETS = ("hifigan", "istft-vocoder", "bigvgan")
 CHUNK_FRAMES = 512  # frames per run; HiFi-GAN V1 needs about 100 MB for them
@@ -270,7 +270,7 @@ class Vocoder:
         if is_array_file(path):
             mel = read_mel(path, self.n_mels, self.progress)
             if self.net.manifest.front_end is not None:
-                doubt_common_logarithms(mel, self.net.manifest.front_end, path)
+                doubt_scale(mel, self.net.manifest.front_end, path)
             return mel, None
         audio = read_audio(path, self.sample_rate)
         with pack.naming(path):

@@ -239,6 +239,19 @@ def test_chunks_of_the_net_equal_one_run(inversion: Path, frames: int, chunk_fra
     np.testing.assert_allclose(parts.magnitude, whole.magnitude, rtol=SAME)
 
 
+@settings(deadline=None, max_examples=10)
+@given(frames=st.integers(2, 120))
+def test_length_buckets_change_no_magnitude(inversion: Path, frames: int) -> None:
+    mel = np.random.default_rng(frames).uniform(-6, 0, (MEL.bands, frames)).astype(np.float32)
+    whole = MelInversion(inversion, iterations=0).invert(mel).magnitude
+    pipeline = MelInversion(inversion, iterations=0, chunk_frames=48, length_buckets=True)
+    np.testing.assert_allclose(pipeline.invert(mel).magnitude, whole, rtol=SAME)
+    assert pipeline.net is not None
+    few = Chunks(pipeline.net.net, 2, 48, length_buckets=True)
+    lengths = {piece.chunk.stop - piece.chunk.start for piece in few.plan(frames)}
+    assert lengths <= ({32, 48} if frames >= 32 else {frames})
+
+
 @pytest.fixture(scope="module")
 def inversion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_inversions.write_inversion(tmp_path_factory.mktemp("bundles") / "net", 0.25)

@@ -88,6 +88,14 @@ def test_windows_are_averaged(acoustic: Path, vocoder: Path, frames: int, window
     np.testing.assert_allclose(result.standardised, windowed(result.frames, window), atol=SAME)
 
 
+@pytest.mark.parametrize("frames", [3, 7, 30])
+def test_length_buckets_change_nothing(acoustic: Path, vocoder: Path, frames: int) -> None:
+    plain = MriSpeech(acoustic, vocoder, mode="window").process(video(frames))
+    few = MriSpeech(acoustic, vocoder, mode="window", length_buckets=True).process(video(frames))
+    np.testing.assert_allclose(few.standardised, plain.standardised, atol=SAME)
+    np.testing.assert_allclose(few.samples, plain.samples, atol=SAME)
+
+
 def test_the_window_is_that_of_the_training(acoustic: Path, vocoder: Path) -> None:
     pipeline = MriSpeech(acoustic, vocoder, mode="window")
     assert (pipeline.window, pipeline.step) == (4, 1)

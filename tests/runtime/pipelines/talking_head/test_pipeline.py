@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests import small_bundles
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.errors import BundleError, ConfigError, InputError, TargetError
 from edge_runtime.media.audio import read_audio, write_wav
+from edge_runtime.pipelines.bundle_net import BundleNet
 from edge_runtime.pipelines.talking_head.pipeline import TalkingHead
 from edge_runtime.pipelines.talking_head.system import SYSTEM
 from edge_runtime.store.bundle import Geometry, open_bundle
@@ -91,6 +93,29 @@ def test_the_batch_size_changes_nothing(bundle: Path, batch_size: int) -> None:
     np.testing.assert_allclose(batched, whole, atol=1e-5, rtol=0)
 
 
+def test_a_filled_batch_changes_nothing(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = TalkingHead(bundle).process(SPEECH).features
+    pipeline = TalkingHead(bundle, batch_size=7, length_buckets=True)
+    assert pipeline.net is not None
+    net, sizes = pipeline.net, set[int]()
+    monkeypatch.setattr(pipeline, "net", _counting(net, sizes))
+    np.testing.assert_allclose(pipeline.process(SPEECH).features, whole, rtol=1e-6, atol=1e-6)
+    assert sizes == {7}
+
+
+def _counting(net: BundleNet, sizes: set[int]) -> Any:
+    """The net, noting the sizes of its batches."""
+
+    class Counting:
+        lengths = net.lengths
+
+        def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
+            sizes.add(len(values))
+            return net(values)
+
+    return Counting()
+
+
 def test_other_frame_rates_move_the_windows(bundle: Path) -> None:
     result = TalkingHead(bundle, fps=50).process(SPEECH)
     assert result.n_frames == int(145 / 80.0 * 50) + 2
@@ -99,7 +124,7 @@ def test_other_frame_rates_move_the_windows(bundle: Path) -> None:
 def test_files_are_averaged_and_resampled(bundle: Path, tmp_path: Path) -> None:
     rate = 44100
     tone = np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate)
-    soundfile.write(tmp_path / "a.flac", np.stack([tone, 0 * tone], axis=1), rate)
+    soundfile.write(tmp_path / "a.flac", np.stack([tone, 1e-3 * tone], axis=1), rate)
     result = TalkingHead(bundle).process_file(tmp_path / "a.flac")
     direct = TalkingHead(bundle).process(np.sin(2 * np.pi * 440 * np.arange(32000) / 16000) / 2)
     assert result.mel is not None
