@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_training.engine.items import Item, Schedule, StepBatches, training_loader
+from edge_runtime.errors import ConfigError
+from edge_training.engine.config import FitConfig
+from edge_training.engine.items import Item, Schedule, StepBatches, keep_on_device, training_loader
 
 counts = st.integers(1, 30)
 
@@ -57,3 +62,38 @@ def test_a_loader_can_begin_at_any_step() -> None:
     assert batches(3) == whole[3:]
     assert batches(0, workers=1) == whole
     assert len({tuple(batch) for batch in whole}) == 8
+
+
+class Kept(Draws):
+    """Data of at most 100 bytes."""
+
+    def keep_on(self, device: torch.device, most: int) -> bool:
+        del device
+        return most >= 100
+
+
+@pytest.mark.parametrize(
+    ("data", "asked", "workers", "device", "kept"),
+    [
+        (Kept(), None, 0, "cpu", False),
+        (Kept(), None, 0, "cuda", True),
+        (Kept(), None, 1, "cuda", False),
+        (Kept(), True, 0, "cpu", True),
+        (Kept(), False, 0, "cuda", False),
+        (Draws(), None, 0, "cuda", False),
+    ],
+)
+def test_when_data_lie_on_the_device(
+    data: Any, asked: bool | None, workers: int, device: str, kept: bool
+) -> None:
+    config = FitConfig(steps=1, batch_size=1, num_workers=workers, data_on_device=asked)
+    assert keep_on_device(data, config, torch.device(device)) is kept
+
+
+def test_data_that_cannot_lie_on_a_device_are_refused_if_they_should() -> None:
+    with pytest.raises(ConfigError, match="data_on_device: got true, and data that cannot"):
+        keep_on_device(Draws(), FitConfig(steps=1, batch_size=1, data_on_device=True), torch.device("cpu"))
+    with pytest.raises(
+        ConfigError, match="data_on_device: got True, expected null or false with num_workers"
+    ):
+        FitConfig(steps=1, batch_size=1, num_workers=1, data_on_device=True)

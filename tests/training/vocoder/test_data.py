@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
-from edge_runtime.errors import InputError
+from edge_runtime.errors import EdgeWarning, InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_training.vocoder.data import VocoderData, VocoderSource, read_mel
 
@@ -228,3 +229,32 @@ def test_speeds_are_drawn_beside_the_recording(source: VocoderSource) -> None:
     counts = {speed: sum(abs(s - speed * peak / 1000) < 2e-5 for s in slopes) for speed in (0.5, 1.0, 2.0)}
     assert sum(counts.values()) == 60
     assert min(counts.values()) > 8
+
+
+@pytest.mark.parametrize("speeds", [(), (0.9, 1.1)])
+def test_items_of_a_device_are_the_same(source: VocoderSource, speeds: tuple[float, ...]) -> None:
+    source = replace(source, speeds=speeds)
+    plain, kept = VocoderData(source), VocoderData(source)
+    assert kept.keep_on(torch.device("cpu"), 1 << 20)
+    for clip in range(4):
+        for ours, theirs in zip(drawn(plain, clip, 9), drawn(kept, clip, 9), strict=True):
+            assert isinstance(theirs["wav"], torch.Tensor)
+            np.testing.assert_array_equal(ours["wav"], theirs["wav"].numpy())
+            assert ours["name"] == theirs["name"]
+
+
+def test_what_is_too_large_or_paired_stays_where_it_is(source: VocoderSource, tmp_path: Path) -> None:
+    data = VocoderData(source)
+    assert not data.keep_on(torch.device("cpu"), 4 * 1000)
+    assert isinstance(data.item(0, np.random.default_rng(0))["wav"], np.ndarray)
+    paired = VocoderData(replace(source, mels=write_mels(source, tmp_path / "mels")))
+    assert not paired.keep_on(torch.device("cpu"), 1 << 20)
+
+
+def test_a_scale_of_the_mels_that_is_doubtful_is_said_at_once(source: VocoderSource, tmp_path: Path) -> None:
+    (tmp_path / "mels").mkdir()
+    for path in source.folder.iterdir():
+        standard = np.random.default_rng(0).normal(size=(8, 40)).astype(np.float32)
+        np.save(tmp_path / "mels" / f"{path.stem}.npy", standard)
+    with pytest.warns(EdgeWarning, match="clip0.npy: mel: got values from .* standardised"):
+        VocoderData(replace(source, mels=tmp_path / "mels"))

@@ -94,6 +94,7 @@ class FitConfig(JsonConfig):
     keep_checkpoints: int = 3  # newest ones; the best is kept beside them
     start_from: str | None = None  # a checkpoint to begin with; what it may be is the net's business
     start_weights: str | None = None  # of one with several sets: ema, live, or the name before them
+    data_on_device: bool | None = None  # training recordings in the device's memory; None: small sets on CUDA
     validation_clips: int | None = None  # last ones by name, never trained on; None: a tenth, at least one
 
     def _rules(self) -> Iterator[Rule]:
@@ -107,6 +108,12 @@ class FitConfig(JsonConfig):
         of_none = self.start_weights is None
         yield "start_weights", "ema, live or a name, or null", of_none or isinstance(self.start_weights, str)
         yield "start_weights", "null without start_from", of_none or self.start_from is not None
+        yield "data_on_device", "true, false, or null", self.data_on_device in (None, True, False)
+        yield (
+            "data_on_device",
+            "null or false with num_workers",
+            not (self.data_on_device and self.num_workers),
+        )
         yield (
             "validation_clips",
             "a whole number, 0 or more, or null",

@@ -12,14 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from edge_runtime.errors import ConfigError
+from edge_training.engine.config import FitConfig
+
 Item = dict[str, Any]
+ON_DEVICE_BYTES = 1 << 30  # most of a set that is kept on the device
 _ORDER, _DRAW = 0, 1  # first words of the seeds, so that the two streams never meet
 
 
@@ -34,6 +38,17 @@ class TrainingData(Protocol):
 
     def validation_item(self, clip: int) -> Item:
         """A whole validation clip; batches of validation hold one."""
+
+
+@runtime_checkable
+class KeepsOnDevice(Protocol):
+    """Data that can lie on the device itself, so that no item is copied there."""
+
+    def keep_on(self, device: torch.device, most: int) -> bool:
+        """Keep what training items are cut from on a device, if it is at most so many bytes.
+
+        Items are then tensors there, with the same values. False: nothing changed.
+        """
 
 
 @dataclass(frozen=True)
@@ -99,18 +114,50 @@ class Validation(Dataset[Item]):
 
 
 def training_loader(
-    data: TrainingData, *, batch_size: int, seed: int, step: int, rank: int, world: int, workers: int = 0
+    data: TrainingData,
+    *,
+    batch_size: int,
+    seed: int,
+    step: int,
+    rank: int,
+    world: int,
+    workers: int = 0,
+    on_device: bool = False,
 ) -> DataLoader[Item]:
-    """Batches of the steps from `step` on; `batch_size` is that of all `world` processes together."""
+    """Batches of the steps from `step` on; `batch_size` is that of all `world` processes together.
+
+    ``on_device``: the data lie on the device already (`KeepsOnDevice`).
+    """
     return DataLoader(
         Numbered(data, Schedule(len(data.names), seed)),
         batch_sampler=StepBatches(batch_size, step, rank, world),
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),  # copied to the device while it computes
+        pin_memory=torch.cuda.is_available() and not on_device,  # copied to the device while it computes
     )
 
 
 def validation_loader(data: TrainingData) -> DataLoader[Item]:
     """One clip a batch, every process all clips."""
     return DataLoader(Validation(data), batch_size=1)
+
+
+def keep_on_device(data: TrainingData, config: FitConfig, device: torch.device) -> bool:
+    """Whether a training's data lie on its device now: if asked for, or where they are few and it is a GPU.
+
+    Raises:
+        ConfigError: asked for, and these data cannot, or are more than `ON_DEVICE_BYTES`.
+    """
+    asked = config.data_on_device
+    if asked is False or config.num_workers or (asked is None and device.type != "cuda"):
+        return False
+    if isinstance(data, KeepsOnDevice) and data.keep_on(device, ON_DEVICE_BYTES):
+        return True
+    if asked:
+        raise ConfigError(
+            "data_on_device",
+            got="true, and data that cannot lie on a device, or take more than a GiB",
+            expected="null or false",
+            cause="only recordings without predicted mels can",
+        )
+    return False

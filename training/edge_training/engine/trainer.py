@@ -39,7 +39,7 @@ from edge_runtime.dsp.mel import PRESETS, MelConfig, empty_bands
 from edge_runtime.errors import ConfigError, TargetError, doubt
 from edge_runtime.version import VERSION
 from edge_training.engine.config import FitConfig
-from edge_training.engine.items import TrainingData, training_loader, validation_loader
+from edge_training.engine.items import TrainingData, keep_on_device, training_loader, validation_loader
 from edge_training.engine.logs import StepsBar, StepsLines, TableLog, quiet, tensorboard
 from edge_training.engine.module import FitModule, Recipe, find_recipe
 from edge_training.engine.plots import Plots
@@ -59,7 +59,7 @@ _PACKAGES = ("torch", "lightning", "numpy")
 # recipe checks what they lead to
 _FREE_ON_RESUME = frozenset(
     {"steps", "num_workers", "log_every", "checkpoint_every", "validate_every", "keep_checkpoints"}
-    | {"origin_checkpoints", "auffusion"}
+    | {"origin_checkpoints", "auffusion", "data_on_device"}
 )
 
 
@@ -347,6 +347,7 @@ class _Loaders(lightning.LightningDataModule):
     def train_dataloader(self) -> Any:
         trainer = self.trainer
         assert trainer is not None
+        device = trainer.strategy.root_device
         return training_loader(
             self.data,
             batch_size=self.config.batch_size,
@@ -355,6 +356,7 @@ class _Loaders(lightning.LightningDataModule):
             rank=trainer.global_rank,
             world=trainer.world_size,
             workers=self.config.num_workers,
+            on_device=keep_on_device(self.data, self.config, device),
         )
 
     def val_dataloader(self) -> Any:

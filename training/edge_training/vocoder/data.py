@@ -16,7 +16,8 @@ the first.
 With `speeds`, and without mels, an item is taken with equal chance from the recording played at any of these
 speeds, which shifts pitch and formants, to make more of a few minutes of one voice.
 
-Recordings are read once and kept in memory up to `CACHE_BYTES` in each process, at every speed.
+Recordings are read once and kept in memory up to `CACHE_BYTES` in each process, at every speed; with
+`VocoderData.keep_on`, which a training on CUDA calls for small sets, on the device, and are cut there.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.dsp.resampling import resample
@@ -78,17 +81,21 @@ class VocoderData:
         self.names = tuple(path.stem for path in train)
         self.validation_names = tuple(path.stem for path in held)
         self._cache: dict[tuple[Path, float], Samples] = {}
+        self._kept: dict[tuple[Path, float], Tensor] = {}  # on a device
         self._cached_bytes = 0
         for path in (*train, *held):
             _check_rate(path, source.mel.sample_rate)
             for folder in _mel_folders(source):
                 _mel_file(folder, path.stem)
+        for folder in _mel_folders(source):  # one speaks for all: they were made in one way
+            first = _mel_file(folder, train[0].stem)
+            files.doubt_scale(first, read_mel(first, source.mel), source.mel)
 
     def item(self, clip: int, draw: np.random.Generator) -> Item:
         path, source = self._train[clip], self.source
         if source.mels is None:
             speed = float(draw.choice((1.0, *source.speeds))) if source.speeds else 1.0
-            samples = self._samples(path, speed)
+            samples = self._kept[path, speed] if self._kept else self._samples(path, speed)
             return {"wav": _segment(samples, source.segment, draw), "name": path.stem}
         folder = source.mels
         if source.extra_mels is not None and draw.random() < source.extra_weight:
@@ -109,6 +116,21 @@ class VocoderData:
             frames = min(frames, mel.shape[1])
             item["mel"] = mel[:, :frames]
         return item | {"wav": wav[: frames * hop]}
+
+    def keep_on(self, device: torch.device, most: int) -> bool:
+        """All recordings, at all speeds, on a device: `engine.items.KeepsOnDevice`; False with mels."""
+        if self.source.mels is not None:
+            return False
+        kept, left = dict[tuple[Path, float], Tensor](), most
+        for path in self._train:
+            for speed in (1.0, *self.source.speeds):
+                samples = self._samples(path, speed)
+                left -= samples.nbytes
+                if left < 0:
+                    return False
+                kept[path, speed] = torch.from_numpy(samples).to(device)
+        self._kept = kept
+        return True
 
     def _samples(self, path: Path, speed: float = 1.0) -> Samples:
         found = self._cache.get((path, speed))
@@ -261,9 +283,12 @@ def _check_lengths(path: Path, frames: int, samples: int, config: MelConfig) -> 
 # ---- segments ---------------------------------------------------------------------------------------------
 
 
-def _segment(samples: Samples, length: int, draw: np.random.Generator) -> Samples:
-    if len(samples) < length:
-        return np.pad(samples, (0, length - len(samples)))
+def _segment(samples: Samples | Tensor, length: int, draw: np.random.Generator) -> Samples | Tensor:
+    missing = length - len(samples)
+    if missing > 0:
+        if isinstance(samples, Tensor):
+            return torch.nn.functional.pad(samples, (0, missing))
+        return np.pad(samples, (0, missing))
     start = int(draw.integers(len(samples) - length + 1))
     return samples[start : start + length]
 
