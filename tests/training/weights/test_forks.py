@@ -74,7 +74,8 @@ def test_another_mel_takes_no_audio(entry: str, value: object) -> None:
 
 
 def test_what_asks_for_nothing_new_is_nothing() -> None:
-    entries = {"lrelu_slope": 0.1, "causal": False, "center": False, "power": 1, "lr": 1e-4, "log_base": None}
+    entries: dict[str, Any] = {"lrelu_slope": 0.1, "causal": False, "center": False, "power": 1}
+    entries |= {"lr": 1e-4, "log_base": None, "mel_scale": 45, "lr_scheduler": {"power": 0.5}}
     said: list[str] = []
     assert decided(entries, said) == {}
     assert not said

@@ -8,6 +8,8 @@ configuration; those that change what net or mel compute count here, unless they
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +35,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 _DEEPEST = 4
+_TRAINING = re.compile(
+    r"optim|sched|loss|discr|train|lr", re.IGNORECASE
+)  # mappings that say nothing of the net
 _NONE, _NO = (None, "", "none", "None", "null"), (False, None, 0)
 # what HiFi-GAN's own arithmetic answers to entries of forks: of the net, whose weights would load
 _NET: Mapping[str, tuple[Any, ...]] = MappingProxyType(
@@ -47,14 +52,14 @@ _MEL: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
         **dict.fromkeys(("center", "stft_center"), _NO),
         **dict.fromkeys(("power", "mag_power", "spec_power"), (1, 1.0)),
-        **dict.fromkeys(("log_base", "mel_log_base"), (*_NONE, "e", "ln", "natural")),
+        **dict.fromkeys(("log_base", "mel_log_base"), (*_NONE, "e", "ln", "natural", math.e)),
         **dict.fromkeys(("log_func", "mel_log"), (*_NONE, "np.log", "ln", "log")),
         **dict.fromkeys(("mel_scale", "mel_norm"), (*_NONE, "slaney")),
         **dict.fromkeys(("htk", "use_htk"), _NO),
         **dict.fromkeys(("preemphasis", "preemph", "pre_emphasis"), (*_NO, *_NONE)),
         **dict.fromkeys(("signal_norm", "normalize_mel", "mel_normalize", "do_normalize"), (*_NO, *_NONE)),
-        **dict.fromkeys(("mel_floor", "clip_val", "log_floor", "min_level"), (1e-5,)),
-        **dict.fromkeys(("window", "window_fn", "stft_window"), (*_NONE, "hann", "hann_window")),
+        **dict.fromkeys(("mel_floor", "clip_val", "log_floor"), (1e-5,)),
+        **dict.fromkeys(("window_fn", "stft_window"), (*_NONE, "hann", "hann_window")),
     }
 )
 
@@ -89,6 +94,8 @@ def decided(entries: Mapping[str, Any], said: list[str]) -> dict[str, Any]:
     """
     known = True
     for place, key, value in _walk(entries):
+        if _TRAINING.search(place.rpartition(".")[0]):
+            continue
         if key in _NET and not _asks_for(value, _NET[key]):
             raise ConfigError(
                 f"entry {place!r}",
@@ -107,6 +114,10 @@ def decided(entries: Mapping[str, Any], said: list[str]) -> dict[str, Any]:
 
 
 def _asks_for(value: Any, accepted: Collection[Any]) -> bool:
+    """Whether a value is one of those; what is no name is no wish, where names alone are accepted."""
+    names = all(one is None or isinstance(one, str) for one in accepted)
+    if names and value is not None and not isinstance(value, str):
+        return True
     return any(type(value) is type(one) and value == one for one in accepted)
 
 
