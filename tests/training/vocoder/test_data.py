@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
-from edge_runtime.errors import EdgeWarning, InputError
+from edge_runtime.errors import InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_training.vocoder.data import VocoderData, VocoderSource, read_mel
 
@@ -249,12 +249,3 @@ def test_what_is_too_large_or_paired_stays_where_it_is(source: VocoderSource, tm
     assert isinstance(data.item(0, np.random.default_rng(0))["wav"], np.ndarray)
     paired = VocoderData(replace(source, mels=write_mels(source, tmp_path / "mels")))
     assert not paired.keep_on(torch.device("cpu"), 1 << 20)
-
-
-def test_a_scale_of_the_mels_that_is_doubtful_is_said_at_once(source: VocoderSource, tmp_path: Path) -> None:
-    (tmp_path / "mels").mkdir()
-    for path in source.folder.iterdir():
-        standard = np.random.default_rng(0).normal(size=(8, 40)).astype(np.float32)
-        np.save(tmp_path / "mels" / f"{path.stem}.npy", standard)
-    with pytest.warns(EdgeWarning, match="clip0.npy: mel: got values from .* standardised"):
-        VocoderData(replace(source, mels=tmp_path / "mels"))

@@ -87,9 +87,6 @@ class VocoderData:
             _check_rate(path, source.mel.sample_rate)
             for folder in _mel_folders(source):
                 _mel_file(folder, path.stem)
-        for folder in _mel_folders(source):  # one speaks for all: they were made in one way
-            first = _mel_file(folder, train[0].stem)
-            files.doubt_scale(first, read_mel(first, source.mel), source.mel)
 
     def item(self, clip: int, draw: np.random.Generator) -> Item:
         path, source = self._train[clip], self.source
