@@ -122,7 +122,7 @@ def test_short_mels_are_padded_with_silence(source: VocoderSource, tmp_path: Pat
 
 def test_the_mixture_of_two_mel_folders(source: VocoderSource, tmp_path: Path) -> None:
     mels = write_mels(source, tmp_path / "predicted")
-    extra = write_mels(source, tmp_path / "true", offset=10.0)
+    extra = write_mels(source, tmp_path / "true", offset=6.0)
     data = VocoderData(replace(source, mels=mels, extra_mels=extra, extra_weight=0.8))
     share = np.mean([item["mel"].max() > 0 for item in drawn(data, 1, 400)])
     assert share == pytest.approx(0.8, abs=0.06)
