@@ -100,5 +100,11 @@ NET: Net[SpeechEncoderConfig] = Net(
     cases=_cases,
     random_start=_random_start,
     coreml_axes=MappingProxyType({"batch": Buckets((1,))}),
+    justified=MappingProxyType(
+        {
+            "vanishing-constant": "a clamp at 1e-10 that acts on nothing: inputs of -1 and more are at least "
+            "1e-6 of power",
+        }
+    ),
     gate=Gate("sound", "f0_hz", SPEECH, feed="spectrogram", through="synthesizer"),
 )

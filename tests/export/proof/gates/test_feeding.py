@@ -11,6 +11,7 @@ from tests.small_ecog import DECODER, ENCODER, STATEFUL
 
 from edge_export.catalog import NETS
 from edge_export.catalog.gates import Gate
+from edge_export.proof.gates import feeding
 from edge_export.proof.gates.feeding import Wanted, longest, speech_inputs
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.errors import ConfigError, InputError
@@ -39,7 +40,6 @@ def config_of(net: str, entries: dict[str, Any] | str) -> Any:
         ("speech-encoder", ENCODER),
         ("degli", "small"),
         ("degli", "small-net"),
-        ("mri-acoustic", "phantom"),
         ("ecog-decoder", DECODER),
         ("ecog-decoder", "resnet-hb"),
         ("mel-inversion", "light"),
@@ -59,6 +59,21 @@ def test_inputs_have_the_shapes_of_the_manifest(net: str, entries: dict[str, Any
         assert name == "gender" or array.std() > 0.01
     again = speech_inputs(wanted(net, config))
     assert all((again[name] == array).all() for name, array in made.items())
+
+
+def test_a_speaker_is_filmed_at_the_rate_of_the_mel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the phantom, whose pictures take two seconds, noise."""
+
+    class Filmed:
+        def midsagittal(self, rate: float, frames: int) -> np.ndarray:
+            assert rate == pytest.approx(11413 / 420)
+            return np.random.default_rng(0).integers(0, 256, (frames, 256, 256), np.uint8)
+
+    monkeypatch.setattr(feeding, "_phantom", lambda **_silence: Filmed())
+    made = speech_inputs(wanted("mri-acoustic", config_of("mri-acoustic", "phantom")))
+    assert made["frames"].shape == (1, 33, 1, 64, 64)  # 1.2 s
+    assert made["frames"].dtype == np.float32
+    assert 0 <= made["frames"].min() < 0.5 < made["frames"].max() <= 1
 
 
 def test_who_sees_a_speaker_hears_no_recording(tmp_path: Path) -> None:
