@@ -21,7 +21,7 @@ DECIBELS = -30.0  # values below are decibels, for no other logarithm goes so de
 ALWAYS_LOUD = -5.0  # speech is quieter than this somewhere, above all in its pauses and high bands
 ENOUGH_FRAMES = 16  # of a mel whose scale can be doubted
 BELOW_THE_FLOOR = 3.0  # of ln; nets that predict mels go a little below it
-# speech reaches 0.4 to 1.3 of log10, and spans 3 to 6.4; of ln it spans 9 and more, in noise as loud as itself 7
+# speech reaches 0.4 to 1.3 of log10, and spans 3 to 6.4; of ln 9 and more, in noise as loud as itself 7
 HIGHEST_COMMON, LEAST_SPAN = 1.6, 1.0
 
 
