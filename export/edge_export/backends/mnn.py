@@ -5,6 +5,7 @@ It works in a process of its own (`mnn_process`): its converter ends the process
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
         raise refused(name, path, error, doing="loading") from error
     held = {constant.name for constant in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in held]
-    return WorkerSession(name, PROGRAM, path, [",".join(inputs), *(value.name for value in graph.output)])
+    outputs = {value.name: len(value.type.tensor_type.shape.dim) for value in graph.output}
+    return WorkerSession(name, PROGRAM, path, [json.dumps(inputs), json.dumps(outputs)])
 
 
 def _check_library() -> None:

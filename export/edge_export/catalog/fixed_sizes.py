@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_export.catalog.dynamic_axes import Buckets
+import numpy as np
+
 from edge_export.catalog.net import Arrays, Axes, ConfigT, Net
 from edge_runtime.errors import ConfigError
-from edge_runtime.store.bundle import Lengths, fits_lengths
+from edge_runtime.store.bundle import Lengths, Tensor, fits_lengths
 
 FRAMES = "frames"
 MAIN = "main"  # the function of an asset that has one
@@ -38,7 +39,7 @@ def fixed_sizes(net: Net[ConfigT], config: ConfigT, axes: Axes, frames: Sequence
         frames: ascending; empty where the reference case decides.
 
     Raises:
-        ConfigError: frames for a net without such an axis, fewer than it takes, or of which it has no case.
+        ConfigError: frames for a net without such an axis, or fewer than it takes.
     """
     inputs = net.inputs(config)
     cases = net.cases(config, axes)
@@ -68,15 +69,32 @@ def fixed_sizes(net: Net[ConfigT], config: ConfigT, axes: Axes, frames: Sequence
         }
         for count in frames
     }
-    made = net.cases(config, {**axes, FRAMES: Buckets(tuple(frames))})
-    fitting = {name: case for name, case in made.items() if fits_lengths(inputs, lengths, case)}
-    if not fitting:
-        raise ConfigError(
-            FRAMES,
-            got=", ".join(map(str, frames)),
-            expected=f"{known[FRAMES]}, of which {net.name} has reference cases",
-        )
-    return FixedSizes(functions, lengths, {name: fitting[name] for name in fitting if name not in cases})
+    taken = [case for case in cases.values() if fits_lengths(inputs, lengths, case)]
+    there = {_frames(inputs, case) for case in taken}
+    made = {f"{FRAMES}-{count}": _repeated(inputs, longest, count) for count in frames if count not in there}
+    return FixedSizes(functions, lengths, made)
+
+
+def _frames(inputs: Sequence[Tensor], case: Arrays) -> int:
+    """How many frames a case has."""
+    return next(
+        int(length)
+        for tensor in inputs
+        for axis, length in zip(tensor.shape, case[tensor.name].shape, strict=True)
+        if axis == FRAMES
+    )
+
+
+def _repeated(inputs: Sequence[Tensor], case: Arrays, count: int) -> Arrays:
+    """A case with so many frames: cut, or begun again."""
+    made = {}
+    for tensor in inputs:
+        array = case[tensor.name]
+        if FRAMES in tensor.shape:
+            axis = tensor.shape.index(FRAMES)
+            array = np.ascontiguousarray(np.take(array, np.arange(count) % array.shape[axis], axis=axis))
+        made[tensor.name] = array
+    return made
 
 
 def _batch(case: Arrays) -> int:

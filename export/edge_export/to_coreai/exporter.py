@@ -24,9 +24,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edge_export.apple_metadata import AUTHOR, LICENSE, user_metadata
 from edge_export.catalog import ConfigT, Net
 from edge_export.to_coreai.bytecode import canonical
+from edge_export.to_coreai.gru import unrolled_grus
+from edge_export.to_onnx.constants import folded_constants
 from edge_export.to_onnx.exporter import finished_graph
 from edge_export.to_onnx.weighted_graph import LARGEST_FILE
 from edge_runtime.errors import ConfigError
@@ -96,7 +100,7 @@ def _converted(model: ModelProto, functions: Mapping[str, Shapes], net: str) -> 
         warnings.filterwarnings("ignore", "graph '.*' has float16 inputs/initializers")  # they are meant
         try:
             for name, shapes in functions.items():
-                converter.add_onnx_model(at_shapes(model, shapes), entrypoint_name=name)
+                converter.add_onnx_model(unrolled_grus(at_shapes(model, shapes)), entrypoint_name=name)
             return converter.to_coreai()
         except library.UnsupportedOpError as error:
             named = ", ".join(sorted(error.missing))
@@ -112,20 +116,44 @@ def _refused(got: str, cause: str) -> ConfigError:
 
 
 def at_shapes(model: ModelProto, shapes: Shapes) -> ModelProto:
-    """A copy of a model that takes these shapes alone, with those of all its tensors."""
+    """A copy of a model that takes these shapes alone, with those of all its tensors, as far as ONNX infers.
+
+    Arithmetic of shapes is computed away, which lets more of them be inferred, until nothing is left of it.
+    """
     from onnx.shape_inference import infer_shapes
 
     fixed = copy.deepcopy(model)
-    graph = fixed.graph
-    del graph.value_info[:]
-    for value in graph.input:
+    for value in fixed.graph.input:
         dimensions = value.type.tensor_type.shape.dim
         for dimension, length in zip(dimensions, shapes[value.name], strict=True):
             dimension.Clear()
             dimension.dim_value = length
-    for value in graph.output:
+    for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
-    return infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True)
+    left = 0
+    while len(fixed.graph.node) != left:
+        left = len(fixed.graph.node)
+        del fixed.graph.value_info[:]
+        fixed = infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True)
+        fixed = folded_constants(_with_known_shapes(fixed))
+    return fixed
+
+
+def _with_known_shapes(model: ModelProto) -> ModelProto:
+    """The model, changed in place, with constants for the shapes of tensors that have one."""
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    known = {}
+    for value in (*graph.input, *graph.value_info):
+        dimensions = value.type.tensor_type.shape.dim
+        if dimensions and all(dimension.HasField("dim_value") for dimension in dimensions):
+            known[value.name] = [dimension.dim_value for dimension in dimensions]
+    for node in graph.node:
+        if node.op_type == "Shape" and not node.attribute and node.input[0] in known:
+            lengths = numpy_helper.from_array(np.array(known[node.input[0]], np.int64))
+            node.CopyFrom(helper.make_node("Constant", [], list(node.output), node.name, value=lengths))
+    return model
 
 
 def _describe(metadata: Any, net: Net[ConfigT], config: ConfigT, source_sha256: str) -> None:

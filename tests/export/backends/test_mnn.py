@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_export.backends import BACKENDS, get_backend, mnn
+from edge_export.backends import BACKENDS, get_backend, mnn, mnn_process
 from edge_runtime.errors import BackendError
 
 WEIGHTS = (np.arange(12, dtype=np.float32).reshape(4, 3) - 6) / 7
@@ -54,6 +54,11 @@ def test_its_numbers_are_those_of_the_model(model: Path) -> None:
         x = np.random.default_rng(batch).normal(size=(batch, 4)).astype(np.float32)
         np.testing.assert_allclose(session.run({"x": x})["y"], np.maximum(x @ WEIGHTS, 0), atol=1e-6)
     assert session.detail.startswith("MNN 3.")
+
+
+def test_axes_that_mnn_adds_are_left_out_and_no_others() -> None:
+    for shape, rank, wanted in [((2, 3, 1, 1), 2, (2, 3)), ((2, 1), 2, (2, 1)), ((2, 3, 4), 2, (2, 3, 4))]:
+        assert mnn_process.without_axes(np.zeros(shape), rank).shape == wanted
 
 
 @pytest.mark.skipif(find_spec("MNN") is None, reason="MNN is not here")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from edge_export.catalog import NETS
@@ -32,12 +33,19 @@ def test_each_number_of_frames_is_a_function_with_a_case() -> None:
         f"main_{count}": {"spectrum": (1, 2, 513, count), "magnitude": (1, 513, count)} for count in (9, 32)
     }
     assert found.lengths["frames"] == Lengths(9, 32, (9, 32))
-    assert {case["magnitude"].shape[2] for case in found.cases.values()} == {9, 32}
+    assert {name: case["magnitude"].shape[2] for name, case in found.cases.items()} == {
+        "frames-9": 9,
+        "frames-32": 32,
+    }
+    spectrum = found.cases["frames-32"]["spectrum"]
+    assert spectrum.shape == (1, 2, 513, 32)
+    np.testing.assert_array_equal(spectrum[..., 13:26], spectrum[..., :13])  # the longest case has 13
     assert found.note == "fixed shapes: batch 1, frames 9 or 32"
 
 
 def test_a_case_that_is_there_anyway_is_not_made_twice() -> None:
     assert sizes("bigvgan", "tiny", 64).cases == {}
+    assert set(sizes("bigvgan", "tiny", 32, 64, 80).cases) == {"frames-80"}
 
 
 @pytest.mark.parametrize(
