@@ -201,7 +201,8 @@ def test_the_wiring_is_told_by_signs_and_kept_in_the_manifest(tmp_path: Path) ->
     path = checkpoint(tmp_path / "training", SYSTEM)
     bundle = export("hifigan", tmp_path / "out", checkpoint=path, **ONNX_ONLY)
     assert bundle.manifest.config["wiring"] == "causal-tail"
-    fmax, wiring = bundle.manifest.source.said
+    taken, fmax, wiring = bundle.manifest.source.said
+    assert taken == "configuration config.json beside the weights taken"
     assert fmax.startswith("fmax 8000 Hz taken")
     assert wiring.startswith("wiring causal-tail taken: only conv_pre has no weight norm, and rate and hop")
 
