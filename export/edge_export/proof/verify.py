@@ -186,6 +186,10 @@ def verify(
     if beside is not None and not asked:
         raise ConfigError("--with", got=str(beside), expected="--gate beside it")
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    if asked:
+        from edge_export.proof.gates.judging import check_judged, judge_bundle
+
+        check_judged(opened, audio, beside)
     chosen = _places(opened, backends, devices)
     if tf32 or cuda_graphs:
         tuned = tuned_backend("onnxruntime", tf32=tf32, cuda_graphs=cuda_graphs)
@@ -204,8 +208,6 @@ def verify(
     rows.extend(_prove_geometry(opened, chosen, progress))
     if not asked:
         return Verification(str(opened.path), tuple(rows))
-    from edge_export.proof.gates.judging import judge_bundle
-
     gates = judge_bundle(opened, chosen, audio=audio, beside=beside, progress=progress)
     return Verification(str(opened.path), tuple(rows), gates, cast("Judge", judge))
 

@@ -84,16 +84,20 @@ def speech_inputs(wanted: Wanted) -> Arrays:
         InputError: a recording that is too short.
         BackendError: a library is missing.
     """
-    gate = wanted.gate
-    if wanted.audio is not None and gate.feed in SEEN:
-        names = ", ".join(tensor.name for tensor in wanted.tensors)
+    check_heard(wanted.tensors, wanted.gate, wanted.audio)
+    return FEEDS[wanted.gate.feed](wanted)
+
+
+def check_heard(tensors: Sequence[Tensor], gate: Gate, audio: str | os.PathLike[str] | None) -> None:
+    """ConfigError for a recording, where the net's inputs see a speaker and hear none."""
+    if audio is not None and gate.feed in SEEN:
+        names = ", ".join(tensor.name for tensor in tensors)
         raise ConfigError(
             "--audio",
             got=f"a recording for a net that takes {names}",
             expected="--gate alone",
             cause=f"it is judged on the synthetic speaker's stored case {gate.case}",
         )
-    return FEEDS[gate.feed](wanted)
 
 
 def _only(wanted: Wanted) -> tuple[Tensor, MelConfig]:

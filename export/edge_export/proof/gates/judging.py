@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edge_export.catalog import NETS
 from edge_export.catalog.gates import Gate
 from edge_export.proof.gates import half
-from edge_export.proof.gates.feeding import SEEN, Wanted, admitted, speech_inputs
+from edge_export.proof.gates.feeding import SEEN, Wanted, admitted, check_heard, speech_inputs
 from edge_export.proof.gates.measures import Figures, failures, feature_figures, sound_figures
 from edge_export.proof.gates.sounding import AnyBundle, Sounding, sounding
 from edge_export.proof.verify import align
@@ -61,6 +61,29 @@ def gate_of(net: str) -> Gate | None:
     return NETS[net].gate if net in NETS else None
 
 
+def check_judged(
+    bundle: Bundle, audio: str | os.PathLike[str] | None, beside: AnyBundle | None
+) -> tuple[Gate, Sounding]:
+    """The gate of a bundle, and what makes its sound; what `judge_bundle` refuses, before anything runs."""
+    gate = gate_of(bundle.manifest.net)
+    if gate is None:
+        gated = ", ".join(name for name, net in NETS.items() if net.gate)
+        raise ConfigError(
+            "--gate", got=f"the net {bundle.manifest.net}", expected=f"one with a gate: {gated}"
+        )
+    check_heard(bundle.manifest.inputs, gate, audio)
+    if audio is None and gate.case not in bundle.cases:
+        raise ConfigError(
+            "--gate",
+            got=f"a bundle without the case {gate.case}",
+            expected="a stored case of real speech",
+            cause="export again with --gate"
+            if gate.feed in SEEN
+            else "give a recording with --audio, or export again with --gate",
+        )
+    return gate, sounding(bundle, gate, beside)
+
+
 def judge_bundle(
     bundle: Bundle,
     places: Iterable[tuple[Backend, str]],
@@ -83,14 +106,8 @@ def judge_bundle(
         BundleError: no float32 ONNX file to compare with, where a recording is given; a bundle `beside` that
             does not fit.
     """
-    gate = gate_of(bundle.manifest.net)
-    if gate is None:
-        gated = ", ".join(name for name, net in NETS.items() if net.gate)
-        raise ConfigError(
-            "--gate", got=f"the net {bundle.manifest.net}", expected=f"one with a gate: {gated}"
-        )
+    gate, stage = check_judged(bundle, audio, beside)
     available = [(backend, device) for backend, device in places if not backend.unavailable(device)]
-    stage = sounding(bundle, gate, beside)
     judged = _Judged(gate, stage, *_truth(bundle, gate, audio, available))
     rows = []
     for artifact in bundle.manifest.artifacts:
@@ -146,15 +163,6 @@ def _truth(
 ) -> tuple[Arrays, Arrays, str]:
     """Inputs, the outputs to compare with, and where those come from."""
     if audio is None:
-        if gate.case not in bundle.cases:
-            raise ConfigError(
-                "--gate",
-                got=f"a bundle without the case {gate.case}",
-                expected="a stored case of real speech",
-                cause="export again with --gate"
-                if gate.feed in SEEN
-                else "give a recording with --audio, or export again with --gate",
-            )
         return *bundle.reference(gate.case), f"PyTorch, case {gate.case}"
     manifest = bundle.manifest
     lengths = admitted(manifest.artifacts)
