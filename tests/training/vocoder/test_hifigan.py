@@ -258,7 +258,6 @@ def test_front_ends_are_the_runtimes() -> None:
         ),
         ({"fmin": 8000}, "fmin: got 8000 Hz, expected less than fmax, 8000 Hz"),
         ({"fmin": -1}, "fmin: got -1.0, expected a frequency"),
-        ({"fmin": None}, "fmin: got None, expected a frequency"),
         ({"fmax": float("inf")}, "fmax: got inf"),
         ({"fmax": True}, "fmax: got True"),
         ({"resblock_kernel_sizes": [3, 7]}, "resblock_dilation_sizes: got 3 lists, expected 2"),
@@ -295,6 +294,10 @@ def test_front_ends_are_the_runtimes() -> None:
 def test_rules(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         HifiGanConfig.from_json(STOCK_JSON | changes)
+
+
+def test_no_lowest_frequency_is_0() -> None:
+    assert HifiGanConfig.from_json(STOCK_JSON | {"fmin": None}) == HifiGanConfig.from_json(STOCK_JSON)
 
 
 @pytest.mark.parametrize("name", ["fmax", "fmax_for_loss"])

@@ -183,7 +183,7 @@ class HifiGanConfig(JsonConfig):
         values = dict(entries)
         if values.get("resblock") in ("1", "2"):  # stock configs spell it as a string
             values["resblock"] = int(values["resblock"])
-        if values.get("fmin", 0.0) is None:
+        if values.get("fmin", 0.0) is None:  # null is librosa's 0, as ParallelWaveGAN writes it
             values["fmin"] = 0.0
         for name in _FREQUENCIES & values.keys():  # and frequencies as whole numbers
             if isinstance(values[name], int) and not isinstance(values[name], bool):
