@@ -218,6 +218,16 @@ class Transformer(nn.Module):
         self.outputs = channels << (len(DEPTHS) - 1)
         self.norm = nn.LayerNorm(self.outputs)
 
+    def initialise(self) -> None:
+        """As Video Swin: quiet branches. And offsets of the first layer, by which norms can tell a level.
+
+        Without offsets a token is a multiple of ECoG, and the first norm takes the multiple off.
+        """
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+        nn.init.uniform_(self.patch_embed.proj.bias, -1, 1)  # type: ignore[arg-type]  # it has one
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, 128, H, W) → (B, 384, 8)."""
         x = F.max_pool3d(self.patch_embed.proj(x), 2)
@@ -273,6 +283,7 @@ class SwinDecoder(nn.Module):
             for frames in (16, 32, 64)
         )
         initialise(self)
+        self.swin_transformer.initialise()
         self.prediction_head.quieten()
 
     def forward(self, ecog: Tensor) -> Parameters:
