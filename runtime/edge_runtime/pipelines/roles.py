@@ -33,7 +33,7 @@ def parse_bundles(declared: Declaration, texts: Iterable[str]) -> list[AnyBundle
     parsed: list[AnyBundle | tuple[str, AnyBundle]] = []
     for text in texts:
         role, equals, path = text.partition("=")
-        if not (path if role in roles else text):
+        if not (path if equals and role in roles else text):
             raise ConfigError("--bundle", got=repr(text), expected=_roles_text(declared))
         is_path = any(letter in role for letter in "/\\:.")  # of Windows too
         if not equals or (role not in roles and (is_path or Path(text).exists())):

@@ -82,6 +82,12 @@ def test_roles_on_the_command_line(tmp_path: Path) -> None:
             parse_bundles(TWINS, [nothing])
 
 
+def test_a_folder_may_bear_the_name_of_a_role() -> None:
+    assert parse_bundles(TWINS, ["text", "audio_unet"]) == ["text", "audio_unet"]
+    with pytest.raises(ConfigError, match=r"--bundle: got 'text=', expected DIR, or image_unet=DIR"):
+        parse_bundles(TWINS, ["text="])
+
+
 def test_paths_of_windows_on_the_command_line() -> None:
     texts = ["C:\\runs\\voc", "image_unet=C:\\runs\\a=b", "D:\\rate=3", ".\\x=y", "\\\\server\\share\\v"]
     expected = [texts[0], ("image_unet", "C:\\runs\\a=b"), *texts[2:]]
