@@ -5,7 +5,7 @@ The names below are loaded when they are first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.former_names import install as _install
 from edge_runtime.lazy_names import lazy_names as _lazy_names
@@ -13,10 +13,6 @@ from edge_runtime.store.tensor_reader import register_tensors as _register_tenso
 from edge_training.former_names import FORMER as _FORMER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from edge_runtime.store.arrays import Member
     from edge_training.ecog_speech.ecog_decoder import EcogDecoder, EcogDecoderConfig
     from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
     from edge_training.ecog_speech.speech_encoder import SpeechEncoder, SpeechEncoderConfig
@@ -118,7 +114,7 @@ __getattr__, __dir__ = _lazy_names(__name__, _HOMES)
 _install(__name__, _FORMER)
 
 
-def _read_tensors(path: Path) -> Mapping[str, Member]:
+def _read_tensors(path: Any) -> Any:  # as `TensorReader`; its types would be taken for exported names
     from edge_training.weights.arrays import read_tensors
 
     return read_tensors(path)
