@@ -5,12 +5,13 @@ The names below are loaded when they are first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_runtime.former_names import install as _install
 from edge_runtime.lazy_names import lazy_names as _lazy_names
 from edge_runtime.store.tensor_reader import register_tensors as _register_tensors
 from edge_training.former_names import FORMER as _FORMER
+from edge_training.weights.tensor_files import read_tensors as _read_tensors
 
 if TYPE_CHECKING:
     from edge_training.ecog_speech.ecog_decoder import EcogDecoder, EcogDecoderConfig
@@ -112,12 +113,5 @@ __all__ = [
 __getattr__, __dir__ = _lazy_names(__name__, _HOMES)
 
 _install(__name__, _FORMER)
-
-
-def _read_tensors(path: Any) -> Any:  # as `TensorReader`; its types would be taken for exported names
-    from edge_training.weights.arrays import read_tensors
-
-    return read_tensors(path)
-
 
 _register_tensors(_read_tensors)
