@@ -225,15 +225,18 @@ def verify(
     json_file: Json = None,
     report: Report = None,
     drift: Annotated[
-        bool,
-        typer.Option(help="In the report: the error of every operation, for a few runs more."),
-    ] = True,
+        bool | None,
+        typer.Option(help="In the report: the error of every operation, for a few runs more; on by default."),
+    ] = None,
 ) -> None:
     """Execute every artifact on every backend of this machine and compare with the PyTorch net."""
     from edge_export.progress import Progress
     from edge_export.proof import verify as parity
 
     watching: dict[str, Any] = {}
+    if report is None and drift is not None:
+        option = "--drift" if drift else "--no-drift"
+        raise ConfigError(option, got="no --report", expected="--report FILE.html beside it")
     if report is not None:
         from edge_export.report import page, verification
 
@@ -256,7 +259,9 @@ def verify(
             **watching,
         )
         if report is not None:
-            verification.write_report(report, result, observer, drifting=drift, progress=progress)
+            verification.write_report(
+                report, result, observer, drifting=drift is not False, progress=progress
+            )
     print(parity.table(result.rows), parity.notes(result.rows), sep="\n\n")
     if result.gates:
         from edge_export.proof.gates import judging

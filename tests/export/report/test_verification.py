@@ -151,6 +151,8 @@ def test_a_report_is_written_whole_or_not_at_all(
 def test_targets_are_refused_before_the_work(small_hifigan: Path, tmp_path: Path) -> None:
     said = edge_export("verify", small_hifigan, "--report", tmp_path / "report.pdf", status=2)
     assert re.search("--report.*a file named .html", said)
+    said = edge_export("verify", small_hifigan, "--no-drift", status=2)
+    assert "--no-drift: got no --report, expected --report FILE.html beside it" in said
     with pytest.raises(TargetError, match="inside of the input"):
         page.check_target(small_hifigan / "r.html", small_hifigan)
     with pytest.raises(ConfigError, match=r"a file named \.html"):
