@@ -1,4 +1,6 @@
-"""How well a trained decoder speaks on the test trials: the table at the end of a run.
+"""How well a trained decoder speaks on the test trials.
+
+`python -m edge_export.quality.ecog_speech` prints the table.
 
 PCC       correlation of spectrograms, all values of a trial's 128 frames; the mean over trials
 beyond    the same after subtracting the average word (the mean of training trials, aligned by their onsets):
