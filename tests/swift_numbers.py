@@ -25,8 +25,8 @@ from edge_runtime.dsp.spectral import Padding, Stft, StftConfig
 from edge_runtime.errors import EdgeError
 from edge_runtime.media import masks
 from edge_runtime.pipelines.ecog_speech import grids
-from edge_runtime.pipelines.ecog_speech.pipeline import AHEAD, _windows
-from edge_runtime.pipelines.ecog_speech.recordings import FRAMES, PAST, background, power_of
+from edge_runtime.pipelines.ecog_speech.pipeline import _windows
+from edge_runtime.pipelines.ecog_speech.recordings import FRAMES, PAST, background, power_of, window_start
 from edge_runtime.pipelines.image_speech import picture
 from edge_runtime.pipelines.image_speech.imprint import imprint
 
@@ -101,7 +101,7 @@ def write_ecog(folder: Path) -> None:
     save(folder, "onsets", recording.starts)
     save(folder, "offsets", recording.ends)
     for trial, onset in enumerate(recording.starts):
-        first = min(max(int(onset) - AHEAD, PAST), recording.frames - FRAMES)
+        first = window_start(int(onset), recording.frames)
         save(folder, f"trial_{trial}", recording.ecog[first - PAST : first + FRAMES])
     spectrogram = draw.uniform(-1, 1, (recording.frames, 8)).astype(np.float32)
     save(folder, "spectrogram", spectrogram)

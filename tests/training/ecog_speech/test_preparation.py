@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import BackendError, InputError
-from edge_runtime.pipelines.ecog_speech.recordings import read_recording
+from edge_runtime.pipelines.ecog_speech.subject_file import read_recording
 from edge_training.ecog_speech.preparation import EcogPreparation, high_gamma, prepare_ecog, prepared
 
 SECONDS = 6

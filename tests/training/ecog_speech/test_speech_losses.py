@@ -15,6 +15,7 @@ from edge_training.ecog_speech.speech_losses import (
     SpeechLossConfig,
     amplitude_order,
     ascending,
+    formant_distance,
     smoothness,
     supervision,
     voicing,
@@ -64,6 +65,19 @@ def test_spectral_terms() -> None:
 
 def test_labels_fade_between_epochs_20_and_40() -> None:
     assert [supervision(epoch) for epoch in (0, 20, 30, 40, 90)] == [1, 1, 0.5, 0, 0]
+
+
+def test_formants_that_are_not_known_teach_nothing() -> None:
+    parameters = {"freq_formants_hamon_hz": torch.full((1, 6, 40), 900.0, requires_grad=True)}
+    some = LABELS["formants"].clone()
+    some[..., :30] = torch.nan
+    distance = formant_distance(parameters, LABELS | {"formants": some})
+    distance.backward()  # type: ignore[no-untyped-call]
+    assert distance.item() == pytest.approx(formant_distance(parameters, LABELS).item() / 4)
+    gradient = parameters["freq_formants_hamon_hz"].grad
+    assert gradient is not None
+    assert not gradient[..., :30].any()
+    assert gradient[:, :4, 30:].all()
 
 
 def test_order_of_amplitudes_counts_in_voiced_sound_alone() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from edge_runtime.errors import BackendError, ConfigError, TargetError
 from edge_runtime.media.audio import read_audio
-from edge_runtime.pipelines.ecog_speech.recordings import read_recording
+from edge_runtime.pipelines.ecog_speech.subject_file import read_recording
 from edge_runtime.store.targets import sha256_tree
 from edge_training.phantom import SYSTEMS, Speaker, speak, write_corpus
 from edge_training.phantom.corpus import _is_corpus

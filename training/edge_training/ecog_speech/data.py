@@ -31,13 +31,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ConfigError, InputError
-from edge_runtime.pipelines.ecog_speech.recordings import Recording, read_recording
+from edge_runtime.pipelines.ecog_speech.recordings import Recording, inside, window_start
+from edge_runtime.pipelines.ecog_speech.subject_file import read_recording
 from edge_training.ecog_speech.parameters import FRAMES, HOP, PAST
 from edge_training.engine.items import Item
 
 Split = Literal["last", "folds", "word"]
 EARLIEST = -64  # frames from the onset to the start of a training item
-AHEAD = 32  # frames of a test item before the onset
 WIDER = 5
 CROPS = 128  # of each trial, in an epoch of neural_speech_decoding
 
@@ -121,7 +121,7 @@ class EcogData:
 
     def validation_item(self, clip: int) -> Item:
         trial = self.test[clip]
-        return self._cut(trial, test_start(trial.start, self.recordings[trial.subject].frames))
+        return self._cut(trial, window_start(trial.start, self.recordings[trial.subject].frames))
 
     def _name(self, trial: Trial) -> str:
         return f"{self.recordings[trial.subject].name}-{trial.number:03d}-{trial.label}"
@@ -150,16 +150,7 @@ class EcogData:
 def crop_start(trial: Trial, draw: np.random.Generator, frames: int) -> int:
     """First frame of a training item."""
     latest = max(EARLIEST + 1, trial.end - trial.start + EARLIEST)
-    return _inside(trial.start + int(draw.integers(EARLIEST, latest)), frames)
-
-
-def test_start(onset: int, frames: int) -> int:
-    """First frame of a test item."""
-    return _inside(onset - AHEAD, frames)
-
-
-def _inside(first: int, frames: int) -> int:
-    return min(max(first, PAST), frames - FRAMES)
+    return inside(trial.start + int(draw.integers(EARLIEST, latest)), frames)
 
 
 def _ecog(recording: Recording, first: int) -> NDArray[np.float32]:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edge_runtime.pipelines.ecog_speech.measures import correlation, mel_cepstral_distortion, stoi_plus
-from edge_training.ecog_speech.data import EcogData, batch_of, test_start
+from edge_runtime.pipelines.ecog_speech.recordings import window_start
+from edge_training.ecog_speech.data import EcogData, batch_of
 from edge_training.ecog_speech.ecog_decoder import decode
 from edge_training.ecog_speech.formant_synthesizer import INPUTS, FormantSynthesizer, draw_noise
 from edge_training.ecog_speech.parameters import FRAMES
@@ -76,7 +77,7 @@ def average_word(data: EcogData) -> NDArray[np.float32]:
     cut = []
     for trial in data.train:
         recording = data.recordings[trial.subject]
-        first = test_start(trial.start, recording.frames)
+        first = window_start(trial.start, recording.frames)
         cut.append(recording.spectrogram[first : first + FRAMES])
     return np.asarray(np.mean(cut, axis=0), np.float32)
 

@@ -172,10 +172,12 @@ def ascending(parameters: Mapping[str, Tensor]) -> Tensor:
 
 
 def formant_distance(parameters: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
-    """Scalar: mean squares of F1 … F4, (B, rows, T), the first three again with 6, 3 and 1.5."""
-    difference = (parameters["freq_formants_hamon_hz"][:, :4] - labels["formants"][:, :4]) * labels[
-        "on_stage"
-    ]
+    """Scalar: mean squares of F1 … F4, (B, rows, T), the first three again with 6, 3 and 1.5.
+
+    Labels that are NaN, as where formants were delayed, teach nothing.
+    """
+    made, true = parameters["freq_formants_hamon_hz"][:, :4], labels["formants"][:, :4]
+    difference = torch.where(true.isnan(), 0.0, made - true) * labels["on_stage"]
     square = difference.square().mean((0, 2))
     return square.mean() + 6 * square[0] + 3 * square[1] + 1.5 * square[2]
 

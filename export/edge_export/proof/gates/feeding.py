@@ -194,8 +194,8 @@ def _video(wanted: Wanted) -> Arrays:
 def _ecog(wanted: Wanted) -> Arrays:
     """(1, 144, electrodes) around a word, as a trial of the pipeline."""
     from edge_runtime.pipelines.ecog_speech.grids import HB_SIDE, LD_ELECTRODES, arrange
-    from edge_runtime.pipelines.ecog_speech.pipeline import AHEAD, FRAME_RATE
-    from edge_runtime.pipelines.ecog_speech.recordings import FRAMES, PAST
+    from edge_runtime.pipelines.ecog_speech.pipeline import FRAME_RATE
+    from edge_runtime.pipelines.ecog_speech.recordings import AHEAD, FRAMES, PAST
 
     if wanted.config.get("wiring") == "stateful":
         raise ConfigError(

@@ -23,6 +23,8 @@ DECLARATION = Declaration(
             ("both", "wave", "fgla"),
         ),
         Option("bad", str, "Electrodes to silence, counted from 0, as 3,17"),
+        Option("coarse", bool, "Decode the first 64 electrodes of a hybrid grid, as 8 x 8", False),
+        Option("extended", bool, "Decode the first 100 electrodes, as 10 x 10", False),
         Option("seed", int, "Of the noise in unvoiced sound and background", 0),
     ),
 )

@@ -27,25 +27,30 @@ from edge_runtime.backends.base import Backend
 from edge_runtime.dsp.griffin_lim import griffin_lim
 from edge_runtime.errors import BundleError, ConfigError, InputError
 from edge_runtime.pipelines.bundle_net import AnyBundle
-from edge_runtime.pipelines.ecog_speech.grids import arrange
+from edge_runtime.pipelines.ecog_speech.grids import (
+    HB_ELECTRODES,
+    HB_SIDE,
+    arrange,
+    broken_in,
+    check_scale,
+    refuse_broken,
+)
 from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS, Arrays, ManyOutputs, audible
 from edge_runtime.pipelines.ecog_speech.recordings import (
     FRAMES,
     HOP,
     PAST,
-    Recording,
+    Excerpt,
     power_of,
-    read_recording,
 )
+from edge_runtime.pipelines.ecog_speech.subject_file import read_trial
 from edge_runtime.store.reading import read_array
 
 Phase = Literal["both", "wave", "fgla"]
 Floats = NDArray[np.float32]
 
 SAMPLE_RATE, FRAME_RATE = 16000, 125  # Hz
-AHEAD = 32  # frames of a trial's window before its onset
 ITERATIONS = 32  # of Griffin-Lim
-LOUDEST = 50.0  # standard deviations; beyond it ECoG is not z-scored
 BLOCK = 1024  # frames
 FLOOR = -1.0  # of the spectrogram: this value is silence
 
@@ -70,6 +75,7 @@ class EcogSpeech:
         trial: of a recording, counted from 0; the first if not given. Refused for arrays.
         phase: "wave", "fgla", or "both".
         bad: electrodes to silence: numbers from 0, or text such as "3,17".
+        coarse, extended: the first 64 of a hybrid grid, the first 100: what the decoder was trained with.
         seed: of the noise.
         backend, device, threads, precision: what executes the nets, see `edge_runtime.backends`.
 
@@ -87,6 +93,8 @@ class EcogSpeech:
         trial: int | None = None,
         phase: Phase = "both",
         bad: str | Sequence[int] | None = None,
+        coarse: bool = False,
+        extended: bool = False,
         seed: int = 0,
         backend: str | Backend = "onnxruntime",
         device: str = "cpu",
@@ -103,6 +111,7 @@ class EcogSpeech:
         }  # fmt: skip
         self.trial, self.phase, self.seed = trial, phase, seed
         self.bad = parse_bad(bad)
+        self.grid = {"coarse": coarse, "extended": extended}
         self.decoder = ManyOutputs(decoder, "ecog-decoder", PARAMETERS, **execution)
         if self.decoder.manifest.config.get("wiring") == "stateful":
             raise BundleError(
@@ -131,8 +140,10 @@ class EcogSpeech:
         config = self.synthesizer.manifest.config
         return float(config["floor_db"]), float(config["top_db"])
 
-    def read(self, path: str | os.PathLike[str]) -> tuple[Floats, Recording | None]:
-        """The ECoG (16 + T, E) that is decoded, and the recording that it is of.
+    def read(self, path: str | os.PathLike[str]) -> tuple[Floats, Excerpt | None]:
+        """The ECoG (16 + T, E) that is decoded, and the trial that it is of.
+
+        Of a recording only that trial's window is kept in memory.
 
         Raises:
             InputError: the file cannot be used; the sentence names it.
@@ -140,44 +151,38 @@ class EcogSpeech:
         """
         source = Path(path)
         if source.suffix.lower() == ".npy":
-            if self.trial is not None:
-                raise ConfigError("--trial", got=f"{self.trial} for an array", expected="a recording .h5")
-            try:
-                return arrange(self._checked(np.asarray(read_array(source))), bad=self.bad), None
-            except InputError as error:
-                raise error if str(source) in error.what else error.within(str(source)) from error
-        recording = read_recording(source, bad=self.bad)
-        first = self.first_frame(recording)
-        ecog = recording.ecog[first - PAST : first + FRAMES]
-        if ecog.shape[1] != self.electrodes:
-            raise _other_grid(str(source), ecog.shape[1], self.electrodes)
-        return ecog, recording
-
-    def first_frame(self, recording: Recording) -> int:
-        """First frame of the trial's window, without its past."""
-        trial = self.trial or 0
-        if trial >= len(recording.starts):
-            raise ConfigError(
-                "--trial",
-                got=str(trial),
-                expected=f"0 … {len(recording.starts) - 1}: {recording.name} has no more",
-            )
-        return min(max(int(recording.starts[trial]) - AHEAD, PAST), recording.frames - FRAMES)
-
-    def process_file(self, path: str | os.PathLike[str]) -> tuple[EcogSpeechResult, Recording | None]:
-        """Decode a file; see `read`."""
-        ecog, recording = self.read(path)
-        background = None
-        if recording is not None:
-            if recording.bins != self.bins:
+            return self._read_array(source), None
+        excerpt = read_trial(source, self.trial or 0, bad=self.bad, **self.grid)
+        try:
+            if excerpt.ecog.shape[1] != self.electrodes:
+                raise _other_grid(excerpt.ecog.shape[1], self.electrodes)
+            if len(excerpt.noise) != self.bins:
                 raise InputError(
-                    f"{path}: wave_re_spec_alldataset",
-                    got=f"{recording.bins} bins",
+                    "wave_re_spec_alldataset",
+                    got=f"{len(excerpt.noise)} bins",
                     expected=f"{self.bins}, as the synthesizer has",
                     cause="usually 256 for women and 512 for men: use the other pair of nets",
                 )
-            background = recording.noise
-        return self.process(ecog, background), recording
+        except InputError as error:
+            raise error.within(str(source)) from error
+        return excerpt.ecog, excerpt
+
+    def _read_array(self, source: Path) -> Floats:
+        if self.trial is not None:
+            raise ConfigError("--trial", got=f"{self.trial} for an array", expected="a recording .h5")
+        values = read_array(source)
+        try:
+            return arrange(self._formed(values, raw=True), bad=self.bad, **self.grid)
+        except InputError as error:
+            raise error.within(str(source)) from error
+
+    def process_file(self, path: str | os.PathLike[str]) -> tuple[EcogSpeechResult, Excerpt | None]:
+        """Decode a file; see `read`."""
+        ecog, excerpt = self.read(path)
+        try:
+            return self.process(ecog, None if excerpt is None else excerpt.noise), excerpt
+        except InputError as error:
+            raise error.within(str(path)) from error
 
     def process(self, ecog: NDArray[Any], background: NDArray[Any] | None = None) -> EcogSpeechResult:
         """Decode ECoG.
@@ -187,11 +192,13 @@ class EcogSpeech:
             background: (F,) power of the recording's noise; none if not given.
 
         Raises:
-            InputError: another shape, or values that cannot be z-scores.
+            InputError: another shape, values that are not finite or cannot be z-scores.
         """
-        values = self._checked(ecog)
+        values = self._formed(ecog)
         if values.shape[1] != self.electrodes:
-            raise _other_grid("ecog", values.shape[1], self.electrodes)
+            raise _other_grid(values.shape[1], self.electrodes)
+        refuse_broken(broken_in(values))
+        check_scale(values, numbered=self.electrodes != HB_SIDE**2)
         power = np.zeros(self.bins, np.float32) if background is None else np.asarray(background, np.float32)
         draw = np.random.default_rng(self.seed)
         frames = len(values) - PAST
@@ -238,25 +245,22 @@ class EcogSpeech:
         )
         return np.asarray(samples, np.float32)
 
-    def _checked(self, ecog: NDArray[Any]) -> Floats:
-        if ecog.ndim != 2 or ecog.dtype.kind not in "fiu" or len(ecog) < PAST + FRAMES:
-            cause = "transposed: pass ecog.T" if ecog.ndim == 2 and ecog.shape[1] > len(ecog) else ""
+    def _formed(self, ecog: NDArray[Any], *, raw: bool = False) -> Floats:
+        """(frames, electrodes) as float32; `raw`: electrodes as recorded, before they are arranged."""
+        known = {self.electrodes, HB_ELECTRODES} if raw else {self.electrodes}
+        turned = ecog.ndim == 2 and ecog.shape[0] in known and ecog.shape[1] not in known
+        if ecog.ndim != 2 or ecog.dtype.kind not in "fiu" or turned or len(ecog) < PAST + FRAMES:
+            cause = "transposed: pass ecog.T" if turned else ""
+            if ecog.dtype.kind == "c":
+                cause = "an analytic signal? `edge-export data ecog` makes z-scores of its absolute value"
             raise InputError(
                 "ecog",
                 got=f"{ecog.dtype} of shape {ecog.shape}",
-                expected=f"numbers (frames, electrodes), at least {PAST + FRAMES} frames at 125 Hz",
+                expected=f"real numbers (frames, electrodes), at least {PAST + FRAMES} frames at 125 Hz",
                 cause=cause,
             )
-        values = np.asarray(ecog, np.float32)
-        largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
-        if largest > LOUDEST and np.isfinite(largest):
-            raise InputError(
-                "ecog",
-                got=f"values up to {largest:.4g}",
-                expected="z-scores, mostly within ±5",
-                cause="`edge-export data ecog` computes them from raw recordings",
-            )
-        return values
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite
+            return np.asarray(ecog, np.float32)
 
 
 def draw_noise(draw: np.random.Generator, bins: int) -> Arrays:
@@ -294,10 +298,11 @@ def _fixed(net: ManyOutputs, name: str, axis: int) -> int:
     return size
 
 
-def _other_grid(what: str, got: int, wanted: int) -> InputError:
+def _other_grid(got: int, wanted: int) -> InputError:
     return InputError(
-        what,
+        "ecog",
         got=f"{got} electrodes",
         expected=f"the {wanted} electrodes of the decoder",
-        cause="decoders of 8 × 8 grids take 64, those of hybrid grids 225",
+        cause="decoders of 8 × 8 grids take 64, those of hybrid grids 225; --coarse takes the first 64 of a "
+        "hybrid grid, --extended the first 100",
     )

@@ -6,7 +6,8 @@ NAME_wave.wav         speech from the parameters, 16 kHz; float32 where it excee
 NAME_fgla.wav         speech from the spectrogram
 spectrogram.png       the decoded spectrogram; below it the true one, where the file has it
 formants.png          formants and pitch drawn on the decoded spectrogram
-metrics.json          where the file holds the speech: correlation, MCD, STOI⁺, errors of pitch and loudness
+metrics.json          where the file holds the speech: correlation, MCD, STOI⁺, errors of loudness, and in
+                      voiced frames of pitch and of F1 … F4, where the file has them
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from edge_runtime.pipelines.ecog_speech.measures import (
     stoi_plus,
 )
 from edge_runtime.pipelines.ecog_speech.pipeline import SAMPLE_RATE, EcogSpeech, EcogSpeechResult
-from edge_runtime.pipelines.ecog_speech.recordings import FRAMES, HOP, Recording, power_of
+from edge_runtime.pipelines.ecog_speech.recordings import Excerpt, power_of
 
+HEARD_FORMANTS = 4  # F1 … F4
 NYQUIST = SAMPLE_RATE / 2
 # red green blue of f0 and F1 … F6
 COLOURS = (
@@ -44,7 +46,7 @@ COLOURS = (
 
 def write_result(pipeline: EcogSpeech, folder: Path, source: Path) -> dict[str, Any]:
     """Run on a recording or an array and fill the folder; returns the entries for metadata.json."""
-    result, recording = pipeline.process_file(source)
+    result, trial = pipeline.process_file(source)
     arrays: dict[str, Any] = dict(result.parameters)
     np.savez(folder / "components.npz", **arrays)
     np.save(folder / "spectrogram.npy", result.spectrogram)
@@ -52,11 +54,11 @@ def write_result(pipeline: EcogSpeech, folder: Path, source: Path) -> dict[str, 
         if samples is not None:
             encoding: Subtype = "pcm16" if np.abs(samples).max() <= 1 else "float32"
             write_wav(folder / f"{source.stem}_{kind}.wav", samples, SAMPLE_RATE, encoding)
-    true = None if recording is None else _truth(pipeline, recording)
+    true = None if trial is None else trial.spectrogram
     write_png(folder / "spectrogram.png", picture_of(result.spectrogram, true))
     write_png(folder / "formants.png", formant_picture(result))
-    if recording is not None:
-        pack.write_json(folder / "metrics.json", measure(pipeline, result, recording))
+    if trial is not None:
+        pack.write_json(folder / "metrics.json", measure(pipeline, result, trial))
     return {
         "executed_by": {
             "ecog-decoder": pipeline.decoder.detail,
@@ -66,39 +68,41 @@ def write_result(pipeline: EcogSpeech, folder: Path, source: Path) -> dict[str, 
         "frames": len(result.spectrogram),
         "phase": pipeline.phase,
         "seed": pipeline.seed,
-        "trial": None if recording is None else pipeline.trial or 0,
-        "label": None if recording is None else recording.labels[pipeline.trial or 0],
+        "trial": None if trial is None else trial.trial,
+        "label": None if trial is None else trial.label,
         "silenced": list(pipeline.bad),
     }
 
 
-def _truth(pipeline: EcogSpeech, recording: Recording) -> NDArray[np.float32]:
-    first = pipeline.first_frame(recording)
-    return recording.spectrogram[first : first + FRAMES]
-
-
-def measure(pipeline: EcogSpeech, result: EcogSpeechResult, recording: Recording) -> dict[str, Any]:
+def measure(pipeline: EcogSpeech, result: EcogSpeechResult, trial: Excerpt) -> dict[str, Any]:
     """How near a trial is to its recording; null for figures that cannot be computed."""
-    first = pipeline.first_frame(recording)
-    true, made = _truth(pipeline, recording), result.spectrogram
-    heard = recording.wave[first * HOP : (first + FRAMES) * HOP]
+    true, made = trial.spectrogram, result.spectrogram
     samples = result.wave if result.wave is not None else result.fgla
     assert samples is not None
     powers = [power_of(x, *pipeline.limits) for x in (made, true)]
     figures: dict[str, Any] = {
         "pcc": correlation(made, true),
         "mcd_db": mel_cepstral_distortion(*powers),
-        "stoi_plus": stoi_plus(samples, heard),
+        "stoi_plus": stoi_plus(samples, trial.wave),
         "loudness_error_db": float(np.mean(np.abs(_level(powers[0]) - _level(powers[1])))),
     }
-    if recording.pitch is not None:
-        pitch = recording.pitch[first : first + FRAMES]
-        voiced = pitch > 0
-        error = np.abs(result.parameters["f0_hz"][0] - pitch)[voiced]
-        figures["f0_error_hz"] = float(error.mean()) if error.size else float("nan")
+    if trial.pitch is not None:
+        voiced = trial.pitch > 0
+        figures["f0_error_hz"] = _error(result.parameters["f0_hz"][0] - trial.pitch, voiced)
+        if trial.formants is not None:
+            made_hz, true_hz = (
+                values[:HEARD_FORMANTS, voiced]
+                for values in (result.parameters["freq_formants_hamon_hz"], trial.formants.T)
+            )
+            figures["formant_error_hz"] = _error(made_hz - true_hz, np.isfinite(true_hz))
     return {name: json_number(value) for name, value in figures.items()} | {
         "pooling": "pcc: all values of the trial's 128 frames of scaled dB"
     }
+
+
+def _error(difference: NDArray[Any], where: NDArray[np.bool_]) -> float:
+    """Mean size of a difference at some of its places; nan where there are none."""
+    return float(np.abs(difference[where]).mean()) if where.any() else float("nan")
 
 
 def _level(power: NDArray[Any]) -> NDArray[np.float64]:

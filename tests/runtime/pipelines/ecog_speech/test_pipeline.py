@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.recorded_ecog import STARTS, recorded
-from tests.small_ecog import BINS, SYNTHESIZER, small_bundle
+from tests.small_ecog import BINS, DECODER, SYNTHESIZER, small_bundle
 
-from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.errors import BundleError, ConfigError, EdgeWarning, InputError
 from edge_runtime.pipelines.ecog_speech import EcogSpeech
 from edge_runtime.pipelines.ecog_speech.pipeline import parse_bad
 from edge_runtime.pipelines.ecog_speech.recordings import write_recording
@@ -108,9 +108,14 @@ def test_options_that_are_impossible_are_refused(
     [
         (
             ecog(100),
-            r"got float32 of shape \(100, 16\), expected numbers \(frames, electrodes\), at least 144",
+            r"got float32 of shape \(100, 16\), expected real numbers \(frames, electrodes\), at least 144",
         ),
         (ecog(16, 300), "transposed: pass ecog.T"),
+        (ecog(16, 16), r"got float32 of shape \(16, 16\), expected real numbers"),
+        (ecog(300)[None], r"got float32 of shape \(1, 300, 16\)"),
+        (ecog(144).astype(complex), "got complex128 of .*absolute value"),
+        (ecog(144) > 0, "got bool of shape"),
+        (np.where(ecog(144) < 9, np.inf, 0), "got NaN or infinite values in electrodes 0, 1"),
         (ecog(144, 9), "got 9 electrodes, expected the 16 electrodes of the decoder"),
         (ecog(144) * 1e4, "got values up to .*, expected z-scores"),
     ],
@@ -132,8 +137,57 @@ def test_trials_and_files_that_do_not_fit_are_refused(
     with pytest.raises(InputError, match=r"S2\.h5: wave_re_spec_alldataset: got 64 bins, expected 128"):
         pipeline(bundles).process_file(tmp_path / "S2.h5")
     write_recording(tmp_path / "S3.h5", recorded("S3", electrodes=25))
-    with pytest.raises(InputError, match=r"S3\.h5: got 25 electrodes, expected the 16"):
+    with pytest.raises(InputError, match=r"S3\.h5: ecog: got 25 electrodes, expected the 16"):
         pipeline(bundles).process_file(tmp_path / "S3.h5")
+    with pytest.raises(ConfigError, match="bad: got 16, expected numbers from 0 to 15"):
+        pipeline(bundles, bad="3,16").process_file(recording)
+    with pytest.raises(ConfigError, match="grid: got coarse and extended, expected one of them"):
+        pipeline(bundles, coarse=True, extended=True).process_file(recording)
+
+
+def test_arrays_are_refused_by_name(bundles: Bundles, tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    for values, sentence in (
+        (ecog(16, 300), r"x\.npy: ecog: got float32 of shape \(16, 300\).*transposed: pass ecog\.T"),
+        (ecog(128, 400), r"shape \(128, 400\).*transposed"),  # a hybrid grid
+        (ecog(300) * 80, r"x\.npy: ecog: got values up to .*expected z-scores.*in volts or µV"),
+        (ecog(300, 128), r"x\.npy: ecog: got 225 electrodes, expected the 16.*--coarse takes the first 64"),
+        ((100 * ecog(300)).astype(np.int16), "x.npy: ecog: got values up to"),
+    ):
+        np.save(path, values)
+        with pytest.raises(InputError, match=sentence):
+            pipeline(bundles).process_file(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (4 + np.abs(ecog(144)), r"got values of 4 … .*, none below 0, expected z-scores around 0"),
+        (1e-5 * ecog(144), "got values within ±.*, expected z-scores.*in volts or µV"),
+        (0 * ecog(144), "got values within ±0, expected z-scores"),
+    ],
+)
+def test_amplitudes_are_doubted(bundles: Bundles, values: Any, sentence: str) -> None:
+    with pytest.warns(EdgeWarning, match=sentence):
+        pipeline(bundles, phase="wave").process(values)
+
+
+def test_electrodes_of_another_scale_can_be_silenced(bundles: Bundles, tmp_path: Path) -> None:
+    values = ecog(144)
+    values[:, 7] *= 1e4
+    np.save(tmp_path / "x.npy", values)
+    with pytest.raises(InputError, match=r"in electrodes 7, expected z-scores.*silence them with --bad 7"):
+        pipeline(bundles).process_file(tmp_path / "x.npy")
+    pipeline(bundles, bad="7", phase="wave").process_file(tmp_path / "x.npy")
+
+
+def test_a_decoder_of_the_coarse_grid_reads_a_hybrid_recording(bundles: Bundles, tmp_path: Path) -> None:
+    coarse = small_bundle("ecog-decoder", tmp_path / "coarse", DECODER | {"electrodes": 64})
+    write_recording(tmp_path / "S1.h5", recorded(electrodes=128))
+    with pytest.raises(InputError, match=r"got 225 electrodes.*--coarse takes the first 64"):
+        EcogSpeech(coarse, bundles["synthesizer"]).read(tmp_path / "S1.h5")
+    read, _ = EcogSpeech(coarse, bundles["synthesizer"], coarse=True).read(tmp_path / "S1.h5")
+    assert np.array_equal(read, recorded(electrodes=128).ecog[72:216, :64])
 
 
 def test_bundles_that_do_not_fit_are_refused(bundles: Bundles, tmp_path: Path) -> None:
