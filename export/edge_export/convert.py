@@ -47,7 +47,7 @@ from edge_runtime.store.bundle import (
     open_bundle,
     write_reference,
 )
-from edge_runtime.store.targets import replace_directory, temporaries_beside
+from edge_runtime.store.targets import published, replace_directory, temporaries_beside
 from edge_runtime.version import VERSION
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def export(
         if checkpoint is not None:
             carried = job.net.carried(built[1], place)
         _write(job, folder, *built, carried)
-    job.progress(f"checking {out}")
+    job.progress(f"checking {published(out)}")
     bundle = open_bundle(out)
     if swift is not None:
         write_wrapper(bundle, swift, overwrite=overwrite)

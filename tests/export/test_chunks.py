@@ -21,10 +21,14 @@ from edge_training.image_speech.unet_halves import border
 
 def test_the_halves_are_the_whole(tiny_diffusion: Path, tmp_path: Path) -> None:
     source = tiny_diffusion / "sd"
+    said: list[str] = []
     made = export_chunks(
         "sd-unet", tmp_path / "out", 2, checkpoint=source, changes={"height": 64, "width": 128},
-        targets=["onnx"], precisions=["fp32"],
+        targets=["onnx"], precisions=["fp32"], progress=said.append,
     )  # fmt: skip
+    assert [line for line in said if str(tmp_path) in line] == [
+        f"checking {tmp_path / 'out' / half}" for half in ("first", "second")
+    ]
     assert [bundle.path.name for bundle in made.values()] == ["first", "second"]
     assert all(verify(bundle, backends=["onnxruntime"]).passed for bundle in made.values())
     random = torch.Generator().manual_seed(4)

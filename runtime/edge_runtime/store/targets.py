@@ -39,6 +39,8 @@ if sys.platform != "win32":
 _ON_WINDOWS = sys.platform == "win32"
 _PREFIX = ".edge-export-"
 _PREFIX_LENGTH = len(_PREFIX) + 9  # eight digits and a hyphen
+# what `replace_directory` and `replace_file` yield, from the hidden folder's name on
+_STAGED = re.compile(re.escape(_PREFIX) + r"[0-9a-f]{8}-([^/\\]+)[/\\]new[/\\]\1")
 _FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "the disk quota used up"}
 _UNWRITABLE = _FULL | {
     errno.EFBIG: "a file larger than this process may write",
@@ -166,6 +168,15 @@ def temporaries_beside(fresh: Path) -> Iterator[None]:
             os.environ["TMPDIR"] = variable
 
 
+def published(text: str | os.PathLike[str]) -> str:
+    """Text in which paths inside of hidden folders stand as they will be once the target is in place.
+
+    >>> published("checking /data/.edge-export-0123abcd-out/new/out/model.onnx")
+    'checking /data/out/model.onnx'
+    """
+    return _STAGED.sub(r"\1", os.fspath(text))
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed processes left in a folder while they wrote targets there, whatever those were."""
     with suppress(OSError):
@@ -280,14 +291,13 @@ def _workspace(final: Path) -> Iterator[Path]:
         (work / "new").mkdir()
         yield work
         done = True
-    except TargetError as error:
-        if work is not None and str(work) in error.what:  # of a target inside of this one
-            raise TargetError(
-                str(final), got=error.got, expected=error.expected, cause=error.cause
-            ) from error
-        raise
-    except EdgeError:
-        raise
+    except EdgeError as error:
+        told = _as_published(error)
+        if isinstance(error, TargetError) and told.what != error.what:  # of a target inside of this one
+            told.what = str(final)
+        if told is error:
+            raise
+        raise told from error
     except Exception as error:
         if _is_refusal(error, final, work):
             raise _refusal(final, error, work) from error
@@ -301,6 +311,15 @@ def _workspace(final: Path) -> Iterator[Path]:
             for parent in made:
                 with suppress(OSError):
                     parent.rmdir()
+
+
+def _as_published(refusal: EdgeError) -> EdgeError:
+    """The refusal with the target's name in it, where it names the hidden folder's."""
+    texts = [refusal.what, refusal.got, refusal.expected, refusal.cause]
+    what, got, expected, cause = map(published, texts)
+    if [what, got, expected, cause] == texts:
+        return refusal
+    return type(refusal)(what, got=got, expected=expected, cause=cause)
 
 
 def _make_parents(parent: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.errors import TargetError
+from edge_runtime.errors import BundleError, TargetError
 from edge_runtime.store import targets
 from edge_runtime.store.targets import (
     files_below,
@@ -36,7 +36,7 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="kills, forks an
 WRITER = """
 import itertools, json, os, resource, signal, sys
 from pathlib import Path
-from edge_runtime.errors import TargetError
+from edge_runtime.errors import BundleError, TargetError
 from edge_runtime.store.targets import replace_directory, replace_file
 
 target = Path(sys.argv[1])
@@ -188,6 +188,28 @@ def test_an_exception_leaves_what_was_there_and_no_new_parents(tmp_path: Path) -
             fail_halfway(target)
     assert os.listdir(tmp_path) == ["old"]
     assert is_whole(contents(tmp_path / "old"))
+
+
+@pytest.mark.parametrize("name", ["out", "a b, (c)", "new"])
+def test_a_refusal_names_the_target_and_not_the_hidden_folder(tmp_path: Path, name: str) -> None:
+    def refuse() -> None:
+        with replace_directory(tmp_path / name) as outer, replace_directory(outer / "half") as inner:
+            file = inner / "x.npy"
+            raise BundleError(str(file), got=f"{file}.", expected=f"not {outer}", cause=f"at {inner}: 1")
+
+    with pytest.raises(BundleError) as refusal:
+        refuse()
+    half = tmp_path / name / "half"
+    found = refusal.value
+    assert (found.what, found.got) == (f"{half / 'x.npy'}", f"{half / 'x.npy'}.")
+    assert (found.expected, found.cause) == (f"not {half.parent}", f"at {half}: 1")
+
+
+def test_a_refusal_that_names_no_hidden_folder_is_the_one_that_was_raised(tmp_path: Path) -> None:
+    refusal = BundleError("a", got="b", expected="c")
+    with pytest.raises(BundleError) as found, replace_directory(tmp_path / "out"):
+        raise refusal
+    assert found.value is refusal
 
 
 def test_a_missing_input_is_not_blamed_on_the_target(tmp_path: Path) -> None:
@@ -513,7 +535,7 @@ def test_sha256_tree_sees_contents_names_and_places(tmp_path: Path) -> None:
 LIBRARY_LIMITED = """
 import resource, sys
 from pathlib import Path
-from edge_runtime.errors import TargetError
+from edge_runtime.errors import BundleError, TargetError
 from edge_runtime.store.targets import replace_file
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
