@@ -6,42 +6,24 @@ It works in a process of its own (`mnn_process`): its converter ends the process
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
-from edge_runtime.backends.base import (
-    as_clause,
-    check_device,
-    check_request,
-    load_library,
-    not_installed,
-    refused,
-)
-from edge_runtime.backends.worker import WorkerSession, obstacle
-from edge_runtime.errors import BackendError
+from edge_runtime.backends.base import check_request, load_library, refused
+from edge_runtime.backends.worker import WorkerLibrary, WorkerSession
 
 name = "mnn"
 target = "onnx"
-devices = ("cpu",)
-
-PROGRAM = Path(__file__).with_name("mnn_process.py")
-
-
-def unavailable(device: str = "cpu") -> str:
-    """Why it cannot run here, as a clause; "" when it can."""
-    try:
-        check_device(name, device, dict.fromkeys(devices))
-        _check_library()
-    except BackendError as refusal:
-        return as_clause(refusal)
-    return ""
+LIBRARY = WorkerLibrary(
+    name, Path(__file__).with_name("mnn_process.py"), module="MNN", distribution="MNN", extra="mnn"
+)
+devices = LIBRARY.devices
+unavailable = LIBRARY.unavailable
 
 
 def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -> WorkerSession:
     """Convert an ONNX file and load it; `threads` is accepted and left to MNN."""
     check_request(name, path, threads)
-    check_device(name, device, dict.fromkeys(devices))
-    _check_library()
+    LIBRARY.check(device)
     onnx = load_library(name, "onnx", "export")
     try:
         graph = onnx.load(str(path), load_external_data=False).graph
@@ -50,12 +32,4 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
     held = {constant.name for constant in graph.initializer}
     inputs = [value.name for value in graph.input if value.name not in held]
     outputs = {value.name: len(value.type.tensor_type.shape.dim) for value in graph.output}
-    return WorkerSession(name, PROGRAM, path, [json.dumps(inputs), json.dumps(outputs)])
-
-
-def _check_library() -> None:
-    """BackendError unless the library is there and loads."""
-    if find_spec("MNN") is None:
-        raise not_installed(name, "MNN", "MNN", "mnn")
-    if refusal := obstacle(name, PROGRAM):
-        raise refusal
+    return WorkerSession(name, LIBRARY.program, path, [json.dumps(inputs), json.dumps(outputs)])

@@ -1,8 +1,9 @@
 """A library in a process of its own: what it prints stays there, and where it crashes there is a sentence.
 
-`serve` is the process's side, `WorkerSession` ours. The process opens the artifact that its command line
-names and says what it is; then it answers inputs with outputs until its stdin ends. A message is the length
-of its header (8 bytes, little-endian), the header as JSON, and the bytes of the arrays that the header lists.
+`WorkerLibrary` says whether the library is there, `WorkerSession` is our side, `serve` the process's. The
+process opens the artifact that its command line names and says what it is; then it answers inputs with
+outputs until its stdin ends. A message is the length of its header (8 bytes, little-endian), the header as
+JSON, and the bytes of the arrays that the header lists.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from edge_runtime.backends.base import Array, telling_line
+from edge_runtime.backends.base import Array, as_clause, check_device, not_installed, telling_line
 from edge_runtime.errors import BackendError
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -118,8 +121,44 @@ class WorkerSession:
         return f"{words} («{told[:300]}»)" if told else words
 
 
+@dataclass(frozen=True)
+class WorkerLibrary:
+    """What a backend needs whose library works in a process of its own.
+
+    Args:
+        backend: its name, for sentences.
+        program: the Python file that serves.
+        module: that the library is imported as.
+        distribution: that installs it, through the extra ``extra``.
+        devices: that it has.
+    """
+
+    backend: str
+    program: Path
+    module: str
+    distribution: str
+    extra: str
+    devices: tuple[str, ...] = ("cpu",)
+
+    def check(self, device: str) -> None:
+        """BackendError unless the device is known, and the library is there and loads."""
+        check_device(self.backend, device, dict.fromkeys(self.devices))
+        if find_spec(self.module) is None:
+            raise not_installed(self.backend, self.module, self.distribution, self.extra)
+        if refusal := _obstacle(self.backend, self.program):
+            raise refusal
+
+    def unavailable(self, device: str = "cpu") -> str:
+        """Why it cannot run on a device here, as a clause; "" when it can."""
+        try:
+            self.check(device)
+        except BackendError as refusal:
+            return as_clause(refusal)
+        return ""
+
+
 @cache
-def obstacle(backend: str, program: Path) -> BackendError | None:
+def _obstacle(backend: str, program: Path) -> BackendError | None:
     """What keeps a program's library from loading here; asked once, as that may take a second."""
     try:
         WorkerSession(backend, program, None).close()

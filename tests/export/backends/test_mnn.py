@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_export.backends import BACKENDS, get_backend, mnn, mnn_process
+from edge_runtime.backends import worker
 from edge_runtime.errors import BackendError
 
 WEIGHTS = (np.arange(12, dtype=np.float32).reshape(4, 3) - 6) / 7
@@ -38,7 +39,7 @@ def test_it_runs_only_where_it_is_asked_for() -> None:
 def test_without_the_package_it_names_the_line_that_installs_it(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mnn, "find_spec", lambda _name: None)
+    monkeypatch.setattr(worker, "find_spec", lambda _name: None)
     assert mnn.unavailable() == (
         "pip install 'edge-export[mnn]': got no module named MNN, expected MNN to be installed"
     )

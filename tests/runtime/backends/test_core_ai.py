@@ -14,21 +14,11 @@ from edge_runtime.errors import BackendError
 def test_without_the_library_it_names_the_line_that_installs_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core_ai, "find_spec", lambda _name: None)
+    monkeypatch.setattr(worker, "find_spec", lambda _name: None)
     line = r"pip install 'edge-export[coreai]'"
     assert core_ai.unavailable().startswith(f"{line}: got no module named coreai, expected coreai-core")
     with pytest.raises(BackendError, match=r"coreai: got no module .*; pip install 'edge-export\[coreai\]'"):
         core_ai.open(tmp_path)
-
-
-def test_a_library_that_does_not_load_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The process says what went wrong, here that its program is not there."""
-    monkeypatch.setattr(core_ai, "find_spec", lambda _name: object())
-    monkeypatch.setattr(core_ai, "PROGRAM", tmp_path / "nothing.py")
-    reason = core_ai.unavailable()
-    assert "got its process ended by exit 2 («" in reason
-    monkeypatch.setattr(worker, "WorkerSession", None)
-    assert core_ai.unavailable() == reason
 
 
 def test_it_knows_the_processor_alone() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_runtime.backends import worker
 from edge_runtime.backends.base import Array
-from edge_runtime.backends.worker import WorkerSession
+from edge_runtime.backends.worker import WorkerLibrary, WorkerSession
 from edge_runtime.errors import BackendError
 
 PROGRAM = """
@@ -96,3 +97,19 @@ def test_a_process_ends_with_its_session(program: Path) -> None:
     process = session._process
     del session
     assert process.poll() is not None
+
+
+def test_a_library_that_does_not_load_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The process says what went wrong, here that its program is not there."""
+    library = WorkerLibrary("toy", tmp_path / "nothing.py", module="json", distribution="toy", extra="toy")
+    reason = library.unavailable()
+    assert "got its process ended by exit 2 («" in reason
+    monkeypatch.setattr(worker, "WorkerSession", None)
+    assert library.unavailable() == reason
+
+
+def test_the_device_is_looked_at_before_the_library(program: Path) -> None:
+    library = WorkerLibrary("toy", program, module="json", distribution="toy", extra="toy", devices=("npu",))
+    assert library.unavailable("cpu") == "toy has no other device: got cpu, expected npu"
+    with pytest.raises(BackendError, match="toy: got «list index out of range»"):  # it wants a path
+        library.check("npu")
