@@ -15,9 +15,8 @@ As they stand: nothing is shifted or scaled to fit.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_export.proof.verify import align
+from edge_export.quality import command
 from edge_runtime.dsp import perceptual
 from edge_runtime.dsp.mel import MelFrontEnd
-from edge_runtime.errors import EdgeError, InputError
+from edge_runtime.errors import InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.mri_speech.pipeline import MriSpeech
 from edge_runtime.store.ownership import plain_name
@@ -86,28 +86,21 @@ def _video(folder: Path, name: str) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the means and the worst; 2 for what cannot be measured."""
-    parser = argparse.ArgumentParser(description="rtMRI to speech, end to end, against the true recordings.")
+    parser = command.parser(
+        "rtMRI to speech, end to end, against the true recordings.", "what was made, as WAV"
+    )
     for name in ("data", "videos", "acoustic", "vocoder"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--out", type=Path, help="folder for what was made, as WAV")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        if given.out is not None:
-            given.out.mkdir(parents=True, exist_ok=True)
-        found = measure(given.data, given.videos, given.acoustic, given.vocoder, given.out)
-    except EdgeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return command.run(parser, _measured, arguments)
+
+
+def _measured(given: Namespace) -> command.Measured:
+    found = measure(given.data, given.videos, given.acoustic, given.vocoder, given.out)
     lines = [("", "mean", "least")]
     for figure in FIGURES:
         values = [each[figure] for each in found.values()]
         lines.append((figure, f"{np.mean(values):.3f}", f"{np.min(values):.3f}"))
-    print(f"{len(found)} utterances")
-    print(align(lines))
-    if given.json is not None:
-        given.json.write_text(json.dumps(found, indent=2) + "\n")
-    return 0
+    return f"{len(found)} utterances\n{align(lines)}", found
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ there is no folder. No model is needed.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,9 +35,10 @@ from numpy.typing import NDArray
 from edge_export.assets import SENTENCE
 from edge_export.examples.photograph import landscape
 from edge_export.proof.verify import align
+from edge_export.quality import command
 from edge_runtime.dsp.mel import MelFrontEnd
 from edge_runtime.dsp.perceptual import judge
-from edge_runtime.errors import ConfigError, EdgeError, InputError
+from edge_runtime.errors import InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.media.pictures import write_png
 from edge_runtime.pipelines.image_speech.imprint import imprint, resized
@@ -198,8 +198,9 @@ def write_picture(path: Path, recording: Floats, *, iterations: int | None = Non
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables; 2 for what cannot be measured."""
-    parser = argparse.ArgumentParser(
-        description="What a picture loses of speech, and what speech shows of one."
+    parser = command.parser(
+        "What a picture loses of speech, and what speech shows of one.",
+        "the imprinted sounds of the first recording",
     )
     parser.add_argument("--data", type=Path, help="folder of recordings; the sentence of edge-export without")
     parser.add_argument("--last", type=int, default=4, help="how many recordings, the last by name")
@@ -208,48 +209,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--iterations", type=int, help="of Griffin-Lim")
     parser.add_argument("--strength", action="append", type=float, help=f"of the imprint; {STRENGTHS}")
-    parser.add_argument("--out", type=Path, help="folder for the imprinted sounds of the first recording")
     parser.add_argument("--picture", type=Path, help="write the picture of the documentation")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        recordings = read_recordings(given.data, given.last)
-        trips, imprints = measure(
-            recordings, _pairs(given.vocoder), iterations=given.iterations,
-            strengths=given.strength or STRENGTHS,
-            progress=lambda line: print(line, file=sys.stderr),
-        )  # fmt: skip
-        if given.out is not None:
-            _write_sounds(given.out, recordings[0], given.iterations)
-        if given.picture is not None:
-            write_picture(given.picture, recordings[0], iterations=given.iterations)
-    except EdgeError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{table(trips)}\n\n{table(imprints)}")
-    if given.json is not None:
-        rows = {"round trip": [asdict(row) for row in trips], "imprint": [asdict(row) for row in imprints]}
-        given.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return 0
+    return command.run(parser, _measured, arguments)
+
+
+def _measured(given: Namespace) -> command.Measured:
+    recordings, iterations = read_recordings(given.data, given.last), given.iterations
+    trips, imprints = measure(
+        recordings,
+        command.pairs("--vocoder", given.vocoder),
+        iterations=iterations,
+        strengths=given.strength or STRENGTHS,
+        progress=command.say,
+    )
+    if given.out is not None:
+        _write_sounds(given.out, recordings[0], iterations)
+    if given.picture is not None:
+        write_picture(given.picture, recordings[0], iterations=iterations)
+    rows = {"round trip": [asdict(row) for row in trips], "imprint": [asdict(row) for row in imprints]}
+    return f"{table(trips)}\n\n{table(imprints)}", rows
 
 
 def _write_sounds(folder: Path, recording: Floats, iterations: int | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     speaker = Speaker(None, _EXECUTION, iterations=iterations)
     for strength in STRENGTHS:
         write_wav(
             folder / f"imprint_{strength:g}.wav", imprinted(recording, speaker, strength)[1], SAMPLE_RATE
         )
-
-
-def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
-    pairs = []
-    for text in texts:
-        name, equals, place = text.partition("=")
-        if not equals:
-            raise ConfigError("--vocoder", got=text, expected="NAME=DIR")
-        pairs.append((name, place))
-    return pairs
 
 
 if __name__ == "__main__":

@@ -24,10 +24,9 @@ fewer times: what others are compared with, whatever their weights.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,10 +36,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_export.proof.verify import align
+from edge_export.quality import command
 from edge_runtime.backends.base import load_library
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd
 from edge_runtime.dsp.resampling import resample
-from edge_runtime.errors import BackendError, ConfigError, EdgeError, InputError
+from edge_runtime.errors import BackendError, ConfigError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.pipelines.mel_inversion.pipeline import MelInversion
 from edge_runtime.pipelines.vocoder.pipeline import NETS, Vocoder
@@ -243,16 +243,6 @@ def _text(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
-    pairs = []
-    for text in texts:
-        name, equals, place = text.partition("=")
-        if not equals:
-            raise ConfigError("--bundle", got=text, expected="NAME=DIR")
-        pairs.append((name, place))
-    return pairs
-
-
 def compare(
     data: Path,
     bundles: Sequence[tuple[str, str]],
@@ -281,28 +271,18 @@ def compare(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 2 for what cannot be measured."""
-    parser = argparse.ArgumentParser(description="Vocoders side by side: how they sound, what they cost.")
+    parser = command.parser("Vocoders side by side: how they sound, what they cost.", "what was made, as WAV")
     parser.add_argument("--data", type=Path, required=True, help="folder of recordings")
     parser.add_argument("--last", type=int, default=4, help="how many recordings, the last by name")
     parser.add_argument("--bundle", action="append", default=[], help="NAME=DIR, measured")
     parser.add_argument("--timed", action="append", default=[], help="NAME=DIR, timed alone")
-    parser.add_argument("--out", type=Path, help="folder for what was made, as WAV")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
-    try:
-        if given.out is not None:
-            given.out.mkdir(parents=True, exist_ok=True)
-        rows = compare(
-            given.data, _pairs(given.bundle), _pairs(given.timed), last=given.last, out=given.out,
-            progress=lambda line: print(line, file=sys.stderr),
-        )  # fmt: skip
-    except EdgeError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(table(rows))
-    if given.json is not None:
-        given.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    return 0
+    return command.run(parser, _measured, arguments)
+
+
+def _measured(given: Namespace) -> command.Measured:
+    bundles, timed = command.pairs("--bundle", given.bundle), command.pairs("--timed", given.timed)
+    rows = compare(given.data, bundles, timed, last=given.last, out=given.out, progress=command.say)
+    return table(rows), [asdict(row) for row in rows]
 
 
 if __name__ == "__main__":
