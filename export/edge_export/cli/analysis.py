@@ -26,7 +26,10 @@ def gradcam(
     ] = False,
     config: Annotated[Path | None, typer.Option(help="The net's configuration, if not beside it.")] = None,
     scaler: Annotated[Path | None, typer.Option(help="Mean and deviation, if the net has none.")] = None,
-    fps: Annotated[float | None, typer.Option(help="Of .npy frames; the mel's if not given.")] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Of .npy frames, as 25 or 30000/1001; the mel's if not given."),
+    ] = None,
     settings: Settings = None,
     weights: Weights = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -35,6 +38,7 @@ def gradcam(
     """Show which parts of a video make formant bands of the predicted mel loud."""
     from edge_export.progress import Progress
     from edge_export.run import check_apart
+    from edge_runtime.media.frame_rate import parse_rate
     from edge_training.mri_speech import gradcam as analysis
     from edge_training.weights.options import parse_settings
 
@@ -52,7 +56,7 @@ def gradcam(
             scaler=scaler,
             changes=parse_settings(settings or []),
             weights=weights,
-            fps=fps,
+            fps=None if fps is None else parse_rate(fps),
             device=device,
             overwrite=overwrite,
             progress=progress,

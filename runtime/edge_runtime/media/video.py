@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import BackendError, ConfigError, InputError, TargetError
 from edge_runtime.media.frame_arrays import SMALLEST_SIDE, open_frames
+from edge_runtime.media.frame_rate import check_rate, is_rate
 from edge_runtime.store.arrays import is_array_file, split_key
 from edge_runtime.store.growing_arrays import ArrayWriter
 from edge_runtime.store.reading import open_regular, regular_file
@@ -48,7 +49,6 @@ from edge_runtime.store.reading import open_regular, regular_file
 FrameScaling = Literal["full-scale", "min-max"]
 Frame = NDArray[Any]  # (H, W), uint8 or float32
 
-RATES = (0.1, 1000.0)  # frames per second; a rate outside in a file's header is taken for damage, or unknown
 CLOCK_TOLERANCE = 0.005  # a relative difference of frame rates that is ignored
 # A pixel is coloured where its channels differ by more than a codec makes those of a grey video differ (6
 # levels, measured: MPEG-4 on white noise); a frame is coloured where more than this part of its pixels is.
@@ -228,9 +228,7 @@ def rate_of(video: VideoReader, fps: float | None) -> float | None:
     Raises:
         ConfigError: a rate that no video has; both are there, and differ.
     """
-    if fps is not None and not RATES[0] <= fps <= RATES[1]:
-        raise ConfigError("--fps", got=f"{fps}", expected=f"{RATES[0]:g} to {RATES[1]:g} frames a second")
-    if fps is not None and differs(video.fps, fps):
+    if fps is not None and differs(video.fps, check_rate(fps)):
         raise ConfigError(
             "--fps",
             got=f"{fps:g}",
@@ -264,7 +262,7 @@ def write_video(
         path: .npy for frames (T, H, W), exact; .mp4, .mov, .avi or .mkv for a video written by opencv: in
             MPEG-4, which changes values slightly, or FFV1, which is exact.
         height, width: of a frame, pixels.
-        fps: frames per second.
+        fps: frames per second; opencv writes at most three decimals, so that 30000/1001 becomes 29.97.
         lossless: FFV1 instead of MPEG-4.
         colour: frames are uint8 (H, W, 3), red green blue.
 
@@ -458,7 +456,7 @@ def _open_capture(path: Path) -> Iterator[VideoReader]:
         yield VideoReader(
             path,
             _captured(capture),
-            fps=fps if RATES[0] <= fps <= RATES[1] else None,
+            fps=fps if is_rate(fps) else None,
             count=count if count > 0 else None,
             height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
             width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import ConfigError
+from edge_runtime.media.frame_rate import parse_rate
 
 NUMBERS: Mapping[type[Any], str] = {int: "a whole number", float: "a number"}
 
@@ -29,6 +30,7 @@ class Option:
         choices: the possible values, where they can be listed.
         unit: "Hz", "frames" …; empty where there is none.
         short: its name on the command line where that is another: "sr" for ``--sr``.
+        frame_rate: whether it is one of video, which may be written as a fraction, 30000/1001.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Option:
     choices: tuple[str, ...] = ()
     unit: str = ""
     short: str = ""
+    frame_rate: bool = False
 
     @property
     def flag(self) -> str:
@@ -54,6 +57,8 @@ class Option:
 
     def parse(self, text: str) -> Any:
         """The value of a text from the command line; ConfigError where it is not a number of this type."""
+        if self.frame_rate:
+            return parse_rate(text, self.flag)
         if self.type not in NUMBERS:
             return self.type(text)
         try:

@@ -41,6 +41,13 @@ def test_values_are_parsed() -> None:
         Option("frames", int, "Frames").parse("2.5")
 
 
+def test_a_frame_rate_may_be_a_fraction() -> None:
+    option = Option("fps", float, "Rate", 25.0, frame_rate=True)
+    assert option.parse("30000/1001") == 30000 / 1001
+    with pytest.raises(ConfigError, match=r"--fps: got '3/0', expected frames a second: a number, or a frac"):
+        option.parse("3/0")
+
+
 def test_options_are_found_by_name() -> None:
     assert TWO_TEXTS.option("max_frames") is TWO_TEXTS.options[0]
     assert TWO_TEXTS.option("device") in EXECUTION

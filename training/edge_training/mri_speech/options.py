@@ -15,5 +15,10 @@ PREPARATION = (
     Option("ref_frames", int, "Pictures of a training window", 4),
     Option("valid_ratio", float, "Part of the clips kept for validation", 0.1),
     Option("seed", int, "Of the split", 42),
-    Option("fps", float, "Frames per second of .npy frames; those of the mel if not given"),
+    Option(
+        "fps",
+        float,
+        "Frames per second of .npy frames, as 25 or 30000/1001; those of the mel if not given",
+        frame_rate=True,
+    ),
 )

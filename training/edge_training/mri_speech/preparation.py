@@ -45,8 +45,8 @@ from numpy.typing import NDArray
 from edge_runtime.dsp.mel import PRESETS, MelConfig, MelFrontEnd, empty_bands
 from edge_runtime.errors import ConfigError, EdgeError, InputError
 from edge_runtime.media.audio import read_audio, write_wav
+from edge_runtime.media.frame_rate import check_rate
 from edge_runtime.media.video import (
-    RATES,
     FrameScaling,
     assumed_rate,
     differs,
@@ -103,9 +103,8 @@ class Preparation:
             if not low <= getattr(self, name) <= high:
                 expected = f"a whole number, {low} … {high}"
                 raise ConfigError(name, got=str(getattr(self, name)), expected=expected)
-        if self.fps is not None and not RATES[0] <= self.fps <= RATES[1]:
-            expected = f"{RATES[0]:g} to {RATES[1]:g} frames a second, or none"
-            raise ConfigError("fps", got=f"{self.fps}", expected=expected)
+        if self.fps is not None:
+            check_rate(self.fps, "fps")
         if not 0 <= self.valid_ratio < 1:
             raise ConfigError("valid_ratio", got=f"{self.valid_ratio}", expected="a number in 0 … 1")
         mel = replace(

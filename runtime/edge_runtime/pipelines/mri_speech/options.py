@@ -26,7 +26,12 @@ DECLARATION = Declaration(
         Option("mask", str, "Darken lip, tongue, or a polygon (see `edge-export data mask --help`)"),
         Option("alpha", float, "Part of the intensity that the mask leaves, 0 to 1; 0.1 if not given"),
         Option("scaler", Path, "scaler.json of the data, where the bundle holds none"),
-        Option("fps", float, "Frames per second of .npy frames; those of the mel if not given"),
+        Option(
+            "fps",
+            float,
+            "Frames per second of .npy frames, as 25 or 30000/1001; those of the mel if not given",
+            frame_rate=True,
+        ),
         Option("length_buckets", bool, "Run few lengths, so that a new one costs nothing on a GPU", False),
         Option("max_frames", int, "Most frames of the video to use"),
     ),

@@ -34,9 +34,9 @@ from edge_runtime.backends.base import Backend
 from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.dsp.overlap import average_windows, filled
 from edge_runtime.errors import BundleError, ConfigError, InputError
+from edge_runtime.media.frame_rate import check_rate
 from edge_runtime.media.masks import DEFAULT_ALPHA, check_alpha, mask_weights, parse_mask
 from edge_runtime.media.video import (
-    RATES,
     Frame,
     VideoReader,
     assumed_rate,
@@ -131,9 +131,7 @@ class MriSpeech:
             raise ConfigError("--mode", got=repr(mode), expected=" or ".join(get_args(Mode)))
         self.mode = mode
         self.max_frames = _count("--max-frames", max_frames)
-        if fps is not None and not RATES[0] <= fps <= RATES[1]:
-            raise ConfigError("--fps", got=f"{fps}", expected=f"{RATES[0]:g} to {RATES[1]:g} frames a second")
-        self.fps = fps
+        self.fps = None if fps is None else check_rate(fps)
         if alpha is not None and mask is None:
             raise ConfigError("--alpha", got=f"{alpha} without --mask", expected="both, or neither")
         self.mask, self.alpha = mask, check_alpha(DEFAULT_ALPHA if alpha is None else alpha)

@@ -8,7 +8,7 @@ DECLARATION = Declaration(
     inputs=(Input("source", "Audio file."),),
     roles=(Role("bundle", ("audio-encoder",)),),
     options=(
-        Option("fps", float, "Video frames per second", 25.0),
+        Option("fps", float, "Video frames per second, as 25 or 30000/1001", 25.0, frame_rate=True),
         Option("mode", str, "What the renderer was trained with", "ave", ("ave", "hubert", "wenet")),
         Option(
             "legacy_padding",
