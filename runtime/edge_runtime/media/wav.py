@@ -3,7 +3,8 @@
 Recorders that crash, programs that write to a pipe and converters leave sizes that are zero, placeholders or
 simply wrong. The size of the data chunk is trusted where the file confirms it: where the chunk ends at the
 end of the file, at a chain of chunks that ends there, or at the end that RIFF states. Everywhere else the
-samples are taken to last to the end of the file, with a warning (`edge_runtime.errors.doubt`).
+samples are taken to last to the end of the file, with a warning (`edge_runtime.errors.doubt`). So is a second
+data chunk doubted, which the format does not have, and whose samples are not read.
 """
 
 from __future__ import annotations
@@ -164,6 +165,27 @@ def _is_borne_out(file: BinaryIO, extent: _Extent) -> bool:
     return False
 
 
+def _doubt_second(path: str, file: BinaryIO, extent: _Extent) -> None:
+    """Say where there are samples in another data chunk too."""
+    position = _after(file, extent.offset + extent.length, extent.size)
+    for _ in range(CHUNKS):
+        if not _is_chunk(file, position, extent.size):
+            return
+        name, length = _chunk(file, position)
+        if name == b"data":
+            doubt(
+                InputError(
+                    f"{path}: WAV file",
+                    got=f"a second data chunk, of {length} bytes",
+                    expected="one",
+                    cause=f"the first {extent.length} bytes of samples were read; if two recordings were "
+                    "joined, write them again with the program that joined them",
+                )
+            )
+            return
+        position = _after(file, position + 8 + length, extent.size)
+
+
 def _parse_format(chunk: bytes) -> tuple[int, ...]:
     """(encoding, channels, sample rate, bytes of a frame, bits) of a fmt chunk."""
     if len(chunk) < 16:
@@ -204,6 +226,7 @@ def _length(path: str, file: BinaryIO, extent: _Extent, frame_bytes: int) -> int
     """Bytes of samples, whole frames; says what of the header was not believed."""
     if _is_borne_out(file, extent):
         length = extent.length
+        _doubt_second(path, file, extent)
     else:
         length = extent.remaining
         if length >= frame_bytes:

@@ -63,7 +63,21 @@ def test_samples_last_to_the_end_where_the_size_is_not_borne_out(tmp_path: Path,
     np.testing.assert_array_equal(samples, TRUTH)
     assert len(doubts) == 1
     assert f"a.wav: WAV header: got {LIES[case][0]} bytes of samples, where {N} are left" in doubts[0]
-    with pytest.raises(InputError, match="WAV header: got"), strictly():
+    with pytest.raises(InputError) as refusal, strictly():
+        read_audio(tmp_path / "a.wav")
+    assert refusal.value.what == f"{tmp_path / 'a.wav'}: WAV header"
+
+
+SECOND = chunk(b"LIST", b"INFOhello") + chunk(b"data", PCM[:10])
+
+
+@pytest.mark.parametrize(("tail", "riff"), [(SECOND, N + 80), (SECOND, 0), (SECOND[-18:], N + 54)])
+def test_a_second_data_chunk_is_doubted(tmp_path: Path, tail: bytes, riff: int) -> None:
+    samples, doubts = read(tmp_path / "a.wav", wav(N, riff, tail))
+    np.testing.assert_array_equal(samples, TRUTH)
+    (said,) = doubts
+    assert f"a.wav: WAV file: got a second data chunk, of 10 bytes, expected one; the first {N} bytes" in said
+    with pytest.raises(InputError, match="got a second data chunk"), strictly():
         read_audio(tmp_path / "a.wav")
 
 
