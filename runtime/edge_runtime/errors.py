@@ -86,12 +86,14 @@ class EdgeError(ValueError):
         return partial(type(self), got=self.got, expected=self.expected, cause=self.cause), (self.what,)
 
     def within(self, place: str) -> Self:
-        """The same refusal with the place that contains it named first.
+        """The same refusal with the place that contains it named first, unless it is already.
 
         >>> print(InputError("audio", got="0 samples", expected="at least 1").within("speech.wav"))
         speech.wav: audio: got 0 samples, expected at least 1
         """
-        return type(self)(f"{place}: {self.what}", got=self.got, expected=self.expected, cause=self.cause)
+        named = self.what.startswith(place) and self.what[len(place) :][:1] in ("", ":", "/")
+        what = self.what if named else f"{place}: {self.what}"
+        return type(self)(what, got=self.got, expected=self.expected, cause=self.cause)
 
 
 class InputError(EdgeError):

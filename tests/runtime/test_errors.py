@@ -18,6 +18,16 @@ def test_a_refusal_survives_pickling(kind: type[EdgeError]) -> None:
     assert vars(again) == vars(refusal)
 
 
+@pytest.mark.parametrize("what", ["a.wav", "a.wav: audio", "a.wav/frames"])
+def test_a_place_that_is_named_is_not_named_again(what: str) -> None:
+    refusal = InputError(what, got="1", expected="2").within("a.wav")
+    assert refusal.what == what
+
+
+def test_a_place_with_a_similar_name_is_named() -> None:
+    assert InputError("a.wav2", got="1", expected="2").within("a.wav").what == "a.wav: a.wav2"
+
+
 def test_the_sentence_stays_on_one_line() -> None:
     name = "a\nb\x1b[31m\r\u2028\u202e\udcff.wav"
     sentence = str(EdgeError(name, got=name, expected=name, cause=name))

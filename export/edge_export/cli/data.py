@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_export.cli.declared import option_parameter, parameter, parsed, with_signature
-from edge_export.cli.options import EVERYWHERE, Mask, Out, Overwrite, Settings, Weights
+from edge_export.cli.options import EVERYWHERE, Mask, Out, Overwrite, Resumed, Settings, Weights
 from edge_training.mri_speech.options import PREPARATION
 
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes; one a processor if not given.")]
@@ -95,7 +95,7 @@ data_app.command(
                 "videos", Annotated[Path, typer.Option(help="Folder of videos, ID.mp4 or frames ID.npy.")]
             ),
             parameter("wavs", Annotated[Path, typer.Option(help="Folder of recordings, ID.wav.")]),
-            parameter("out", Out),
+            parameter("out", Resumed),
             *map(option_parameter, PREPARATION),
             parameter("workers", Workers, None),
             parameter("overwrite", Overwrite, False),
@@ -106,7 +106,7 @@ data_app.command(
 
 @data_app.command("image-speech", epilog=EVERYWHERE)
 def image_speech(
-    out: Out,
+    out: Resumed,
     prompts: Annotated[Path | None, typer.Option(help="One prompt a line, or ID|prompt.")] = None,
     audio: Annotated[Path | None, typer.Option(help="Folder of recordings ID.wav, spoken already.")] = None,
     count: Annotated[int | None, typer.Option(help="Prompts to draw; 50 if not given.")] = None,

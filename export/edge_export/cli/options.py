@@ -14,6 +14,12 @@ EVERYWHERE = "Anywhere: --strict refuses what is otherwise a warning, --debug sh
 SEVERAL = " Several, a folder or a 'pattern' have a folder each in --out; - is standard input."
 
 Out = Annotated[Path, typer.Option("--out", help="What to write; refused if it exists.")]
+Resumed = Annotated[
+    Path,
+    typer.Option(
+        "--out", help="What to write; refused if it exists, continued from OUT.partial if that does."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")]
 
 Mask = Annotated[

@@ -247,7 +247,8 @@ def _check_targets(bundle: Bundle, backends: Sequence[Backend]) -> None:
     for backend in backends:
         if backend.target not in targets:
             got, expected = f"a bundle with only {', '.join(targets)}", f"{backend.target} artifacts"
-            raise ConfigError(f"--backend {backend.name}", got=got, expected=expected)
+            cause = f"edge-export export --target {backend.target} writes them"
+            raise ConfigError(f"--backend {backend.name}", got=got, expected=expected, cause=cause)
 
 
 def _what(bundle: Bundle, artifact: Artifact, backend: Backend) -> tuple[str, str, str, str]:

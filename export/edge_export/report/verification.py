@@ -60,15 +60,15 @@ def write_report(
     Raises:
         TargetError: it cannot be written.
     """
-    drift = drift_of(observer.bundle, progress) if drifting else "not asked for"
+    drift = drift_of(observer.bundle, progress) if drifting else ()
     progress("the report")
     write_page(path, verification_page(result, observer, _linted(observer.bundle), drift))
 
 
 def verification_page(
-    result: Verification, observer: Observer, linted: Linted | str, drift: Drift = "not asked for"
+    result: Verification, observer: Observer, linted: Linted | str, drift: Drift = ()
 ) -> Markup:
-    """The page; `linted` is the findings, or why there are none, and `drift` likewise."""
+    """The page; `linted` is the findings, or why there are none, and `drift` likewise; () leaves it out."""
     bundle, found = observer.bundle, observer.found
     places = {id(row): index for index, row in enumerate(result.rows)}
     anchors = {places[id(row)]: _anchor(places[id(row)]) for row, _ in found}

@@ -34,7 +34,7 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise (error if error.what.startswith(str(path)) else error.within(str(path))) from error
+        raise error.within(str(path)) from error
 
 
 @contextmanager

@@ -148,6 +148,12 @@ def test_a_report_is_written_whole_or_not_at_all(
     assert [place.name for place in tmp_path.iterdir()] == ["r.html"]
 
 
+def test_what_was_not_asked_for_has_no_section(small_hifigan: Path) -> None:
+    result, observer = parity.Verification(str(small_hifigan), ()), verification.observer_of(small_hifigan)
+    assert "Drift by operation" not in verification.verification_page(result, observer, "none", ())
+    assert "Not drawn: too large" in verification.verification_page(result, observer, "none", "too large")
+
+
 def test_targets_are_refused_before_the_work(small_hifigan: Path, tmp_path: Path) -> None:
     said = edge_export("verify", small_hifigan, "--report", tmp_path / "report.pdf", status=2)
     assert re.search("--report.*a file named .html", said)

@@ -137,7 +137,7 @@ def config_of(
         try:
             return entry.read_entries(read_config(file), said, checkpoint=checkpoint, changes=changes)
         except EdgeError as error:
-            raise error if error.what.startswith(str(file)) else error.within(str(file)) from error
+            raise error.within(str(file)) from error
     if default is None and len(entry.presets) == 1:
         default = entry.preset(entry.presets[0])
     if default is None:
