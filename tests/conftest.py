@@ -49,6 +49,7 @@ PARTS: Mapping[str, Part] = {
     "containers": Part("runtime/media/test_containers.py", ("av",)),
     "pictures": Part("runtime/media/test_pictures.py", ("cv2",)),
     "video": Part("runtime/media/test_video.py", ("cv2", "hypothesis")),
+    "frame-rate": Part("runtime/media/test_frame_rate.py", ("hypothesis",)),
     "masks": Part("runtime/media/test_masks.py", ("cv2", "hypothesis")),
     "pipelines": Part("runtime/pipelines", ("onnx", "onnxruntime", "soundfile", "cv2")),
     "ecog-pipeline": Part("runtime/pipelines/ecog_speech", (*_EXPORT, "h5py", "hypothesis", "pystoi")),
@@ -79,7 +80,7 @@ PARTS: Mapping[str, Part] = {
     "image-speech-parts": Part(
         "export/image_speech/test_bundles.py", (*_EXPORT, "diffusers", "transformers")
     ),
-    "image-speech-chunks": Part("export/test_chunks.py", (*_EXPORT, "diffusers", "transformers")),
+    "image-speech-chunks": Part("export/convert/test_chunks.py", (*_EXPORT, "diffusers", "transformers")),
     "image-speech-nets": Part(
         "export/catalog/test_image_speech_nets.py", (*_EXPORT, "diffusers", "transformers")
     ),

@@ -25,8 +25,8 @@ def test_manifests_have_it_where_nothing_is_installed() -> None:
         "    if name == 'edge-export': raise m.PackageNotFoundError(name)\n"
         "    return real(name)\n"
         "m.version = version\n"
-        "from edge_export.convert import _versions\n"
-        "print(_versions(('onnx', 'coreml'))['edge-export'])\n"
+        "from edge_export.convert.libraries import versions\n"
+        "print(versions(('onnx', 'coreml'))['edge-export'])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == VERSION, done.stderr

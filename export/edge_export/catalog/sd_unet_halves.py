@@ -1,4 +1,4 @@
-"""sd-unet in two halves: entries like those of the catalogue, for `edge_export.chunks` alone."""
+"""sd-unet in two halves: entries like those of the catalogue, for `edge_export.convert.chunks` alone."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def export(
     }
     with Progress() as progress:
         if chunks != 1:
-            from edge_export.chunks import export_chunks
+            from edge_export.convert.chunks import export_chunks
 
             made = list(export_chunks(net, out, chunks, progress=progress, **options).values())
         else:

@@ -52,9 +52,9 @@ def write_coreml_mix(
         source_sha256: of the checkpoint.
         modules: takes the name of each operation's result → the module that it was traced in.
     """
-    from edge_export.norm_folding import folded
     from edge_export.to_coreml import exporter
     from edge_export.to_coreml.package import write_canonical
+    from edge_export.tracing.norm_folding import folded
 
     mixed = replace(net, float32_parts=tuple(islands))
     layers = layers_of(folded(module))
@@ -139,8 +139,8 @@ def write_onnx_mix(
     """
     import onnx
 
-    from edge_export.norm_folding import folded
     from edge_export.to_onnx.exporter import VERSION, write_onnx
+    from edge_export.tracing.norm_folding import folded
 
     write_onnx(module, net, config, path, "fp32", form="plain")
     model = onnx.load(str(path))

@@ -22,7 +22,7 @@ import numpy as np
 
 from edge_export.backends import get_backend
 from edge_export.catalog import get_net
-from edge_export.convert import _case_axes, module_of
+from edge_export.convert import case_axes, module_of
 from edge_export.precision import artifacts, timing
 from edge_export.precision.formats import Array, Format
 from edge_export.precision.picture import draw
@@ -140,7 +140,7 @@ class _Job:
     """One net, its probe and its budget."""
 
     def __init__(self, bundle: Bundle, module: nn.Module, probe: Probe, progress: Progress) -> None:
-        from edge_export.norm_folding import folded
+        from edge_export.tracing.norm_folding import folded
 
         self._bundle, self._manifest = bundle, bundle.manifest
         self._module, self._folded = module, folded(module)
@@ -239,7 +239,7 @@ class _Job:
 
             version = artifacts.write_onnx_mix(self._module, self._net, self._config, path, formats)
             return version, flexible_axes(self._net, self._config)
-        axes = _case_axes(self._net, self._manifest)
+        axes = case_axes(self._net, self._manifest)
         version = artifacts.write_coreml_mix(
             self._module,
             self._net,

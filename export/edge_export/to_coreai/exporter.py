@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_export.apple_metadata import AUTHOR, LICENSE, user_metadata
 from edge_export.catalog import ConfigT, Net
 from edge_export.to_coreai.bytecode import canonical
 from edge_export.to_coreai.gru import unrolled_grus
+from edge_export.to_coreml.apple_metadata import AUTHOR, LICENSE, user_metadata
 from edge_export.to_onnx.constants import folded_constants
 from edge_export.to_onnx.exporter import finished_graph
 from edge_export.to_onnx.weighted_graph import LARGEST_FILE

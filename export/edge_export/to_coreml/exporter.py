@@ -36,14 +36,14 @@ from torch import nn
 logging.getLogger("coremltools").setLevel(logging.ERROR)
 import coremltools as ct  # noqa: E402
 
-from edge_export.apple_metadata import AUTHOR, LICENSE, user_metadata  # noqa: E402
 from edge_export.catalog import NEURAL_ENGINE_WIDTH, Axes, ConfigT, Net  # noqa: E402
 from edge_export.catalog.dynamic_axes import Axis, Buckets, Span  # noqa: E402
-from edge_export.half_weights import with_half_weights  # noqa: E402
-from edge_export.norm_folding import folded  # noqa: E402
 from edge_export.to_coreml import half_lstm, palettes  # noqa: E402
+from edge_export.to_coreml.apple_metadata import AUTHOR, LICENSE, user_metadata  # noqa: E402
 from edge_export.to_coreml.package import write_canonical  # noqa: E402
 from edge_export.to_coreml.scopes import traced_modules  # noqa: E402
+from edge_export.tracing.half_weights import with_half_weights  # noqa: E402
+from edge_export.tracing.norm_folding import folded  # noqa: E402
 from edge_runtime.store.bundle import DTYPES, HALF_ARITHMETIC, Precision, Tensor  # noqa: E402
 from edge_runtime.version import VERSION  # noqa: E402
 

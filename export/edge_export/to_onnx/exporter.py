@@ -29,13 +29,13 @@ from onnx import ModelProto, ValueInfoProto, numpy_helper
 from torch import nn
 
 from edge_export.catalog import ConfigT, Net
-from edge_export.half_weights import with_half_weights
-from edge_export.norm_folding import folded
 from edge_export.to_onnx.constants import MOST_ELEMENTS, folded_constants, reads
 from edge_export.to_onnx.identities import without_identities
 from edge_export.to_onnx.int8 import with_int8_weights
 from edge_export.to_onnx.mixed import to_mixed
 from edge_export.to_onnx.weighted_graph import LARGEST_FILE, WeightedGraph
+from edge_export.tracing.half_weights import with_half_weights
+from edge_export.tracing.norm_folding import folded
 from edge_runtime.store.bundle import Form, Lengths, Precision, Tensor
 
 OPSET = 17

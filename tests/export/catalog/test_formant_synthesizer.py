@@ -6,8 +6,8 @@ import pytest
 import torch
 from tests.small_ecog import small_bundle
 
-from edge_export.half_weights import with_half_weights
 from edge_export.proof.verify import table, verify
+from edge_export.tracing.half_weights import with_half_weights
 from edge_runtime.store.bundle import Bundle
 from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
 

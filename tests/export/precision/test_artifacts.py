@@ -11,11 +11,11 @@ from tests.small_ecog import DECODER
 
 from edge_export.backends import get_backend
 from edge_export.catalog import get_net
-from edge_export.norm_folding import folded
 from edge_export.precision.artifacts import write_onnx_mix
 from edge_export.precision.formats import Format
 from edge_export.precision.rounding import Rounded
 from edge_export.proof.bisect.values import snr_db
+from edge_export.tracing.norm_folding import folded
 
 
 def test_an_onnx_file_with_small_lstms_computes_as_was_judged(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from tests import small_nets
 from edge_export.__main__ import main
 from edge_export.assets import SENTENCE
 from edge_export.convert import export, module_of
-from edge_export.norm_folding import folded
 from edge_export.precision.optimise import PICTURE, optimise
 from edge_export.precision.quality import Budget, Quality
 from edge_export.precision.rounding import Rounded
@@ -22,6 +21,7 @@ from edge_export.precision.search import Mix, pareto
 from edge_export.proof.bisect.nets import bisect
 from edge_export.proof.bisect.values import snr_db
 from edge_export.proof.verify import verify
+from edge_export.tracing.norm_folding import folded
 from edge_runtime.errors import ConfigError
 from edge_runtime.media.audio import read_audio, write_wav
 from edge_runtime.store.bundle import MANIFEST, open_bundle

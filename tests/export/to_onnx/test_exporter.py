@@ -16,8 +16,8 @@ from tests import small_nets
 from torch import nn
 
 from edge_export.catalog import NETS
-from edge_export.norm_folding import folded
 from edge_export.to_onnx.exporter import IR_VERSION, OPSET, build_onnx, flexible_axes, write_onnx
+from edge_export.tracing.norm_folding import folded
 from edge_runtime.compare import compare
 from edge_runtime.store.bundle import Lengths
 from edge_training.vocoder.hifigan import HifiGanConfig

@@ -12,9 +12,9 @@ from onnx import numpy_helper
 from tests import wide_net
 
 from edge_export.backends import get_backend
-from edge_export.norm_folding import folded
 from edge_export.to_onnx.exporter import build_graph, write_onnx
 from edge_export.to_onnx.weighted_graph import DATA_SUFFIX, PAGE, WeightedGraph
+from edge_export.tracing.norm_folding import folded
 from edge_runtime.store.bundle import Precision
 
 CONFIG = wide_net.WideConfig()

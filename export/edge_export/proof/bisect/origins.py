@@ -54,7 +54,7 @@ def for_processors(artifact: Artifact) -> bool:
 
 def exported_form(net: Net[Any], module: nn.Module, artifact: Artifact) -> nn.Module:
     """The module that an artifact was traced from: folded, and arranged for processors where it is so."""
-    from edge_export.norm_folding import folded
+    from edge_export.tracing.norm_folding import folded
 
     plain = folded(module)
     return net.onnx_form(plain) if for_processors(artifact) else plain

@@ -12,7 +12,7 @@ what is heard is the artifact's difference alone, as far as the pipeline lets it
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_export.catalog.gates import Gate
+from edge_runtime.dsp.mel import MelConfig
 from edge_runtime.dsp.spectral import Stft, StftConfig
 from edge_runtime.errors import BundleError, ConfigError
-from edge_runtime.store.bundle import Bundle, Manifest, open_bundle
+from edge_runtime.store.bundle import Bundle, Manifest, Tensor, open_bundle
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -35,6 +36,31 @@ COMPANIONS: Mapping[str, tuple[str, ...]] = {
     "vocoder": ("hifigan", "istft-vocoder"),
     "synthesizer": ("formant-synthesizer",),
 }
+
+
+@dataclass(frozen=True)
+class Described:
+    """A net as its manifest describes it, or will.
+
+    Args:
+        what: its bundle or its weights, as errors name it.
+        net: its name.
+        config: as it stands in the manifest.
+        front_end: of its mel, where it has one.
+        outputs: of its graph.
+    """
+
+    what: str
+    net: str
+    config: Mapping[str, Any]
+    front_end: MelConfig | None
+    outputs: Sequence[Tensor]
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Described:
+        """The net of a bundle."""
+        manifest = bundle.manifest
+        return cls(str(bundle.path), manifest.net, manifest.config, manifest.front_end, manifest.outputs)
 
 
 @dataclass(frozen=True)
@@ -64,10 +90,22 @@ def sounding(bundle: Bundle, gate: Gate, beside: AnyBundle | None = None) -> Sou
         ConfigError: no bundle for a stage that is one, or one for a stage that is none.
         BundleError: a bundle of another net, or of another mel.
     """
-    companion = check_companion(bundle.manifest.net, gate, beside, _fitting(bundle.manifest, gate))
+    described = Described.of(bundle)
+    companion = check_companion(described.net, gate, beside, _fitting(described, gate))
     if companion is None:
         return _OWN[gate.through](bundle, gate)
-    return _COMPANIONS[gate.through](bundle, companion)
+    return _COMPANIONS[gate.through](described, companion)
+
+
+def check_fit(described: Described, gate: Gate, beside: AnyBundle | None) -> None:
+    """What `sounding` refuses of a net and the bundle beside it, before there is a bundle of the net.
+
+    Raises:
+        ConfigError, BundleError: as `sounding`.
+    """
+    companion = check_companion(described.net, gate, beside, _fitting(described, gate))
+    if companion is not None:
+        _COMPANIONS[gate.through](described, companion)
 
 
 def check_companion(net: str, gate: Gate, beside: AnyBundle | None, which: str = "") -> Bundle | None:
@@ -100,12 +138,12 @@ def sample_rate_of(manifest: Manifest) -> int:
     return int(config.get("sample_rate") or config.get("sampling_rate") or SAMPLE_RATE)
 
 
-def _fitting(manifest: Manifest, gate: Gate) -> str:
+def _fitting(described: Described, gate: Gate) -> str:
     """Which companion fits, in words."""
-    front_end = manifest.front_end
+    front_end = described.front_end
     if gate.through == "vocoder" and front_end is not None:
         return f"one for mels at {front_end.sample_rate} Hz, {front_end.hop_length} samples a frame"
-    bins = manifest.config.get("bins")
+    bins = described.config.get("bins")
     return f"one of {bins} bins" if bins else "the one that it was trained with"
 
 
@@ -146,23 +184,14 @@ def _istft(bundle: Bundle, _gate: Gate) -> Sounding:
     return Sounding(int(config["sample_rate"]), sound, "the inverse STFT of one block")
 
 
-def _vocoder(bundle: Bundle, companion: Bundle) -> Sounding:
+def _vocoder(described: Described, companion: Bundle) -> Sounding:
     from edge_runtime.pipelines.mri_speech.pipeline import check_pair, rescaled
     from edge_runtime.pipelines.vocoder.pipeline import Vocoder
-    from edge_runtime.store.scaler import statistics
 
-    manifest = bundle.manifest
-    front_end, bands = manifest.front_end, manifest.outputs[0].shape[-1]
+    front_end, bands = described.front_end, described.outputs[0].shape[-1]
     if front_end is None or not isinstance(bands, int):
-        raise BundleError(str(bundle.path), got="no mel that it was trained for", expected="its front_end")
-    if manifest.config.get("mel_mean") is None or manifest.config.get("mel_std") is None:
-        raise BundleError(
-            str(bundle.path),
-            got="no mel_mean and mel_std",
-            expected="the mean and deviation of each band, without which a mel is no sound",
-            cause="export it with the scaler.json of its training beside the weights",
-        )
-    mean, std = statistics(manifest.config, "mel_mean", "mel_std", bands, f"{bundle.path}: config")
+        raise BundleError(described.what, got="no mel that it was trained for", expected="its front_end")
+    mean, std = _statistics(described, bands)
     vocoder = Vocoder(companion)
     check_pair(front_end, bands, vocoder)
 
@@ -173,7 +202,21 @@ def _vocoder(bundle: Bundle, companion: Bundle) -> Sounding:
     return Sounding(vocoder.sample_rate, sound, _named(companion))
 
 
-def _synthesizer(bundle: Bundle, companion: Bundle) -> Sounding:
+def _statistics(described: Described, bands: int) -> tuple[Array, Array]:
+    """Mean and deviation of each band (bands,), which make a mel of what the net says."""
+    from edge_runtime.store.scaler import statistics
+
+    if described.config.get("mel_mean") is None or described.config.get("mel_std") is None:
+        raise BundleError(
+            described.what,
+            got="no mel_mean and mel_std",
+            expected="the mean and deviation of each band, without which a mel is no sound",
+            cause="export weights beside which their training's scaler.json lies, or --config FILE with both",
+        )
+    return statistics(described.config, "mel_mean", "mel_std", bands, f"{described.what}: config")
+
+
+def _synthesizer(described: Described, companion: Bundle) -> Sounding:
     from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS, ManyOutputs, audible
     from edge_runtime.pipelines.ecog_speech.pipeline import draw_noise
     from edge_runtime.pipelines.ecog_speech.recordings import FRAMES
@@ -182,12 +225,12 @@ def _synthesizer(bundle: Bundle, companion: Bundle) -> Sounding:
         companion, "formant-synthesizer", ("wave",),
         backend="onnxruntime", device="cpu", threads=None, precision="fp32",
     )  # fmt: skip
-    bins, wanted = int(net.manifest.config["bins"]), bundle.manifest.config.get("bins")
+    bins, wanted = int(net.manifest.config["bins"]), described.config.get("bins")
     if wanted is not None and wanted != bins:
         raise BundleError(
             str(companion.path),
             got=f"a synthesizer of {bins} bins",
-            expected=f"{wanted} bins, as {bundle.manifest.net} was trained with",
+            expected=f"{wanted} bins, as {described.net} was trained with",
         )
     given = draw_noise(np.random.default_rng(0), bins) | {"background": np.zeros((1, bins), np.float32)}
 
@@ -207,7 +250,7 @@ _OWN: Mapping[str, Callable[[Bundle, Gate], Sounding]] = {
     "griffin-lim": _griffin_lim,
     "istft": _istft,
 }
-_COMPANIONS: Mapping[str, Callable[[Bundle, Bundle], Sounding]] = {
+_COMPANIONS: Mapping[str, Callable[[Described, Bundle], Sounding]] = {
     "vocoder": _vocoder,
     "synthesizer": _synthesizer,
 }

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from edge_export.__main__ import main
-from edge_export.chunks import export_chunks
+from edge_export.convert.chunks import export_chunks
 from edge_export.proof.verify import verify
 from edge_runtime.errors import ConfigError
 from edge_runtime.pipelines.image_speech.nets import Unet

@@ -7,7 +7,7 @@ import torch
 from tests import small_nets
 from torch import nn
 
-from edge_export.norm_folding import folded
+from edge_export.tracing.norm_folding import folded
 from edge_training.mri_speech.mri_acoustic import MRI_ACOUSTIC_PRESETS, MriAcoustic
 from edge_training.vocoder.hifigan import HifiGan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edge_export.half_weights import with_half_weights
+from edge_export.tracing.half_weights import with_half_weights
 
 
 def test_layers_are_rounded_in_a_copy() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_export.catalog.sd_unet_halves import FIRST, SECOND
-from edge_export.convert import export
+from edge_export.convert.exporting import export
 from edge_runtime.errors import ConfigError
 from edge_runtime.store.bundle import Bundle, is_bundle
 from edge_runtime.store.targets import replace_directory
