@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -13,6 +14,10 @@ from pathlib import Path
 import pytest
 
 CONFTEST = Path(__file__).with_name("conftest.py")
+# loaded before the test begins, as those of other tests are
+LOADED = {
+    name: importlib.import_module(name) for name in ("numpy", "torch") if importlib.util.find_spec(name)
+}
 
 
 @pytest.fixture
@@ -103,3 +108,11 @@ def test_every_place_of_a_part_is_there() -> None:
     spec.loader.exec_module(conftest)
     absent = [part.place for part in conftest.PARTS.values() if not (CONFTEST.parent / part.place).exists()]
     assert not absent, "a part whose place is gone guards nothing"
+
+
+def test_every_test_begins_with_the_same_random_numbers() -> None:
+    assert random.random() == random.Random(0).random()
+    if numpy := LOADED.get("numpy"):
+        assert numpy.random.random() == numpy.random.RandomState(0).random()
+    if torch := LOADED.get("torch"):
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(0)))

@@ -18,8 +18,11 @@ from edge_runtime.errors import CheckpointError, ConfigError, EdgeError, InputEr
 from edge_training.engine.logs import read_table
 from edge_training.engine.run_checkpoints import checkpoint_steps
 from edge_training.engine.trainer import TrainResult, train
+from edge_training.vocoder.data import VocoderData
 from edge_training.vocoder.hifigan import HifiGan, HifiGanConfig
 from edge_training.weights.reading import find_config, load_checkpoint, read_checkpoint, read_config
+
+VOCODER_KEEP_ON = VocoderData.keep_on
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +149,19 @@ def test_killed_and_resumed_equals_straight(straight: TrainResult, corpus: Path,
 
 @pytest.mark.parametrize("steps", [3, 10, 17])
 def test_stopped_and_resumed_equals_straight(
-    steps: int, straight: TrainResult, corpus: Path, tmp_path: Path
+    steps: int, straight: TrainResult, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit(corpus, tmp_path / "run", steps=steps)
+    kept: list[bool] = []
+
+    def keep_on(data: VocoderData, device: torch.device, most: int) -> bool:
+        kept.append(VOCODER_KEEP_ON(data, device, most))
+        return kept[-1]
+
+    monkeypatch.setattr(VocoderData, "keep_on", keep_on)
     # with data on the device batches, and so losses and weights, are the same
     fit(corpus, tmp_path / "run", steps=20, resume=True, data_on_device=steps > 3)
+    assert kept == ([True] if steps > 3 else [])
     assert_same_end(tmp_path / "run", straight.run)
 
 
