@@ -48,18 +48,24 @@ def phantom(
 
 @data_app.command(epilog=EVERYWHERE)
 def ecog(
-    source: Annotated[Path, typer.Argument(help="Raw recording: .npz, .h5, .edf or .vhdr.")],
+    source: Annotated[Path, typer.Argument(help="Raw recording: .npz, .h5, .edf, .bdf or .vhdr.")],
     out: Annotated[Path, typer.Option("--out", help="The subject's file, .h5.")],
     bins: Annotated[int, typer.Option(help="Of the spectrogram: 256, or 512 (customary for men).")] = 256,
     male: Annotated[bool, typer.Option("--male", help="The speaker is a man.")] = False,
     bad: Annotated[str, typer.Option(help="Electrodes to silence, counted from 0, as 3,17.")] = "",
     quarter_turns: Annotated[int, typer.Option(help="Counter-clockwise turns of a hybrid grid.")] = 0,
+    envelope: Annotated[
+        bool,
+        typer.Option("--envelope", help="An .edf, .bdf or .vhdr holds the envelope at 512 Hz."),
+    ] = False,
 ) -> None:
     """Prepare a raw ECoG recording with audio for training."""
     from edge_runtime.pipelines.ecog_speech.pipeline import parse_bad
     from edge_training.ecog_speech.preparation import EcogPreparation, prepare_ecog
 
-    preparation = EcogPreparation(bins=bins, female=not male, bad=parse_bad(bad), quarter_turns=quarter_turns)
+    preparation = EcogPreparation(
+        bins=bins, female=not male, bad=parse_bad(bad), quarter_turns=quarter_turns, envelope=envelope
+    )
     made = prepare_ecog(source, out, preparation)
     labels = "" if made.pitch is not None else ", no pitch and formants: pip install praat-parselmouth"
     print(f"{out}: {len(made.starts)} trials, {made.frames} frames, {made.ecog.shape[1]} electrodes{labels}")

@@ -1,15 +1,10 @@
 """Raw recordings → one subject's file, as `edge_runtime.pipelines.ecog_speech.recordings` describes it.
 
-    RAW.npz or RAW.h5     envelope (samples, E) at 512 Hz, or broadband (samples, E) at any rate
-                          audio (samples,), audio_rate, ecog_rate in Hz
-                          onsets, offsets (trials,) of the spoken responses in seconds, labels (trials,)
-                          stimulus_onsets (trials,) in seconds, tasks (trials,): optional
-                          events (trials,): codes 1, 2 and 4 mark bad trials, which are left out; optional
-    RAW.edf, .vhdr        broadband through mne, where it is installed; audio and the rest in an .npz beside
+`raw_recording` says what a raw recording holds.
 
     broadband    → 70 … 150 Hz, Hilbert envelope, 512 Hz
-    envelope     → at most 30 → 125 Hz (125/512) → z-scores over 0.25 … 0.05 s before each stimulus, or else
-                 onset → at most 5 → one mean and deviation over all → bad electrodes 0 → grid → smoothed
+    envelope     → at most 30 µV → 125 Hz (125/512) → z-scores over 0.25 … 0.05 s before each stimulus, or
+                 else onset → at most 5 → one mean and deviation over all → bad electrodes 0 → grid → smoothed
                  along time (Savitzky and Golay, 11 frames, order 3)
     audio        → 16 kHz, 128 samples a frame → power spectrogram in scaled dB; background before the words
     pitch, formants, intensity: through praat-parselmouth, where it is installed
@@ -19,10 +14,10 @@ Source: neural_speech_decoding's description of its preparation, Chen and others
 
 from __future__ import annotations
 
-import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +27,22 @@ from scipy.signal import butter, hilbert, resample_poly, savgol_filter, sosfiltf
 
 from edge_runtime.dsp.mel import PRESETS, MelFrontEnd
 from edge_runtime.dsp.resampling import resample
-from edge_runtime.errors import BackendError, ConfigError, InputError
-from edge_runtime.pipelines.ecog_speech.grids import arrange
-from edge_runtime.pipelines.ecog_speech.recordings import (
-    HOP,
-    Recording,
-    background,
-    import_h5py,
-    write_recording,
-)
-from edge_runtime.store.reading import read_archive, regular_file
+from edge_runtime.errors import ConfigError, InputError
+from edge_runtime.pipelines.ecog_speech.grids import arrange, check_grid
+from edge_runtime.pipelines.ecog_speech.recordings import HOP, Recording, background, write_recording
 from edge_training.ecog_speech.praat import labels_of
+from edge_training.ecog_speech.raw_recording import (
+    ENVELOPE_RATE,
+    RawRecording,
+    checked,
+    read_entries,
+)
 
-AUDIO_RATE, FRAME_RATE, ENVELOPE_RATE = 16000, 125, 512  # Hz
+AUDIO_RATE, FRAME_RATE = 16000, 125  # Hz
 BAND = (70.0, 150.0)  # Hz
-LARGEST, TRIM = 30.0, 5.0  # of the envelope; of z-scores
+LARGEST, TRIM = 30.0, 5.0  # of the envelope, µV; of z-scores
 BASELINE = (0.25, 0.05)  # s before the stimulus
 SMOOTHING = (11, 3)  # frames and order
-BAD_EVENTS = frozenset({1, 2, 4})
 
 Floats = NDArray[np.float32]
 
@@ -63,6 +56,7 @@ class EcogPreparation:
     bad: tuple[int, ...] = ()
     quarter_turns: int = 0  # of a hybrid grid
     praat: bool = True  # pitch, formants and intensity, where parselmouth is installed
+    envelope: bool = False  # of high gamma in an EDF or BrainVision file, not broadband
 
     def __post_init__(self) -> None:
         if self.bins not in (256, 512):
@@ -79,46 +73,47 @@ def prepare_ecog(
         BackendError: a library that the format needs is missing.
     """
     path = Path(source)
-    raw = read_raw(path)
+    entries = read_entries(path, envelope=preparation.envelope)
     try:
-        recording = prepared(path.stem, raw, preparation)
+        recording = prepared(path.stem, entries, preparation)
     except InputError as error:
         raise error.within(str(path)) from error
     write_recording(out, recording)
     return recording
 
 
-def prepared(name: str, raw: Mapping[str, Any], preparation: EcogPreparation) -> Recording:
-    """The recording made of raw arrays, which have the names and shapes above."""
-    onsets, offsets, labels, tasks, stimuli = _trials(raw)
-    envelope = _envelope(raw)
-    audio = np.asarray(raw["audio"], np.float32).reshape(-1)
-    wave = resample(audio, int(raw["audio_rate"]), AUDIO_RATE)
-    scored = _scored(envelope, stimuli)
-    frames = min(len(scored), len(wave) // HOP)
-    ends = np.rint(offsets * FRAME_RATE).astype(np.int64)
+def prepared(name: str, entries: Mapping[str, Any], preparation: EcogPreparation) -> Recording:
+    """The recording made of raw arrays, which have the names and shapes that `raw_recording` describes."""
+    raw = checked(entries)
+    check_grid(raw.activity.shape[1], bad=preparation.bad)
+    _refuse_flat(raw, preparation.bad)
+    exact = raw.audio_rate
+    wave = resample(raw.audio, exact.numerator, AUDIO_RATE * exact.denominator)
+    frames = min(int(len(raw.activity) * FRAME_RATE / raw.rate), len(wave) // HOP)
+    ends = np.rint(raw.offsets * FRAME_RATE).astype(np.int64)
     if frames < ends.max():
         raise InputError(
             "offsets",
-            got=f"a response that ends at {offsets.max():.2f} s",
+            got=f"a response that ends at {raw.offsets.max():.2f} s",
             expected=f"at most {frames / FRAME_RATE:.2f} s, where the recording ends",
+            cause="on- and offsets are seconds",
         )
+    scored = _scored(_envelope(raw, preparation.bad), raw.stimuli)
     wave = wave[: frames * HOP]
     preset = PRESETS["ecog-256" if preparation.bins == 256 else "ecog-512"]
     spectrogram = MelFrontEnd(replace(preset, n_mels=None, clip=True))(wave).T[:frames]
-    starts = np.rint(onsets * FRAME_RATE).astype(np.int64)
     return Recording(
         name=name,
         ecog=_placed(scored[:frames], preparation),
         wave=wave,
         spectrogram=np.ascontiguousarray(spectrogram),
-        starts=starts,
+        starts=np.rint(raw.onsets * FRAME_RATE).astype(np.int64),
         ends=ends,
-        labels=labels,
-        noise=background(spectrogram, np.rint(stimuli * FRAME_RATE).astype(np.int64)),
+        labels=raw.labels,
+        noise=background(spectrogram, np.rint(raw.stimuli * FRAME_RATE).astype(np.int64)),
         female=preparation.female,
-        tasks=tasks,
-        **labels_of(wave, frames, wanted=preparation.praat),
+        tasks=raw.tasks,
+        **labels_of(wave, frames, female=preparation.female, wanted=preparation.praat),
     )
 
 
@@ -130,32 +125,51 @@ def high_gamma(broadband: NDArray[Any], rate: float) -> Floats:
     if rate <= 2 * BAND[1]:
         raise InputError("ecog_rate", got=f"{rate:g} Hz", expected=f"more than {2 * BAND[1]:g} Hz")
     sections = butter(4, BAND, "bandpass", fs=rate, output="sos")
-    envelope = np.abs(hilbert(sosfiltfilt(sections, broadband, axis=0), axis=0))
-    up, down = ENVELOPE_RATE * 100, round(rate * 100)
-    factor = int(np.gcd(up, down))
-    resampled = resample_poly(envelope, up // factor, down // factor, axis=0)
-    return np.asarray(np.maximum(resampled, 0), np.float32)
+    ratio = ENVELOPE_RATE / Fraction(rate).limit_denominator(100)
+
+    def envelope(signal: NDArray[Any]) -> Floats:
+        amplitude = np.abs(hilbert(sosfiltfilt(sections, np.asarray(signal, np.float64))))
+        resampled = resample_poly(amplitude, ratio.numerator, ratio.denominator, padtype="mean")
+        return np.asarray(np.maximum(resampled, 0), np.float32)
+
+    # one electrode at a time: filtered and complex copies of all would be several times the recording
+    return np.stack([envelope(signal) for signal in broadband.T], axis=1)
 
 
-def _envelope(raw: Mapping[str, Any]) -> Floats:
-    if "envelope" in raw:
-        if int(raw.get("ecog_rate", ENVELOPE_RATE)) != ENVELOPE_RATE:
-            raise InputError(
-                "ecog_rate",
-                got=f"{raw['ecog_rate']} Hz",
-                expected=f"{ENVELOPE_RATE} Hz of an envelope",
-                cause="give the broadband signal as `broadband` to have its envelope made",
-            )
-        return np.asarray(raw["envelope"], np.float32)
-    return high_gamma(np.asarray(raw["broadband"], np.float64), float(raw["ecog_rate"]))
+def _refuse_flat(raw: RawRecording, bad: tuple[int, ...]) -> None:
+    good = np.setdiff1d(np.arange(raw.activity.shape[1]), bad)
+    flat = good[np.ptp(raw.activity[:, good], axis=0) == 0]
+    if flat.size:
+        listed = ",".join(map(str, flat))
+        raise InputError(
+            "envelope" if raw.is_envelope else "broadband",
+            got=f"one value alone in electrodes {listed}",
+            expected="activity",
+            cause=f"not connected? silence them with --bad {listed}",
+        )
+
+
+def _envelope(raw: RawRecording, bad: tuple[int, ...]) -> Floats:
+    """(samples, E) at 512 Hz in µV."""
+    values = np.asarray(raw.activity, np.float32) if raw.is_envelope else high_gamma(raw.activity, raw.rate)
+    good = np.setdiff1d(np.arange(values.shape[1]), bad)
+    levels = np.median(values[:, good], axis=0)
+    if (levels > LARGEST).any():  # NaN is refused later, by its electrodes
+        numbers = ", ".join(map(str, good[levels > LARGEST][:8]))
+        raise InputError(
+            "envelope" if raw.is_envelope else "broadband",
+            got=f"high gamma of {np.nanmax(levels):.4g} µV (electrodes {numbers})",
+            expected=f"a median of at most {LARGEST:g} µV in each electrode",
+            cause="nanovolts, or steps of an amplifier: convert to µV; silence single electrodes with --bad",
+        )
+    return values
 
 
 def _scored(envelope: Floats, stimuli: NDArray[np.float64]) -> Floats:
     """(frames, E) at 125 Hz, standard deviations of each electrode's own baseline, at most 5."""
-    if envelope.ndim != 2:
-        raise InputError("envelope", got=f"shape {envelope.shape}", expected="(samples, electrodes)")
     limited = np.minimum(envelope.astype(np.float64), LARGEST)
-    values = resample_poly(limited, FRAME_RATE, ENVELOPE_RATE, axis=0)
+    # beyond its ends an envelope is not 0: it would begin and end many deviations below its baseline
+    values = resample_poly(limited, FRAME_RATE, ENVELOPE_RATE, axis=0, padtype="mean")
     first, last = (np.rint((stimuli - before) * FRAME_RATE).astype(int) for before in BASELINE)
     rest = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
     rest = rest[(rest >= 0) & (rest < len(values))]
@@ -184,86 +198,3 @@ def _placed(scored: Floats, preparation: EcogPreparation) -> Floats:
     values = (scored - part.mean()) / part.std()
     placed = arrange(values, bad=preparation.bad, quarter_turns=preparation.quarter_turns)
     return np.asarray(savgol_filter(placed, *SMOOTHING, axis=0), np.float32)
-
-
-# ---- reading ----------------------------------------------------------------------------------------------
-
-REQUIRED = ("audio", "audio_rate", "onsets", "offsets", "labels")
-
-
-def read_raw(path: Path) -> dict[str, Any]:
-    """The arrays of a raw recording; see above.
-
-    Raises:
-        InputError: another format, or an entry that is missing.
-        BackendError: no mne (EDF, BrainVision) or no h5py.
-    """
-    suffix = path.suffix.lower()
-    regular_file(path, ".npz, .h5, .edf or .vhdr")
-    if suffix == ".npz":
-        raw: dict[str, Any] = {**read_archive(path)}
-    elif suffix in (".h5", ".hdf5"):
-        with import_h5py("reading HDF5").File(path, "r") as file:
-            raw = {name: file[name][()] for name in file}
-    elif suffix in (".edf", ".vhdr", ".bdf"):
-        raw = _read_mne(path)
-    else:
-        raise InputError(str(path), got=suffix or "no suffix", expected=".npz, .h5, .edf or .vhdr")
-    missing = [name for name in REQUIRED if name not in raw]
-    if missing or not {"envelope", "broadband"} & set(raw):
-        lacking = ", ".join([*missing, *([] if {"envelope", "broadband"} & set(raw) else ["envelope"])])
-        raise InputError(
-            str(path),
-            got=f"no {lacking}; there are {', '.join(sorted(raw)) or 'none'}",
-            expected="all of them",
-        )
-    return raw
-
-
-def _read_mne(path: Path) -> dict[str, Any]:
-    try:
-        mne: Any = importlib.import_module("mne")
-    except ImportError as error:
-        raise BackendError(
-            f"reading {path.suffix}", got="no module named mne", expected="mne", cause="pip install mne"
-        ) from error
-    reader = mne.io.read_raw_brainvision if path.suffix.lower() == ".vhdr" else mne.io.read_raw
-    signal = reader(path, preload=True, verbose="error")
-    raw: dict[str, Any] = {"broadband": signal.get_data().T, "ecog_rate": float(signal.info["sfreq"])}
-    beside = path.with_suffix(".npz")
-    if beside.is_file():
-        raw |= read_archive(beside)
-    return raw
-
-
-def _trials(
-    raw: Mapping[str, Any],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...], tuple[str, ...], NDArray[np.float64]]:
-    """Onsets, offsets, labels, tasks, stimulus onsets of the good trials."""
-    onsets, offsets = (np.asarray(raw[name], np.float64).reshape(-1) for name in ("onsets", "offsets"))
-    stimuli = np.asarray(raw.get("stimulus_onsets", onsets), np.float64).reshape(-1)
-    texts = {name: _texts(raw.get(name, ())) for name in ("labels", "tasks")}
-    for name, count in (
-        ("offsets", len(offsets)),
-        ("stimulus_onsets", len(stimuli)),
-        ("labels", len(texts["labels"])),
-        ("tasks", len(texts["tasks"]) or len(onsets)),
-    ):
-        if count != len(onsets):
-            raise InputError(name, got=f"{count}", expected=f"{len(onsets)}, one for each onset")
-    if not len(onsets) or (offsets <= onsets).any() or (onsets < 0).any():
-        raise InputError("onsets", got="a response that ends before it begins, or none", expected="seconds")
-    events = np.asarray(raw.get("events", np.zeros(len(onsets))), int).reshape(-1)
-    good = np.array([int(code) not in BAD_EVENTS for code in events], bool)
-    chosen: Sequence[tuple[str, ...]] = [
-        tuple(text for text, keep in zip(texts[name], good, strict=False) if keep)
-        for name in ("labels", "tasks")
-    ]
-    return onsets[good], offsets[good], chosen[0], chosen[1], stimuli[good]
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(
-        text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-        for text in np.asarray(values).reshape(-1)
-    )
