@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from edge_runtime.errors import ConfigError, EdgeError, InputError
+from edge_runtime.errors import ConfigError, EdgeError, InputError, renaming
 from edge_runtime.media import formats
 from edge_runtime.store.arrays import is_array_file, label
 from edge_runtime.store.ownership import portable
@@ -86,7 +86,9 @@ def given_inputs(texts: Sequence[str], holds: Sequence[str] = ("sound",)) -> Ite
     if len(texts) > 1:
         raise ConfigError("inputs", got=f"- beside {len(texts) - 1} more", expected="- alone, or files")
     with tempfile.TemporaryDirectory() as folder:
-        yield Inputs((_copied(Path(folder)),))
+        copied = _copied(Path(folder))
+        with renaming(lambda text: text.replace(str(copied), "standard input")):
+            yield Inputs((copied,))
 
 
 def find_inputs(texts: Sequence[str], holds: Sequence[str] = ("sound",)) -> Inputs:

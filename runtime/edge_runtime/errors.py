@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -95,6 +95,11 @@ class EdgeError(ValueError):
         what = self.what if named else f"{place}: {self.what}"
         return type(self)(what, got=self.got, expected=self.expected, cause=self.cause)
 
+    def renamed(self, rename: Callable[[str], str]) -> Self:
+        """The same refusal with every text of it renamed."""
+        what, got, expected, cause = map(rename, (self.what, self.got, self.expected, self.cause))
+        return type(self)(what, got=got, expected=expected, cause=cause)
+
 
 class InputError(EdgeError):
     """Audio, an array or a video that cannot be processed."""
@@ -125,6 +130,7 @@ class EdgeWarning(UserWarning):
 
 
 _STRICT = ContextVar("strict", default=False)
+_RENAME = ContextVar[Callable[[str], str]]("rename", default=str)
 
 
 def doubt(refusal: EdgeError) -> None:
@@ -135,7 +141,27 @@ def doubt(refusal: EdgeError) -> None:
     """
     if _STRICT.get():
         raise refusal
-    warnings.warn(str(refusal), EdgeWarning, stacklevel=3)
+    warnings.warn(str(refusal.renamed(_RENAME.get())), EdgeWarning, stacklevel=3)
+
+
+@contextmanager
+def renaming(rename: Callable[[str], str]) -> Iterator[None]:
+    """Refusals and doubts of this block have their texts renamed: for paths that we alone know.
+
+    Args:
+        rename: text → text in which such a path stands under the name that the user gave.
+    """
+    outer = _RENAME.get()
+    token = _RENAME.set(lambda text: outer(rename(text)))
+    try:
+        yield
+    except EdgeError as error:
+        told = error.renamed(rename)
+        if told.args == error.args:
+            raise
+        raise told from error
+    finally:
+        _RENAME.reset(token)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from edge_export.inputs import find_inputs, given_inputs
 from edge_runtime.errors import ConfigError, InputError
-from edge_runtime.media.audio import write_wav
+from edge_runtime.media.audio import read_audio, write_wav
 
 
 @pytest.fixture
@@ -116,6 +116,12 @@ def test_standard_input_is_a_file_for_a_while(
         (path,) = inputs.files
         assert (path.name, path.read_bytes() == content, inputs.several) == (name, True, False)
     assert not path.exists()
+
+
+def test_standard_input_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Pipe(b"RIFF" + bytes(4) + b"WAVEfmt "))
+    with pytest.raises(InputError, match=r"^standard input: WAV"), given_inputs(["-"]) as inputs:
+        read_audio(inputs.files[0])
 
 
 def test_standard_input_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from edge_runtime.errors import EdgeError, InputError, TargetError, shown
+from edge_runtime.errors import EdgeError, EdgeWarning, InputError, TargetError, doubt, renaming, shown
 
 
 @pytest.mark.parametrize("kind", [EdgeError, InputError, TargetError])
@@ -26,6 +26,24 @@ def test_a_place_that_is_named_is_not_named_again(what: str) -> None:
 
 def test_a_place_with_a_similar_name_is_named() -> None:
     assert InputError("a.wav2", got="1", expected="2").within("a.wav").what == "a.wav: a.wav2"
+
+
+def test_paths_that_we_alone_know_are_renamed() -> None:
+    def rename(text: str) -> str:
+        return text.replace("/tmp/x", "standard input")
+
+    refusal = InputError("/tmp/x: audio", got="/tmp/x", expected="y", cause="/tmp/x")
+    with (
+        pytest.warns(EdgeWarning, match="^standard input: audio: got standard input, .*; standard input$"),
+        renaming(rename),
+    ):
+        doubt(refusal)
+    with pytest.raises(InputError, match=r"^standard input: audio: got standard"), renaming(rename):
+        raise refusal
+    with pytest.raises(InputError, match=r"^/tmp/x: audio"), renaming(str):
+        raise refusal
+    with pytest.warns(EdgeWarning, match="^/tmp/x"):
+        doubt(refusal)
 
 
 def test_the_sentence_stays_on_one_line() -> None:

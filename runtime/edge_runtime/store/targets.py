@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 
-from edge_runtime.errors import EdgeError, TargetError
+from edge_runtime.errors import EdgeError, TargetError, renaming
 from edge_runtime.store.ownership import windows_refusal
 
 if sys.platform != "win32":
@@ -289,15 +289,17 @@ def _workspace(final: Path) -> Iterator[Path]:
         _clean_up_after_the_dead(final)
         work, lock = _locked_folder(final)
         (work / "new").mkdir()
-        yield work
+        with renaming(published):
+            yield work
         done = True
-    except EdgeError as error:
-        told = _as_published(error)
-        if isinstance(error, TargetError) and told.what != error.what:  # of a target inside of this one
-            told.what = str(final)
-        if told is error:
-            raise
-        raise told from error
+    except TargetError as error:
+        if error.what.startswith(f"{final}{os.sep}"):  # of a target inside of this one
+            raise TargetError(
+                str(final), got=error.got, expected=error.expected, cause=error.cause
+            ) from error
+        raise
+    except EdgeError:
+        raise
     except Exception as error:
         if _is_refusal(error, final, work):
             raise _refusal(final, error, work) from error
@@ -311,15 +313,6 @@ def _workspace(final: Path) -> Iterator[Path]:
             for parent in made:
                 with suppress(OSError):
                     parent.rmdir()
-
-
-def _as_published(refusal: EdgeError) -> EdgeError:
-    """The refusal with the target's name in it, where it names the hidden folder's."""
-    texts = [refusal.what, refusal.got, refusal.expected, refusal.cause]
-    what, got, expected, cause = map(published, texts)
-    if [what, got, expected, cause] == texts:
-        return refusal
-    return type(refusal)(what, got=got, expected=expected, cause=cause)
 
 
 def _make_parents(parent: Path) -> list[Path]:
