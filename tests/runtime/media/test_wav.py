@@ -71,7 +71,11 @@ def test_samples_last_to_the_end_where_the_size_is_not_borne_out(tmp_path: Path,
 SECOND = chunk(b"LIST", b"INFOhello") + chunk(b"data", PCM[:10])
 
 
-@pytest.mark.parametrize(("tail", "riff"), [(SECOND, N + 80), (SECOND, 0), (SECOND[-18:], N + 54)])
+@pytest.mark.parametrize(
+    ("tail", "riff"),
+    [(SECOND, N + 80), (SECOND, 0), (SECOND[-18:], N + 54)],
+    ids=["LIST between", "no RIFF size", "at once"],
+)
 def test_a_second_data_chunk_is_doubted(tmp_path: Path, tail: bytes, riff: int) -> None:
     samples, doubts = read(tmp_path / "a.wav", wav(N, riff, tail))
     np.testing.assert_array_equal(samples, TRUTH)
