@@ -9,6 +9,7 @@ import torch
 from tests.training.ecog_speech.spoken import spoken
 
 from edge_training.ecog_speech.decoder_losses import DecoderLoss, DecoderLossConfig, flooded
+from edge_training.ecog_speech.harmonized_loss import HarmonizedLoss
 from edge_training.ecog_speech.parameters import SCALE, log_axis
 
 FRAMES = 24
@@ -74,6 +75,7 @@ def test_a_decoder_that_is_its_teacher_has_no_distance() -> None:
         ({"amplitude_energy": "db-of-loudness"}, "amplitude", "other"),
         ({"amplitude_energy": "db-and-plain"}, "amplitude", "larger"),
         ({"consonant_weight": True}, "formants", "other"),
+        ({"harmonized_shares": True}, "shares", "smaller"),
     ],
 )
 def test_switches_change_their_term_alone(switch: dict[str, object], term: str, factor: str) -> None:
@@ -83,6 +85,12 @@ def test_switches_change_their_term_alone(switch: dict[str, object], term: str, 
         assert (changed[term] > plain[term]) == (factor == "larger")
     for name in ("spectrum", "loudness", "smooth"):
         assert changed[name] == plain[name]
+
+
+def test_harmonized_shares_are_weighted_with_the_teachers_loudness() -> None:
+    level = (10 * torch.log10(TEACHER["loudness"]) + 70) / 50
+    alone = HarmonizedLoss()(DECODED["amplitudes"], TEACHER["amplitudes"], STAGE * level)
+    assert terms(harmonized_shares=True, loudness_weight=False)["shares"] == pytest.approx(540 * float(alone))
 
 
 def test_component_regression_has_no_spectra() -> None:

@@ -73,6 +73,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(
         "schedule": "cosine",
         "warm_up_steps": 1,
         "checkpoint_every": 1,
+        "harmonized_shares": True,  # its counts are part of what goes on
     }
     whole = train_decoder(tmp_path / "parts", data, pair.run, **settings)
     first = load_file(whole.weights)

@@ -191,6 +191,9 @@ def test_what_is_wrong_with_edf_is_said(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", BROADBAND)
     with pytest.raises(InputError, match=r"a\.edf: envelope: got \d+% of the values below 0"):
         prepare_ecog(path, tmp_path / "S.h5", EcogPreparation(praat=False, envelope=True))
+    write_edf(path, ENVELOPE)
+    with pytest.raises(InputError, match=r"broadband: got hardly a value below 0.*of EDF: --envelope"):
+        prepare_ecog(path, tmp_path / "S.h5", QUIET)
     write_edf(path, BROADBAND, unit="V")
     with pytest.raises(InputError, match=r"broadband: got high gamma of .* µV.*convert to µV"):
         prepare_ecog(path, tmp_path / "S.h5", QUIET)

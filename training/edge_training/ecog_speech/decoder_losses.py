@@ -14,7 +14,9 @@ L_g, L_e loudness on a scale of dB, (10 log₁₀ L + 70) / 50; w_v = α_v,g · 
     smooth, voicing (× 0.1 of the speech stage's), ascending     as in `speech_losses`, of the decoder alone
 
 neural_speech_decoding applies the map from scaled dB to power to the shares, P(α), whose term dominates;
-`alpha_power` switches it off. A flooded loss l at b is |l − b| + b: below b it grows again.
+`alpha_power` switches it off. `harmonized_shares` takes 540 · GHM-R of α, weighted by os · L_g, in place of
+both distances, as its first version did (`harmonized_loss`). A flooded loss l at b is |l − b| + b: below b
+it grows again.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from edge_training.ecog_speech.harmonized_loss import HarmonizedLoss
 from edge_training.ecog_speech.parameters import DbScale, log_axis
 from edge_training.ecog_speech.speech_losses import (
     Spectra,
@@ -54,6 +57,7 @@ class DecoderLossConfig(JsonConfig):
     amplitude_energy: AmplitudeEnergy = "plain"  # --amp_energy 0 … 3
     f0_midi: bool = False  # pitch in quarters of semitones: --f0_midi
     alpha_power: bool = True
+    harmonized_shares: bool = False  # GHM-R in place of both distances of the shares
     flooding: bool = True
     use_stoi: bool = False
     delta_time: bool = False
@@ -93,6 +97,7 @@ class DecoderLoss(nn.Module):
             delta_time=config.delta_time, delta_frequency=config.delta_frequency, cumulative=config.cumulative
         )
         self.spectra = Spectra(bins, scale, further)
+        self.harmonized = HarmonizedLoss() if config.harmonized_shares else None
 
     def forward(
         self,
@@ -135,7 +140,7 @@ class DecoderLoss(nn.Module):
         return {
             "loudness": 150 * (loudness - on_db(decoded["loudness"])).square().mean(),
             "pitch": 0.3 * (self._pitch(decoded, teacher).square() * heard).mean(),
-            "shares": 540 * self._shares(decoded["amplitudes"], shares),
+            "shares": 540 * self._shares(decoded["amplitudes"], shares, on_stage * loudness),
             "amplitude": 400 * self._amplitude(decoded, teacher, "hamon", voiced),
             "noise_amplitude": 400 * self._amplitude(decoded, teacher, "noise", unvoiced),
             **self._frequencies(decoded, teacher, voiced, unvoiced),
@@ -145,7 +150,10 @@ class DecoderLoss(nn.Module):
         made, true = decoded["f0_hz"], teacher["f0_hz"]
         return 12 * torch.log2(made / true) / 4 if self.config.f0_midi else (made - true) / 40
 
-    def _shares(self, made: Tensor, true: Tensor) -> Tensor:
+    def _shares(self, made: Tensor, true: Tensor, heard: Tensor) -> Tensor:
+        if self.harmonized is not None:
+            harmonized: Tensor = self.harmonized(made, true, heard)
+            return harmonized
         plain = 0.5 * (made - true).abs().mean()
         if not self.config.alpha_power:
             return plain

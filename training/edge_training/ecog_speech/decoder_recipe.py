@@ -105,6 +105,8 @@ class EcogDecoderModule(FitModule[EcogDecoderFit]):
         self.encoder, self.synthesizer = pair
         refuse_bins(config.teacher, self.encoder.config.bins, trials.bins)
         self.loss = DecoderLoss(trials.bins, self.encoder.config.scale, config.loss)
+        # two passes differ otherwise than decoder and teacher: GHM-R gets counts of their own
+        self.apart = copy.deepcopy(self.loss) if config.r_drop and config.loss.harmonized_shares else None
 
     def configure_optimizers(self) -> Any:
         return self.config.optimizers((self.net,))
@@ -121,7 +123,7 @@ class EcogDecoderModule(FitModule[EcogDecoderFit]):
         if self.config.r_drop:
             again = decode(self.net, batch["ecog"])
             second = torch.stack([*self._terms(again, teacher, batch).values()]).sum()
-            apart = self.loss.components(again, decoded, batch["on_stage"])
+            apart = (self.apart or self.loss).components(again, decoded, batch["on_stage"])
             terms["r_drop"] = self.config.r_drop * torch.stack([*apart.values()]).sum()
             total = (total + second) / 2 + terms["r_drop"]
         total = self.finite(total, batch)

@@ -232,6 +232,13 @@ def _activity(entries: Mapping[str, Any], name: str) -> NDArray[Any]:
             expected="(samples, electrodes), more samples than electrodes",
             cause=f"transposed: pass {name}.T",
         )
+    if name == SIGNALS[1] and (values >= 0).mean() > 1 - NEGATIVE:
+        raise InputError(
+            name,
+            got="hardly a value below 0",
+            expected="a signal around 0",
+            cause="an envelope? name it `envelope` (of EDF: --envelope); otherwise subtract each mean",
+        )
     if name == SIGNALS[0] and (share := float((values < 0).mean())) > NEGATIVE:
         raise InputError(
             name,
