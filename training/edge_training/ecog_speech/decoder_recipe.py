@@ -211,6 +211,28 @@ def _presets() -> Mapping[str, EcogDecoderFit]:
         halving=300,
         steps=1800,
     )
+    presets["phantom-resnet-streaming"] = replace(
+        presets["phantom-resnet"],
+        net=replace(presets["phantom-resnet"].net, wiring="streaming", causal=True),
+        batch_size=8,
+        warm_up_steps=60,
+        halving=1500,
+        steps=3600,
+        validate_every=300,
+        checkpoint_every=300,
+    )
+    # two thirds of the published channels; frames doubled by weights, see `swin`
+    presets["phantom-swin"] = replace(
+        presets["phantom-resnet"],
+        net=EcogDecoderConfig(family="swin", channels=32, drop_rate=0.0, learned_doubling=True),
+        learning_rate=1e-3,
+        batch_size=8,
+        warm_up_steps=100,
+        halving=1500,
+        steps=5200,
+        validate_every=400,
+        checkpoint_every=400,
+    )
     return MappingProxyType(presets)
 
 
