@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 
-# ruff: noqa: TID253  nothing reaches this before a net is traced
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
