@@ -1,10 +1,14 @@
-"""Optimiser groups, moving average, schedule."""
+"""Optimiser groups, moving average, schedule, and entries that are none."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
+from edge_runtime.errors import ConfigError
 from edge_training.ecog_speech.fit_config import EcogFit, groups_of
 from edge_training.engine.optimizers import LreqAdam
 
@@ -41,3 +45,16 @@ def test_cosine_rises_and_falls() -> None:
     assert abs(rates[2] - 0.5) < 0.01
     assert rates[3] == 0
     assert EcogFit(steps=9, batch_size=1).rate(5) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"bad": 7}, r"bad: got 7, expected electrodes from 0 on, as \[3,17\]"),
+        ({"bad": (3, -1)}, r"bad: got \(3, -1\), expected electrodes"),
+        ({"subjects": "S1"}, r"subjects: got 'S1', expected names, as \[\"S1\",\"S2\"\], or null"),
+    ],
+)
+def test_lists_are_lists(entry: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        EcogFit(steps=1, batch_size=1, **entry)

@@ -62,6 +62,10 @@ class EcogFit(FitConfig):
             "a positive number, or null",
             self.clip_norm is None or is_number(self.clip_norm, least=1e-30),
         )
+        listed = isinstance(self.bad, tuple) and all(is_whole(number, least=0) for number in self.bad)
+        yield "bad", "electrodes from 0 on, as [3,17]", listed
+        named = isinstance(self.subjects, tuple) and all(isinstance(name, str) for name in self.subjects)
+        yield "subjects", 'names, as ["S1","S2"], or null', self.subjects is None or named
         yield "word", "a word where split is 'word'", (self.split == "word") == (self.word is not None)
 
     def source(self, folder: Path) -> EcogSource:

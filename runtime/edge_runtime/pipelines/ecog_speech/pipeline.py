@@ -252,7 +252,9 @@ class EcogSpeech:
         if ecog.ndim != 2 or ecog.dtype.kind not in "fiu" or turned or len(ecog) < PAST + FRAMES:
             cause = "transposed: pass ecog.T" if turned else ""
             if ecog.dtype.kind == "c":
-                cause = "an analytic signal? `edge-export data ecog` makes z-scores of its absolute value"
+                cause = (
+                    "analytic? give its absolute value to `edge-export data ecog`, as `envelope` in an .npz"
+                )
             raise InputError(
                 "ecog",
                 got=f"{ecog.dtype} of shape {ecog.shape}",

@@ -154,7 +154,9 @@ def open_subject(path: str | os.PathLike[str]) -> Iterator[SubjectFile]:
 
 def _unopened(error: OSError, *, is_hdf5: bool) -> InputError:
     if not is_hdf5:
-        return InputError("file", got="bytes that are not HDF5", expected=WANTED)
+        return InputError(
+            "file", got="bytes that are not HDF5", expected=WANTED, cause="arrays are given as .npy"
+        )
     return InputError(
         "file",
         got=f"HDF5 that cannot be opened («{shown(str(error), 120)}»)",
