@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from edge_training.phantom import Speaker, Utterance, speak
-from edge_training.phantom.cortex import CLIP, ECOG_RATE, MOTOR, electrode_weights
+from edge_runtime.errors import InputError
+from edge_training.phantom import Speaker, Utterance, speak, voice
+from edge_training.phantom.cortex import (
+    CLIP,
+    ECOG_RATE,
+    MOTOR,
+    SOURCES,
+    component_weights,
+    drivers,
+    electrode_weights,
+    source_tracks,
+)
 from edge_training.phantom.movement import RATE, sample
 
 
@@ -86,3 +97,56 @@ def test_the_map_is_the_speakers_and_the_noise_is_the_utterances() -> None:
     beside = np.mean([neighbours[e, e + 1] for e in range(63) if e % 8 != 7])
     apart = np.mean(neighbours[0, 40:])
     assert beside > apart + 0.1
+
+
+def _source_tracks(said: list[Utterance]) -> NDArray[np.float64]:
+    return np.concatenate(
+        [source_tracks(u.movement, voice.loudness(u.sources), len(u.tracks.pitch)) for u in said]
+    )
+
+
+def test_what_drives_a_component_is_found(utterances: list[Utterance]) -> None:
+    """By the phantom's own rules: pitch alone makes f0; jaw, tongue and lips make F1 and F2."""
+    women = utterances[1::2]
+    sources = _source_tracks(women)
+    pitch = np.concatenate([u.tracks.pitch for u in women])
+    found = drivers(sources, np.log2(np.maximum(pitch, 1)), pitch > 0)
+    others = max(effect for name, effect in found.effects.items() if name != "pitch")
+    assert found.explained > 0.999
+    assert found.effects["pitch"] > 1000 * others
+    formants = np.concatenate([u.tracks.formants[:, :2] for u in women])
+    strongest = sorted(
+        found.effects, key=drivers(sources, formants, pitch > 0).effects.__getitem__, reverse=True
+    )
+    assert {"glottis", "pitch", "onsets"}.isdisjoint(strongest[:4])
+    assert "jaw" in strongest[:2]
+
+
+def test_effects_are_in_units_of_the_component(utterances: list[Utterance]) -> None:
+    sources = _source_tracks(utterances)
+    jaw, lips = (sources[:, SOURCES.index(name)] for name in ("jaw", "lips"))
+    found = drivers(sources, np.stack([5 - 2 * jaw, 4 * lips], axis=1))
+    assert found.effects["jaw"] == pytest.approx(np.std(jaw))  # the mean of two rows
+    assert found.effects["lips"] == pytest.approx(2 * np.std(lips))
+    assert found.effects["velum"] == pytest.approx(0, abs=1e-9)
+    assert found.explained == pytest.approx(1)
+    counted = np.arange(len(sources)) < 40
+    flat = drivers(np.where(np.arange(len(SOURCES)) == 0, sources, 1.0), jaw, counted)  # only the jaw moves
+    assert flat.effects["jaw"] == pytest.approx(np.std(jaw[:40]))
+
+
+def test_electrodes_see_a_component_by_its_sources() -> None:
+    speaker = Speaker.sample(9)
+    weights = electrode_weights(speaker, "HB")
+    seen = component_weights(speaker, {"pitch": 2.0, "jaw": 0.5}, "HB")
+    assert np.allclose(seen, 2 * weights["pitch"] + 0.5 * weights["jaw"])
+
+
+def test_what_cannot_be_regressed_is_refused() -> None:
+    tracks = np.zeros((9, len(SOURCES)))
+    with pytest.raises(InputError, match=r"sources: got \(9, 11\) for a component of 8 frames"):
+        drivers(tracks, np.zeros(8))
+    with pytest.raises(InputError, match="expected frames that count"):
+        drivers(tracks, np.zeros(9), np.zeros(9))
+    with pytest.raises(InputError, match="effects: got tongue, expected some of jaw"):
+        component_weights(Speaker.sample(9), {"tongue": 1.0})

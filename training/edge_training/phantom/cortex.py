@@ -8,13 +8,15 @@ ecog-speech system's preprocessing. The speaker has the map of patches; the nois
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
+from edge_runtime.errors import InputError
 from edge_runtime.pipelines.ecog_speech.grids import HB_SIDE, Density, hybrid_places
 from edge_training.phantom.movement import RATE, Movement, sample
 from edge_training.phantom.speaker import Speaker
@@ -29,6 +31,7 @@ MOTOR = {
     "lips": (0.8, 0.6), "rounding": (0.3, 0.35), "velum": (0.2, 0.35), "glottis": (0.12, 0.1),
     "pitch": (0.5, 2.0),
 }  # fmt: skip
+SOURCES = (*MOTOR, "envelope", "onsets")
 MOTOR_LEAD, HEARING_DELAY = (0.04, 0.16), (0.06, 0.18)  # s, ranges over patches
 PATCHES = 3  # of each articulator; twice as many hear
 NOISE_SLOW, NOISE_SHARED, NOISE_WHITE = 0.35, 0.25, 0.30
@@ -69,6 +72,15 @@ def record(
     return np.minimum(activity, CLIP).astype(np.float32)
 
 
+def source_tracks(movement: Movement, loudness: NDArray[np.float64], frames: int) -> NDArray[np.float64]:
+    """What patches follow, each in its own time, in the middle of each frame: (frames, len(SOURCES)).
+
+    Args:
+        loudness: as in `record`.
+    """
+    return sample(_sources(movement, loudness), RATE, (np.arange(frames) + 0.5) / ECOG_RATE)
+
+
 def _sources(movement: Movement, loudness: NDArray[np.float64]) -> NDArray[np.float64]:
     """(samples, sources): articulators as z-scores, the envelope, and its onsets."""
     motor = [(movement[name] - mean) / spread for name, (mean, spread) in MOTOR.items()]
@@ -80,10 +92,69 @@ def _sources(movement: Movement, loudness: NDArray[np.float64]) -> NDArray[np.fl
 def electrode_weights(speaker: Speaker, density: Density = "LD") -> dict[str, NDArray[np.float64]]:
     """What electrodes see of each source: name → (electrodes,), the sum of its patches' |weights|."""
     chart = _chart(speaker, density)
-    names = [*MOTOR, "envelope", "onsets"]
     return {
-        name: np.abs(chart.weights[chart.sources == index]).sum(axis=0) for index, name in enumerate(names)
+        name: np.abs(chart.weights[chart.sources == index]).sum(axis=0) for index, name in enumerate(SOURCES)
     }
+
+
+@dataclass(frozen=True)
+class Drivers:
+    """How far each source moves a component of the speech."""
+
+    effects: Mapping[str, float]  # source → units of the component for a deviation of the source
+    explained: float  # share of the component's variance, 0 … 1, that sources explain linearly
+
+
+def drivers(sources: NDArray[np.float64], component: ArrayLike, counted: ArrayLike | None = None) -> Drivers:
+    """Which sources make a component: linear regression of the true speech on the sources.
+
+    Articulators move together, so a source counts for what it adds to the others: |its coefficient| times its
+    deviation, the mean over the rows of the component. No decoder and no electrode is in it.
+
+    Args:
+        sources: (frames, len(SOURCES)) of `source_tracks`.
+        component: (frames,) or (frames, rows), of the speech itself: f0, formants, …
+        counted: (frames,) weights, 0 or more, as of the loudness; all alike if not given.
+
+    Raises:
+        InputError: arrays of other shapes, or no frame that counts.
+    """
+    values = np.asarray(component, np.float64).reshape(len(component), -1)  # type: ignore[arg-type]
+    weights = np.ones(len(values)) if counted is None else np.asarray(counted, np.float64)
+    if sources.shape != (len(values), len(SOURCES)) or weights.shape != (len(values),):
+        raise InputError(
+            "sources",
+            got=f"{sources.shape} for a component of {len(values)} frames and {weights.shape} weights",
+            expected=f"({len(values)}, {len(SOURCES)}) and ({len(values)},)",
+        )
+    if not (weights >= 0).all() or not weights.any():
+        raise InputError("counted", got="negative weights, or none above 0", expected="frames that count")
+    root = np.sqrt(weights / weights.sum())[:, None]
+    x, y = (root * (array - (root**2 * array).sum(axis=0)) for array in (sources, values))
+    deviations = np.linalg.norm(x, axis=0)
+    x = x / np.where(deviations > 0, deviations, 1.0)
+    coefficients = np.linalg.lstsq(x, y, rcond=None)[0]  # in the component's units: x has deviation 1
+    left = float(np.square(y - x @ coefficients).sum() / (np.square(y).sum() or 1.0))
+    effects = np.abs(coefficients).mean(axis=1)
+    return Drivers(dict(zip(SOURCES, effects.tolist(), strict=True)), 1.0 - left)
+
+
+def component_weights(
+    speaker: Speaker, effects: Mapping[str, float], density: Density = "LD"
+) -> NDArray[np.float64]:
+    """What electrodes see of a component, (electrodes,): their weights of each source times its effect.
+
+    Args:
+        effects: source → effect, of `drivers`; or chosen by hand, such as {"pitch": 1}.
+
+    Raises:
+        InputError: a source that does not exist.
+    """
+    weights = electrode_weights(speaker, density)
+    if unknown := sorted(set(effects) - set(weights)):
+        raise InputError("effects", got=", ".join(unknown), expected=f"some of {', '.join(SOURCES)}")
+    seen: NDArray[np.float64] = np.sum([effect * weights[name] for name, effect in effects.items()], axis=0)
+    return seen
 
 
 @lru_cache(maxsize=32)
