@@ -1,4 +1,4 @@
-"""`edge-export gradcam`: what a trained net looks at."""
+"""`edge-export gradcam`, `edge-export occlusion`: what a trained net looks at."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_export.cli.options import Out, Overwrite, Settings, Weights
+from edge_training.weights.options import SETTINGS_FORM
 
 
 def gradcam(
@@ -61,5 +62,77 @@ def gradcam(
             overwrite=overwrite,
             progress=progress,
         )
+    _list(folder)
+
+
+def occlusion(
+    data: Annotated[Path, typer.Argument(help="Recording of one subject, HDF5; or a folder of them.")],
+    checkpoint: Annotated[Path, typer.Option(help="Weights of ecog-decoder.")],
+    out: Out,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run of speech-encoder, its weights' folder, or a model_epoch file; the checkpoint's own "
+            "folder or file if not given."
+        ),
+    ] = None,
+    patch: Annotated[
+        int | None, typer.Option(help="Silence patches of so many electrodes a side; 1 if not given.")
+    ] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="NAME=3,4,17: silence these electrodes together; repeat.")
+    ] = None,
+    silence: Annotated[
+        str, typer.Option(help="What a silenced electrode shows: zero, or mean, its own over the trials.")
+    ] = "zero",
+    shuffled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Weights of a decoder trained on shuffled trials, for the noise level; repeat."),
+    ] = None,
+    every_trial: Annotated[
+        bool, typer.Option("--every-trial", help="Those of the training too, not only of the test.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="The decoder's configuration, if not beside it.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar=SETTINGS_FORM,
+            help="Which trials are kept for the test, as in training: test_trials, split, word …; repeat.",
+        ),
+    ] = None,
+    weights: Weights = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Show which electrodes an ECoG decoder depends on: maps, a table, noise levels."""
+    from edge_export.progress import Progress
+    from edge_export.run import check_apart
+    from edge_training.ecog_speech import occlusion_maps as analysis
+    from edge_training.weights.options import parse_settings
+
+    check_apart(out, data, checkpoint)
+    with Progress() as progress:
+        folder = analysis.occlusion(
+            data,
+            checkpoint,
+            out,
+            teacher=teacher,
+            patch=patch,
+            regions=region or [],
+            silence=silence,
+            shuffled=shuffled or [],
+            every_trial=every_trial,
+            config=config,
+            changes=parse_settings(settings or []),
+            weights=weights,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    _list(folder)
+
+
+def _list(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         print(path)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from edge_export.cli.analysis import gradcam
+from edge_export.cli.analysis import gradcam, occlusion
 from edge_export.cli.bundles import export, nets, verify
 from edge_export.cli.comparing import compare
 from edge_export.cli.data import data_app
@@ -33,6 +33,7 @@ app = typer.Typer(
 
 for _command in (
     nets, export, verify, compare, bisect, lint, optimise, mel, check, bench, train, demo, doctor, gradcam,
+    occlusion,
 ):  # fmt: skip
     app.command(epilog=EVERYWHERE)(_command)
 app.add_typer(run_app, name="run")

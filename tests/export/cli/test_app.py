@@ -48,6 +48,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         "demo",
         "doctor",
         "gradcam",
+        "occlusion",
     }
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == promised
     groups = {"run", "reference", "data"}
@@ -147,6 +148,7 @@ def test_audio_that_is_none(
         (["export", "hifigam", "--random", "0", "--out", "x"], "hifigan"),
         (["export", "hifigan", "--out", "x"], "--random"),
         (["run", "vocoder", "x.wav", "--out", "x"], "--bundle"),
+        (["occlusion", "x.h5", "--out", "x"], "--checkpoint"),
         (["bench", "--against", "jax"], "expected some of torch, librosa"),
     ],
 )

@@ -1,8 +1,7 @@
-"""Silenced electrodes: a decoder that listens to one of them, patches, maps, files."""
+"""Silenced electrodes: a decoder that listens to one of them, patches, maps, and how sure they are."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,16 @@ from tests.training.ecog_speech.spoken import spoken
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
+from edge_training.ecog_speech import occlusion
 from edge_training.ecog_speech.data import EcogData, EcogSource
 from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
 from edge_training.ecog_speech.occlusion import (
     COMPONENTS,
+    Occlusion,
     electrode_groups,
-    heat_map,
     noise_level,
     occlude,
-    write_occlusion,
+    real_electrodes,
 )
 
 LOUD, PITCH = 5, 10  # electrodes
@@ -48,44 +48,93 @@ def synthesizer() -> FormantSynthesizer:
     return FormantSynthesizer(FormantSynthesizerConfig(bins=128, harmonics=4, filter_samples=8)).eval()
 
 
-def test_the_map_shows_who_is_listened_to(
-    data: EcogData, synthesizer: FormantSynthesizer, tmp_path: Path
-) -> None:
+def test_the_map_shows_who_is_listened_to(data: EcogData, synthesizer: FormantSynthesizer) -> None:
     found = occlude(Listener(), synthesizer, data, electrode_groups(16))
     assert set(found.changes) == {"pcc", *COMPONENTS}
     assert int(np.argmax(found.map("loudness"))) == LOUD
     assert int(np.argmax(found.map("f0_hz"))) == PITCH
     assert np.count_nonzero(found.changes["loudness"]) == 1
     assert int(np.argmax(found.map("pcc"))) == LOUD
+    assert set(np.flatnonzero(found.changes["spectrogram"])) == {LOUD, PITCH}
     assert not found.changes["amplitude_formants_noise"].any()
     values = np.arange(16.0)
     assert np.array_equal(found.blurred(values), values.reshape(4, 4))  # single electrodes blur nothing
-    folder = write_occlusion(tmp_path / "maps", found, noise=dict.fromkeys(found.changes, 0.1))
-    assert np.array_equal(np.load(folder / "loudness.npy"), found.map("loudness"))
-    rows = list(csv.reader((folder / "occlusion.csv").read_text(encoding="utf-8").splitlines()))
-    assert len(rows) == 1 + 16 + 1
-    assert rows[1 + LOUD][0] == "1-1"
-    assert (folder / "pcc.png").is_file()
     assert noise_level([found], "pcc") > 0
+
+
+def test_changes_have_the_units_of_the_component(data: EcogData, synthesizer: FormantSynthesizer) -> None:
+    """By hand: 20 Hz for a deviation of the pitch's electrode, weighted by loudness inside the response."""
+    found = occlude(Listener(), synthesizer, data, {"pitch": (PITCH,)})
+    change = weight = 0.0
+    for trial in data.test:
+        item = data.aligned_item(trial)
+        ecog = item["ecog"][16:].astype(np.float64)
+        level = 10 * np.log10(0.01 * (1e-3 + np.abs(ecog[:, LOUD]))) + 70
+        heard = item["on_stage"][0] * level * spoken(128, 1)["amplitudes"][0, 0].numpy()
+        change += (20 * np.abs(ecog[:, PITCH]) * heard).sum()
+        weight += heard.sum()
+    assert found.changes["f0_hz"][0] == pytest.approx(change / weight, rel=1e-4)
+
+
+def test_silence_is_zero_or_the_electrodes_own_mean(data: EcogData, synthesizer: FormantSynthesizer) -> None:
+    """At its mean a steady electrode is not missed; at 0 it is."""
+    steady = recorded()
+    steady.ecog[:, PITCH] = 3
+    constant = EcogData(EcogSource(Path("."), test_trials=2), [steady])
+    groups = {"pitch": (PITCH,)}
+    at_zero = occlude(Listener(), synthesizer, constant, groups)
+    at_mean = occlude(Listener(), synthesizer, constant, groups, silence="mean")
+    assert at_zero.changes["f0_hz"][0] == pytest.approx(60, rel=1e-4)
+    assert at_mean.changes["f0_hz"][0] == pytest.approx(0, abs=1e-3)
+    with pytest.raises(ConfigError, match="silence: got 'noise', expected zero or mean"):
+        occlude(Listener(), synthesizer, data, groups, silence="noise")  # type: ignore[arg-type]
+
+
+def test_trials_in_pieces_are_the_same(
+    data: EcogData, synthesizer: FormantSynthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [*data.train, *data.test]
+    whole = occlude(Listener(), synthesizer, data, {"a": (LOUD,)}, trials=trials)
+    monkeypatch.setattr(occlusion, "AT_ONCE", 3)
+    told: list[str] = []
+    pieces = occlude(Listener(), synthesizer, data, {"a": (LOUD,)}, trials=trials, progress=told.append)
+    assert told == ["trials 1 to 3 of 4", "trials 4 to 4 of 4"]
+    assert pieces.pcc == pytest.approx(whole.pcc)
+    for name, values in whole.changes.items():
+        assert pieces.changes[name] == pytest.approx(values, abs=1e-6), name
 
 
 def test_patches_and_regions(data: EcogData, synthesizer: FormantSynthesizer) -> None:
     assert len(electrode_groups(16, 2)) == 9
     assert electrode_groups(16, 2)["0-0"] == (0, 1, 4, 5)
-    assert len(electrode_groups(225)) == 128
-    found = occlude(Listener(), synthesizer, data, {"upper": range(8), "lower": range(8, 16)}, trials=1)
+    assert len(electrode_groups(225)) == len(real_electrodes(225)) == 128
+    upper_and_lower = {"upper": range(8), "lower": range(8, 16)}
+    found = occlude(Listener(), synthesizer, data, upper_and_lower, trials=data.test[:1])
     assert found.changes["loudness"][0] > found.changes["loudness"][1] == 0
     assert found.map("loudness").shape == (4, 4)
 
 
-def test_cells_without_an_electrode_are_grey() -> None:
-    picture = heat_map(np.array([[0.0, np.nan], [1.0, 0.5]]))
-    assert picture.shape == (48, 48, 3)
-    assert (picture[:24, 24:] == 128).all()
+def test_reliability_is_that_of_the_whole() -> None:
+    """Of a true map of deviation 1 and noise of deviation 3 a trial, ten trials: 1 / (1 + 9 / 10)."""
+    draw = np.random.default_rng(3)
+    true, noise = draw.standard_normal((2500, 1)), draw.standard_normal((2500, 10))
+    groups = {str(number): (number,) for number in range(2500)}
+    weights = {"pcc": np.full(10, 2.0)}
+    found = Occlusion(groups, {"pcc": 2 * (true + 3 * noise)}, weights, 0.8, 2500)
+    assert found.reliability("pcc") == pytest.approx(1 / 1.9, abs=0.03)
+    flat = Occlusion(groups, {"pcc": np.zeros((2500, 10))}, weights, 0.8, 2500)
+    assert np.isnan(flat.reliability("pcc"))
+    assert np.isnan(
+        Occlusion({"a": (0,)}, {"pcc": np.ones((1, 1))}, {"pcc": np.ones(1)}, 0, 16).reliability("pcc")
+    )
 
 
 def test_electrodes_that_are_none_are_refused(data: EcogData, synthesizer: FormantSynthesizer) -> None:
     with pytest.raises(ConfigError, match=r"electrodes: got 16, 99, expected 0 … 15"):
         occlude(Listener(), synthesizer, data, {"a": (1, 16, 99)})
+    with pytest.raises(ConfigError, match=r"electrodes: got none, expected 0 … 15"):
+        occlude(Listener(), synthesizer, data, {"a": ()})
+    with pytest.raises(ConfigError, match="trials: got none, expected one at least"):
+        occlude(Listener(), synthesizer, data, {"a": (1,)}, trials=[])
     with pytest.raises(ConfigError, match=r"patch: got 5, expected 1 … 4"):
         electrode_groups(16, 5)

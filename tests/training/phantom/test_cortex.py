@@ -133,6 +133,7 @@ def test_effects_are_in_units_of_the_component(utterances: list[Utterance]) -> N
     counted = np.arange(len(sources)) < 40
     flat = drivers(np.where(np.arange(len(SOURCES)) == 0, sources, 1.0), jaw, counted)  # only the jaw moves
     assert flat.effects["jaw"] == pytest.approx(np.std(jaw[:40]))
+    assert sum(flat.effects.values()) == flat.effects["jaw"]
 
 
 def test_electrodes_see_a_component_by_its_sources() -> None:

@@ -120,7 +120,10 @@ class EcogData:
         return item
 
     def validation_item(self, clip: int) -> Item:
-        trial = self.test[clip]
+        return self.aligned_item(self.test[clip])
+
+    def aligned_item(self, trial: Trial) -> Item:
+        """A trial, of the test or not, cut as test items are: 32 frames before its onset."""
         return self._cut(trial, window_start(trial.start, self.recordings[trial.subject].frames))
 
     def _name(self, trial: Trial) -> str:

@@ -1,24 +1,28 @@
 """Which electrodes a decoder depends on: silence some of them and measure what changes.
 
-For every electrode, every k × k patch, or every named region: its input is set to 0, the mean of z-scores,
-in all 144 frames of every test item; the synthesizer's noise stays the same. Reported are the drop of PCC
-and, for each parameter, the mean change inside the response, weighted as the losses weigh it (on_stage ·
-loudness on a scale of dB · share of voiced sound; frequencies / 400).
+For every electrode, every k × k patch, or every named region: its input is set to 0 in all 144 frames of
+every item, as published, or to each electrode's own mean over the trials (z-scores over all electrodes
+together leave each a mean of its own, which tells nothing); the synthesizer's noise stays the same. Reported
+are
 
-Maps are arrays of the electrodes; on a hybrid grid only the 128 cells that have one are silenced. The level
-that a change must exceed (`noise_level`) comes from decoders that were trained on shuffled trials.
+    pcc                  how much PCC drops
+    spectrogram          mean change of all its values, dB
+    the parameters       mean change inside the response, weighted as the losses weigh it (on_stage · loudness
+                         on a scale of dB · share of voiced, or unvoiced, sound): Hz, dB, shares
+
+Changes are absolute: signed ones of different frames would cancel. Maps are arrays of the electrodes; on a
+hybrid grid only the 128 cells that have one are silenced. The level that a change must exceed (`noise_level`)
+comes from decoders that were trained on shuffled trials; how far a map would be the same for other trials,
+from its halves (`Occlusion.reliability`).
 
 Source: Chen and others 2024, whose contribution is the drop of PCC.
 """
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,19 +30,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
-from edge_runtime.media.pictures import colour, write_png
 from edge_runtime.pipelines.ecog_speech.grids import HB_SIDE, hybrid_places
 from edge_runtime.pipelines.ecog_speech.measures import correlation
-from edge_runtime.store.targets import replace_directory
-from edge_training.ecog_speech.data import EcogData, batch_of
-from edge_training.ecog_speech.decoder_losses import on_db_above
+from edge_training.ecog_speech.data import EcogData, Trial, batch_of
+from edge_training.ecog_speech.decoder_losses import DB_RANGE, on_db_above
 from edge_training.ecog_speech.ecog_decoder import decode
 from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, draw_noise
 from edge_training.ecog_speech.parameters import FRAMES, PARAMETERS
+from edge_training.ecog_speech.parameters import UNITS as UNITS_OF_PARAMETERS
 
-COMPONENTS = tuple(name for name in PARAMETERS if name != "amplitudes_h")
-HERTZ = 400.0  # what frequencies are divided by
-CELL = 24  # pixels of an electrode in a picture
+Silence = Literal["zero", "mean"]  # what a silenced electrode shows
+PARTS = tuple(name for name in PARAMETERS if name != "amplitudes_h")
+COMPONENTS = ("spectrogram", *PARTS)
+UNITS = {name: UNITS_OF_PARAMETERS[name].partition(",")[0] for name in PARTS} | {
+    "pcc": "drop of PCC", "spectrogram": "dB", "loudness": "dB"
+}  # fmt: skip
+AT_ONCE = 10  # trials decoded together: their signals, 128 samples a frame, stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +53,38 @@ class Occlusion:
     """The effect of silencing each group of electrodes."""
 
     groups: Mapping[str, tuple[int, ...]]  # name → electrodes
-    changes: Mapping[
-        str, NDArray[np.float64]
-    ]  # "pcc" and each component → (groups,), how much it lost or moved
+    sums: Mapping[str, NDArray[np.float64]]  # "pcc" and each component → (groups, trials), change · weight
+    weights: Mapping[str, NDArray[np.float64]]  # the same → (trials,), what the sums are divided by
     pcc: float  # of nothing silenced
     electrodes: int
 
+    @property
+    def changes(self) -> dict[str, NDArray[np.float64]]:
+        """ "pcc" and each component → (groups,), how much it lost or moved."""
+        return {name: self._mean(name, slice(None)) for name in self.sums}
+
+    def _mean(self, name: str, trials: slice) -> NDArray[np.float64]:
+        total = self.sums[name][:, trials].sum(axis=1)
+        mean: NDArray[np.float64] = total / (self.weights[name][trials].sum() + 1e-12)
+        return mean
+
+    def reliability(self, name: str) -> float:
+        """How well the changes would correlate with those of as many other trials, at most 1.
+
+        From the correlation r of even with odd trials, 2 r / (1 + r) (Spearman and Brown); nan for less than
+        two trials, or groups that do not differ.
+        """
+        if len(self.weights[name]) < 2:
+            return float("nan")
+        halves = [self._mean(name, slice(first, None, 2)) for first in (0, 1)]
+        if min(half.std() for half in halves) == 0:
+            return float("nan")
+        r = correlation(*halves)
+        return 2 * r / (1 + r) if r > -1 else -float("inf")
+
     def map(self, name: str) -> NDArray[np.float64]:
         """(grid, grid) of a component: each electrode the mean of its groups, NaN where it is in none."""
-        return self._spread(self.changes[name])
+        return self._spread(self._mean(name, slice(None)))
 
     def blurred(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """(grid, grid): values of electrodes, (E,), as these groups can show them, to compare with a map."""
@@ -71,8 +101,15 @@ class Occlusion:
         return values.reshape(side, side)
 
 
+def real_electrodes(electrodes: int) -> tuple[int, ...]:
+    """Cells of a grid that have an electrode, in the order of the recording's electrodes."""
+    return tuple(hybrid_places().tolist()) if electrodes == HB_SIDE**2 else tuple(range(electrodes))
+
+
 def electrode_groups(electrodes: int, patch: int = 1) -> dict[str, tuple[int, ...]]:
     """Every electrode, or every k × k patch of the grid, by name; cells without an electrode are left out.
+
+    Patches overlap: one begins at each electrode, so that `Occlusion.map` averages those around it.
 
     Raises:
         ConfigError: a patch larger than the grid.
@@ -80,7 +117,7 @@ def electrode_groups(electrodes: int, patch: int = 1) -> dict[str, tuple[int, ..
     side = round(electrodes**0.5)
     if not 1 <= patch <= side:
         raise ConfigError("patch", got=str(patch), expected=f"1 … {side} electrodes a side")
-    real = set(hybrid_places().tolist()) if electrodes == HB_SIDE**2 else set(range(electrodes))
+    real = set(real_electrodes(electrodes))
     groups = {}
     for row in range(side - patch + 1):
         for column in range(side - patch + 1):
@@ -98,107 +135,138 @@ def occlude(
     data: EcogData,
     groups: Mapping[str, Sequence[int]],
     *,
+    silence: Silence = "zero",
     seed: int = 0,
-    trials: int | None = None,
+    trials: Sequence[Trial] | None = None,
+    progress: Callable[[str], object] = lambda _: None,
 ) -> Occlusion:
-    """Silence each group in turn and decode the test items.
+    """Silence each group in turn and decode trials, each from 32 frames before its onset.
 
     Args:
         decoder, synthesizer: in evaluation mode.
         groups: name → electrodes.
+        silence: "zero", or "mean": of the electrode over all frames of these trials.
         seed: of the synthesizer's noise, the same for all.
-        trials: most test items; all if not given.
+        trials: of `data`; its test trials if not given.
+        progress: called with a line of text before each ten trials.
 
     Raises:
-        ConfigError: an electrode that does not exist.
+        ConfigError: an electrode that does not exist; no trials; another kind of silence.
     """
     wrong = sorted({e for members in groups.values() for e in members if not 0 <= e < data.electrodes})
-    if wrong or not groups:
+    if wrong or not all(groups.values()) or not groups:
         raise ConfigError(
             "electrodes", got=", ".join(map(str, wrong)) or "none", expected=f"0 … {data.electrodes - 1}"
         )
-    count = len(data.validation_names) if trials is None else min(trials, len(data.validation_names))
-    batch = {
-        name: torch.from_numpy(values) if isinstance(values, np.ndarray) else values
-        for name, values in batch_of([data.validation_item(clip) for clip in range(count)]).items()
-    }
-    base = _decoded(decoder, synthesizer, batch, batch["ecog"], seed)
-    lost: dict[str, list[float]] = {name: [] for name in ("pcc", *COMPONENTS)}
-    for members in groups.values():
-        silenced = batch["ecog"].clone()
-        silenced[:, :, list(members)] = 0
-        other = _decoded(decoder, synthesizer, batch, silenced, seed)
-        lost["pcc"].append(base["pcc"] - other["pcc"])
-        for name in COMPONENTS:
-            lost[name].append(_change(name, base, other, batch["on_stage"]))
+    chosen = data.test if trials is None else trials
+    if not chosen:
+        raise ConfigError("trials", got="none", expected="one at least")
+    level = (
+        torch.from_numpy(_mean_level(data, chosen))
+        if check_silence(silence) == "mean"
+        else torch.zeros(data.electrodes)
+    )
+    noise = draw_noise(FRAMES, 1, torch.Generator().manual_seed(seed))[:2]
+    sums: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ("pcc", *COMPONENTS)}
+    weights: dict[str, list[NDArray[np.float64]]] = {name: [] for name in sums}
+    pcc = []
+    for first, batch in _batches(data, chosen):
+        progress(f"trials {first + 1} to {first + len(batch['ecog'])} of {len(chosen)}")
+        base = _decoded(decoder, synthesizer, batch, batch["ecog"], noise)
+        pcc.append(base["pcc"])
+        weight = _weights(base, batch["on_stage"])
+        changed = [
+            _changes(base, _decoded(decoder, synthesizer, batch, ecog, noise), weight)
+            for ecog in _silenced(batch["ecog"], groups, level)
+        ]
+        for name in sums:
+            sums[name].append(np.stack([change[name] for change in changed]))
+            weights[name].append(_total(weight[name]))
     return Occlusion(
         {name: tuple(members) for name, members in groups.items()},
-        {name: np.array(values) for name, values in lost.items()},
-        base["pcc"],
+        {name: np.concatenate(values, axis=1) for name, values in sums.items()},
+        {name: np.concatenate(values) for name, values in weights.items()},
+        float(torch.cat(pcc).mean()),
         data.electrodes,
     )
 
 
+def _batches(data: EcogData, trials: Sequence[Trial]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for first in range(0, len(trials), AT_ONCE):
+        items = batch_of([data.aligned_item(trial) for trial in trials[first : first + AT_ONCE]])
+        batch = {name: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in items.items()}
+        yield first, batch
+
+
+def check_silence(name: str) -> Silence:
+    """The name of what a silenced electrode shows; ConfigError for another."""
+    for known in get_args(Silence):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigError("silence", got=repr(name), expected=" or ".join(get_args(Silence)))
+
+
+def _mean_level(data: EcogData, trials: Sequence[Trial]) -> NDArray[np.float32]:
+    """(E,): the mean of each electrode over all frames of the trials."""
+    means = [data.aligned_item(trial)["ecog"].mean(axis=0) for trial in trials]
+    return np.mean(means, axis=0, dtype=np.float32)
+
+
+def _silenced(ecog: Tensor, groups: Mapping[str, Sequence[int]], level: Tensor) -> Iterator[Tensor]:
+    """The input (B, 144, E) with each group in turn at its level (E,)."""
+    for members in groups.values():
+        silenced = ecog.clone()
+        silenced[:, :, list(members)] = level[list(members)]
+        yield silenced
+
+
 def _decoded(
-    decoder: nn.Module, synthesizer: FormantSynthesizer, batch: Mapping[str, Any], ecog: Tensor, seed: int
-) -> dict[str, Any]:
-    parameters: dict[str, Any] = dict(decode(decoder, ecog))
-    uniform, normal, _ = draw_noise(FRAMES, 1, torch.Generator().manual_seed(seed))
-    made = synthesizer.spectrogram(parameters, batch["noisesample"], uniform, normal).clamp(max=1)
+    decoder: nn.Module,
+    synthesizer: FormantSynthesizer,
+    batch: Mapping[str, Any],
+    ecog: Tensor,
+    noise: tuple[Tensor, ...],
+) -> dict[str, Tensor]:
+    """The parameters, the spectrogram in dB (B, T, F), and pcc (B, 1, 1)."""
+    parameters = dict(decode(decoder, ecog))
+    made = synthesizer.spectrogram(parameters, batch["noisesample"], *noise).clamp(max=1)
     pairs = zip(made.numpy(), batch["spectrogram"].numpy(), strict=True)
-    parameters["pcc"] = float(np.mean([correlation(x, y) for x, y in pairs]))
-    return parameters
+    pcc = torch.tensor([correlation(x, y) for x, y in pairs]).reshape(-1, 1, 1)
+    level = made.squeeze(1) * (synthesizer.config.scale.span / 2)
+    return parameters | {"spectrogram": level, "pcc": pcc}
 
 
-def _change(name: str, base: Mapping[str, Tensor], other: Mapping[str, Tensor], on_stage: Tensor) -> float:
-    """Mean absolute change inside the response, weighted by loudness and share."""
-    weight = on_stage * on_db_above(base["loudness"])
-    row = 1 if "noise" in name else 0
-    if "formants" in name or name == "f0_hz":
-        weight = weight * base["amplitudes"][:, row : row + 1]
-    one, two = base[name], other[name]
-    if name == "loudness":
-        one, two = on_db_above(one), on_db_above(two)
-    scale = HERTZ if name.endswith("_hz") else 1.0
-    difference = (one - two).abs() / scale
-    return float((difference * weight).sum() / (weight.sum() * difference.shape[1] + 1e-12))
+def _weights(base: Mapping[str, Tensor], on_stage: Tensor) -> dict[str, Tensor]:
+    """How much the frames of each component count, (B, 1, T); of pcc and spectrogram trials count alike."""
+    heard = on_stage * on_db_above(base["loudness"])
+    weights = dict.fromkeys(("pcc", "spectrogram"), torch.ones(len(heard), 1, 1))
+    for name in PARTS:
+        row = 1 if "noise" in name else 0
+        shared = "formants" in name or name == "f0_hz"
+        weights[name] = heard * base["amplitudes"][:, row : row + 1] if shared else heard
+    return weights
+
+
+def _changes(
+    base: Mapping[str, Tensor], other: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> dict[str, NDArray[np.float64]]:
+    """Name → (B,): the change of a trial times its weight."""
+    found = {"pcc": base["pcc"] - other["pcc"]}
+    found["spectrogram"] = (base["spectrogram"] - other["spectrogram"]).abs().mean((1, 2), keepdim=True)
+    for name in PARTS:
+        one, two = base[name], other[name]
+        if name == "loudness":
+            one, two = (DB_RANGE[1] * on_db_above(power) for power in (one, two))
+        found[name] = (one - two).abs().mean(1, keepdim=True)
+    return {name: _total(change * weights[name]) for name, change in found.items()}
+
+
+def _total(values: Tensor) -> NDArray[np.float64]:
+    """(B, 1, T) → (B,)."""
+    return np.asarray(values.double().sum((1, 2)).numpy())
 
 
 def noise_level(occlusions: Sequence[Occlusion], name: str) -> float:
     """Level that a change must exceed: mean and two deviations over decoders trained on shuffled trials."""
     values = np.concatenate([occlusion.changes[name] for occlusion in occlusions])
     return float(values.mean() + 2 * values.std())
-
-
-def write_occlusion(
-    out: str | os.PathLike[str], occlusion: Occlusion, *, noise: Mapping[str, float] | None = None
-) -> Path:
-    """Write a folder of maps, NAME.npy and NAME.png, and occlusion.csv with one row for each group.
-
-    Raises:
-        TargetError: the folder exists or cannot be written.
-    """
-    with replace_directory(out) as folder:
-        for name in occlusion.changes:
-            values = occlusion.map(name)
-            np.save(folder / f"{name}.npy", values)
-            write_png(folder / f"{name}.png", heat_map(values))
-        with (folder / "occlusion.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["group", "electrodes", *occlusion.changes])
-            for index, (name, members) in enumerate(occlusion.groups.items()):
-                row = [f"{values[index]:.6g}" for values in occlusion.changes.values()]
-                writer.writerow([name, " ".join(map(str, members)), *row])
-            if noise is not None:
-                writer.writerow(["noise level", "", *(f"{noise[name]:.6g}" for name in occlusion.changes)])
-    return Path(out)
-
-
-def heat_map(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """(grid, grid) as a picture, the first row above; cells without an electrode are grey."""
-    known = np.isfinite(values)
-    low, high = (float(values[known].min()), float(values[known].max())) if known.any() else (0.0, 1.0)
-    level = (np.nan_to_num(values, nan=low) - low) / (high - low or 1.0)
-    picture = colour(level, "viridis")
-    picture[~known] = 128
-    return np.ascontiguousarray(picture.repeat(CELL, 0).repeat(CELL, 1))

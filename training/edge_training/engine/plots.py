@@ -1,11 +1,10 @@
 """Pictures of a run, PNG: the loss curves so far, and each validation's spectrograms.
 
-matplotlib is imported where it draws; without it a run goes on and says once what is missing.
+Without matplotlib a run goes on and says once what is missing.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ import numpy as np
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
-from edge_runtime.store.targets import replace_file
+from edge_training.engine.figures import new_figure, save_figure
 from edge_training.engine.logs import Row, TableLog
 from edge_training.engine.module import FitModule, Picture
 
 FOLDER = "plots"
-MISSING = "no pictures: matplotlib is not installed; pip install 'edge-export[train]'"
 
 
 class Plots(Callback):
@@ -60,7 +58,7 @@ def draw_curves(path: Path, rows: Sequence[Row]) -> None:
         axes.plot(*zip(*points, strict=True), linewidth=0.9, marker="." if len(points) < 30 else None)
         axes.set_title(name, fontsize=9)
         axes.tick_params(labelsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_pictures(path: Path, pictures: Sequence[Picture]) -> None:
@@ -81,23 +79,11 @@ def draw_pictures(path: Path, pictures: Sequence[Picture]) -> None:
         )
         axes.set_title(f"{picture.name}: {title}", fontsize=9)
         axes.tick_params(labelsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _figure(width: float, height: float) -> Any:
-    """A figure without a window, None where matplotlib is missing."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        warnings.warn(MISSING, stacklevel=2)
-        return None
-    figure = Figure(figsize=(width, height))  # a layout engine would take as long as all the drawing
-    figure.subplots_adjust(left=0.06, right=0.98, top=0.92, bottom=0.08, hspace=0.45, wspace=0.25)
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height)
+    if figure is not None:
+        figure.subplots_adjust(left=0.06, right=0.98, top=0.92, bottom=0.08, hspace=0.45, wspace=0.25)
     return figure
-
-
-def _save(figure: Any, path: Path) -> None:
-    with replace_file(path) as fresh:
-        figure.savefig(fresh, dpi=90)

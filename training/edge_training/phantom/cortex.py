@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from edge_runtime.errors import InputError
@@ -37,6 +38,7 @@ PATCHES = 3  # of each articulator; twice as many hear
 NOISE_SLOW, NOISE_SHARED, NOISE_WHITE = 0.35, 0.25, 0.30
 GAIN = 0.7  # of a patch: the sum of those around an electrode has about unit variance
 SLOW_POLE = 0.95  # of the slow noise
+ROUNDING = 1e-12  # of a source's values: a smaller deviation is none
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ class Drivers:
     explained: float  # share of the component's variance, 0 … 1, that sources explain linearly
 
 
-def drivers(sources: NDArray[np.float64], component: ArrayLike, counted: ArrayLike | None = None) -> Drivers:
+def drivers(
+    sources: NDArray[np.float64], component: NDArray[Any], counted: NDArray[Any] | None = None
+) -> Drivers:
     """Which sources make a component: linear regression of the true speech on the sources.
 
     Articulators move together, so a source counts for what it adds to the others: |its coefficient| times its
@@ -119,7 +123,7 @@ def drivers(sources: NDArray[np.float64], component: ArrayLike, counted: ArrayLi
     Raises:
         InputError: arrays of other shapes, or no frame that counts.
     """
-    values = np.asarray(component, np.float64).reshape(len(component), -1)  # type: ignore[arg-type]
+    values = np.asarray(component, np.float64).reshape(len(component), -1)
     weights = np.ones(len(values)) if counted is None else np.asarray(counted, np.float64)
     if sources.shape != (len(values), len(SOURCES)) or weights.shape != (len(values),):
         raise InputError(
@@ -132,7 +136,8 @@ def drivers(sources: NDArray[np.float64], component: ArrayLike, counted: ArrayLi
     root = np.sqrt(weights / weights.sum())[:, None]
     x, y = (root * (array - (root**2 * array).sum(axis=0)) for array in (sources, values))
     deviations = np.linalg.norm(x, axis=0)
-    x = x / np.where(deviations > 0, deviations, 1.0)
+    still = deviations <= ROUNDING * np.abs(sources).max(axis=0)  # has no effect
+    x = np.where(still, 0.0, x / np.where(still, 1.0, deviations))
     coefficients = np.linalg.lstsq(x, y, rcond=None)[0]  # in the component's units: x has deviation 1
     left = float(np.square(y - x @ coefficients).sum() / (np.square(y).sum() or 1.0))
     effects = np.abs(coefficients).mean(axis=1)
