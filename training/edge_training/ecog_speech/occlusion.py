@@ -72,9 +72,9 @@ class Occlusion:
         """How well the changes would correlate with those of as many other trials, at most 1.
 
         From the correlation r of even with odd trials, 2 r / (1 + r) (Spearman and Brown); nan for less than
-        two trials, or groups that do not differ.
+        two trials or three groups, or groups that do not differ.
         """
-        if len(self.weights[name]) < 2:
+        if len(self.weights[name]) < 2 or len(self.groups) < 3:
             return float("nan")
         halves = [self._mean(name, slice(first, None, 2)) for first in (0, 1)]
         if min(half.std() for half in halves) == 0:

@@ -238,7 +238,7 @@ def write_record(
     columns = {
         name: {
             "unit": UNITS[name],
-            "reliability": json_number(found.reliability(name)),
+            "reliability": json_number(round(found.reliability(name), 4)),
             "noise_level": None if noise is None else json_number(noise[name]),
         }
         for name in found.sums
