@@ -83,7 +83,11 @@ def occlusion(
         list[str] | None, typer.Option(help="NAME=3,4,17: silence these electrodes together; repeat.")
     ] = None,
     silence: Annotated[
-        str, typer.Option(help="What a silenced electrode shows: zero, or mean, its own over the trials.")
+        str,
+        typer.Option(
+            help="What a silenced electrode shows: zero; mean, its own over the trials; or other, what it "
+            "showed in another trial."
+        ),
     ] = "zero",
     shuffled: Annotated[
         list[Path] | None,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
 from edge_training.ecog_speech import occlusion
-from edge_training.ecog_speech.data import EcogData, EcogSource
+from edge_training.ecog_speech.data import EcogData, EcogSource, Trial
 from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
 from edge_training.ecog_speech.occlusion import (
     COMPONENTS,
@@ -21,6 +21,7 @@ from edge_training.ecog_speech.occlusion import (
     electrode_groups,
     noise_level,
     occlude,
+    other_trials,
     real_electrodes,
 )
 
@@ -76,8 +77,10 @@ def test_changes_have_the_units_of_the_component(data: EcogData, synthesizer: Fo
     assert found.changes["f0_hz"][0] == pytest.approx(change / weight, rel=1e-4)
 
 
-def test_silence_is_zero_or_the_electrodes_own_mean(data: EcogData, synthesizer: FormantSynthesizer) -> None:
-    """At its mean a steady electrode is not missed; at 0 it is."""
+def test_silence_is_zero_the_electrodes_own_mean_or_another_trial(
+    data: EcogData, synthesizer: FormantSynthesizer
+) -> None:
+    """At its mean, or as in another trial, a steady electrode is not missed; at 0 it is."""
     steady = recorded()
     steady.ecog[:, PITCH] = 3
     constant = EcogData(EcogSource(Path("."), test_trials=2), [steady])
@@ -86,8 +89,22 @@ def test_silence_is_zero_or_the_electrodes_own_mean(data: EcogData, synthesizer:
     at_mean = occlude(Listener(), synthesizer, constant, groups, silence="mean")
     assert at_zero.changes["f0_hz"][0] == pytest.approx(60, rel=1e-4)
     assert at_mean.changes["f0_hz"][0] == pytest.approx(0, abs=1e-3)
-    with pytest.raises(ConfigError, match="silence: got 'noise', expected zero or mean"):
+    assert occlude(Listener(), synthesizer, constant, groups, silence="other").changes["f0_hz"][0] == 0
+    assert occlude(Listener(), synthesizer, data, groups, silence="other").changes["f0_hz"][0] > 1
+    with pytest.raises(ConfigError, match="silence: got 'noise', expected zero or mean or other"):
         occlude(Listener(), synthesizer, data, groups, silence="noise")  # type: ignore[arg-type]
+
+
+def test_other_trials_are_the_subjects_own_and_others() -> None:
+    trials = [Trial(number % 2, number, 0, 9, "word") for number in range(11)]
+    others = other_trials(trials, 3)
+    assert sorted(other.number for other in others) == list(range(11))
+    for trial, other in zip(trials, others, strict=True):
+        assert trial.subject == other.subject
+        assert trial.number != other.number
+    assert others != other_trials(trials, 4)
+    with pytest.raises(ConfigError, match="trials: got one of a subject, expected two"):
+        other_trials(trials[:2], 0)
 
 
 def test_trials_in_pieces_are_the_same(

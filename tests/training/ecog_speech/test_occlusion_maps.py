@@ -112,7 +112,7 @@ def test_an_earlier_result_alone_is_replaced(lab: Path, tmp_path: Path) -> None:
             "--set: got learning_rate, expected one of subjects",
         ),
         ({"changes": {"test_trials": 4}}, ConfigError, r"test_trials: got 4, expected 1 … 3"),
-        ({"silence": "noise"}, ConfigError, "silence: got 'noise', expected zero or mean"),
+        ({"silence": "noise"}, ConfigError, "silence: got 'noise', expected zero or mean or other"),
         ({"data": "none.h5"}, InputError, "none.h5: got no .h5 files"),
         ({"teacher": "none"}, CheckpointError, "no such folder or file"),
         ({"shuffled": ["none.pt"]}, CheckpointError, "none.pt"),

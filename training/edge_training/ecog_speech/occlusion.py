@@ -1,9 +1,16 @@
 """Which electrodes a decoder depends on: silence some of them and measure what changes.
 
-For every electrode, every k × k patch, or every named region: its input is set to 0 in all 144 frames of
-every item, as published, or to each electrode's own mean over the trials (z-scores over all electrodes
-together leave each a mean of its own, which tells nothing); the synthesizer's noise stays the same. Reported
-are
+For every electrode, every k × k patch, or every named region: its input is replaced in all 144 frames of
+every item, while the synthesizer's noise stays the same. It becomes (`Silence`)
+
+    zero    0, as published: the mean of z-scores. Z-scores over all electrodes together leave each a mean of
+            its own; its absence is missed too, though it tells nothing
+    mean    that mean, over the trials
+    other   what the electrode showed in another trial, aligned by the onset: an input as decoders meet it,
+            while they have never seen a second of 0; the average response stays (permutation importance,
+            Breiman 2001)
+
+Reported are
 
     pcc                  how much PCC drops
     spectrogram          mean change of all its values, dB
@@ -39,7 +46,7 @@ from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, dr
 from edge_training.ecog_speech.parameters import FRAMES, PARAMETERS
 from edge_training.ecog_speech.parameters import UNITS as UNITS_OF_PARAMETERS
 
-Silence = Literal["zero", "mean"]  # what a silenced electrode shows
+Silence = Literal["zero", "mean", "other"]  # what a silenced electrode shows
 PARTS = tuple(name for name in PARAMETERS if name != "amplitudes_h")
 COMPONENTS = ("spectrogram", *PARTS)
 UNITS = {name: UNITS_OF_PARAMETERS[name].partition(",")[0] for name in PARTS} | {
@@ -145,8 +152,8 @@ def occlude(
     Args:
         decoder, synthesizer: in evaluation mode.
         groups: name → electrodes.
-        silence: "zero", or "mean": of the electrode over all frames of these trials.
-        seed: of the synthesizer's noise, the same for all.
+        silence: see above; means are over all frames of these trials, other trials are among them.
+        seed: of the synthesizer's noise, the same for all, and of which trial is whose other one.
         trials: of `data`; its test trials if not given.
         progress: called with a line of text before each ten trials.
 
@@ -161,11 +168,7 @@ def occlude(
     chosen = data.test if trials is None else trials
     if not chosen:
         raise ConfigError("trials", got="none", expected="one at least")
-    level = (
-        torch.from_numpy(_mean_level(data, chosen))
-        if check_silence(silence) == "mean"
-        else torch.zeros(data.electrodes)
-    )
+    shown = _shown(data, chosen, check_silence(silence), seed)
     noise = draw_noise(FRAMES, 1, torch.Generator().manual_seed(seed))[:2]
     sums: dict[str, list[NDArray[np.float64]]] = {name: [] for name in ("pcc", *COMPONENTS)}
     weights: dict[str, list[NDArray[np.float64]]] = {name: [] for name in sums}
@@ -177,7 +180,7 @@ def occlude(
         weight = _weights(base, batch["on_stage"])
         changed = [
             _changes(base, _decoded(decoder, synthesizer, batch, ecog, noise), weight)
-            for ecog in _silenced(batch["ecog"], groups, level)
+            for ecog in _silenced(batch["ecog"], groups, shown(first, len(batch["ecog"])))
         ]
         for name in sums:
             sums[name].append(np.stack([change[name] for change in changed]))
@@ -206,17 +209,47 @@ def check_silence(name: str) -> Silence:
     raise ConfigError("silence", got=repr(name), expected=" or ".join(get_args(Silence)))
 
 
-def _mean_level(data: EcogData, trials: Sequence[Trial]) -> NDArray[np.float32]:
-    """(E,): the mean of each electrode over all frames of the trials."""
-    means = [data.aligned_item(trial)["ecog"].mean(axis=0) for trial in trials]
-    return np.mean(means, axis=0, dtype=np.float32)
+def _shown(
+    data: EcogData, trials: Sequence[Trial], silence: Silence, seed: int
+) -> Callable[[int, int], Tensor]:
+    """First trial and number of trials → what their electrodes show when silenced, (E,) or (B, 144, E)."""
+    if silence == "other":
+        others = other_trials(trials, seed)
+
+        def of_others(first: int, count: int) -> Tensor:
+            ecog = [data.aligned_item(trial)["ecog"] for trial in others[first : first + count]]
+            return torch.from_numpy(np.stack(ecog))
+
+        return of_others
+    level = torch.zeros(data.electrodes)
+    if silence == "mean":
+        means = [data.aligned_item(trial)["ecog"].mean(axis=0) for trial in trials]
+        level = torch.from_numpy(np.mean(means, axis=0, dtype=np.float32))
+    return lambda _first, _count: level
 
 
-def _silenced(ecog: Tensor, groups: Mapping[str, Sequence[int]], level: Tensor) -> Iterator[Tensor]:
-    """The input (B, 144, E) with each group in turn at its level (E,)."""
+def other_trials(trials: Sequence[Trial], seed: int) -> list[Trial]:
+    """For each trial another one of its subject, each once, in an order of the seed.
+
+    Raises:
+        ConfigError: a subject with one trial.
+    """
+    order = np.random.default_rng(seed).permutation(len(trials))
+    found = list(trials)
+    for subject in {trial.subject for trial in trials}:
+        own = [place for place in order if trials[place].subject == subject]
+        if len(own) == 1:
+            raise ConfigError("trials", got="one of a subject", expected="two, where silence is 'other'")
+        for place, other in zip(own, [*own[1:], own[0]], strict=True):
+            found[place] = trials[other]
+    return found
+
+
+def _silenced(ecog: Tensor, groups: Mapping[str, Sequence[int]], shown: Tensor) -> Iterator[Tensor]:
+    """The input (B, 144, E) with each group in turn as it is shown, (E,) or (B, 144, E)."""
     for members in groups.values():
         silenced = ecog.clone()
-        silenced[:, :, list(members)] = level[list(members)]
+        silenced[:, :, list(members)] = shown[..., list(members)]
         yield silenced
 
 

@@ -78,7 +78,7 @@ def occlusion(
             beside the checkpoint, or in it where it is a file of neural_speech_decoding.
         patch: electrodes a side of the patches that are silenced; 1 if not given.
         regions: NAME=3,4,17, in place of patches.
-        silence: what a silenced electrode shows: "zero", as published, or "mean", its own over the trials.
+        silence: what a silenced electrode shows: "zero", as published, "mean" or "other"; see `occlude`.
         shuffled: weights of decoders that were trained on shuffled trials, for the noise level.
         every_trial: those of the training too, not only the ones that were kept for the test.
         config: of the decoders, where it does not lie beside the checkpoint.
