@@ -104,7 +104,7 @@ def occlusion(
         typer.Option(
             "--set",
             metavar=SETTINGS_FORM,
-            help="Which trials are kept for the test, as in training: test_trials, split, word …; repeat.",
+            help="Which trials are held out, as in training: test_trials, split, word, coarse …; repeat.",
         ),
     ] = None,
     weights: Weights = None,

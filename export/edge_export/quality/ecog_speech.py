@@ -19,17 +19,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import ConfigError, EdgeError
-from edge_training.ecog_speech.data import EcogData
-from edge_training.ecog_speech.decoder_recipe import EcogDecoderFit
-from edge_training.ecog_speech.fit_config import DATA
+from edge_runtime.errors import EdgeError
+from edge_training.ecog_speech.held_out import held_out_trials
 from edge_training.ecog_speech.quality import Figures, measure, table
 from edge_training.ecog_speech.teacher import open_teacher
-from edge_training.weights.configs import read_config
 from edge_training.weights.loading import load_net
 from edge_training.weights.options import SETTINGS_FORM, WEIGHTS_HELP, parse_settings
-
-RUN_FOLDERS = ("checkpoints", "best")  # between a run's config.json and its weights
 
 
 def judge(
@@ -56,63 +51,11 @@ def judge(
         EdgeError: what weights and recordings are refused for.
     """
     said = [] if said is None else said
-    record = _record(checkpoint)
-    fit = _fit(record, changes or {})
-    trials = EcogData(fit.source(data))
-    if record:
-        said.append(f"held-out trials as in {_run(checkpoint)}: {_split(fit)}")
-        _refuse_known(trials, record.get("clips", ()))
+    trials = held_out_trials(checkpoint, data, changes, said)
     decoder = load_net(checkpoint, "ecog-decoder", weights=weights)
     pair = open_teacher(teacher, bins=trials.bins, female=trials.female, said=said)
     said += decoder.said
     return measure(decoder.module.net, *pair, trials)
-
-
-def _run(checkpoint: Path) -> Path:
-    folder = checkpoint.absolute().parent
-    while folder.name in RUN_FOLDERS:
-        folder = folder.parent
-    return folder
-
-
-def _record(checkpoint: Path) -> dict[str, Any]:
-    """The config.json of the run that the weights lie in; nothing where they lie in none."""
-    run = _run(checkpoint)
-    place = run / "config.json"
-    if run == checkpoint.absolute().parent or not place.is_file():
-        return {}
-    record = read_config(place)
-    return record if isinstance(record.get("config"), Mapping) else {}
-
-
-def _fit(record: Mapping[str, Any], changes: Mapping[str, Any]) -> EcogDecoderFit:
-    for name in changes:
-        if name not in DATA or name == "shuffled":
-            known = [known for known in DATA if known != "shuffled"]
-            raise ConfigError("--set", got=name, expected=f"one of {', '.join(known)}")
-    recorded = {name: value for name, value in record.get("config", {}).items() if name in DATA}
-    seed = {"seed": record["config"]["seed"]} if "seed" in record.get("config", {}) else {}
-    return EcogDecoderFit.from_json(recorded | seed | dict(changes) | {"shuffled": False})
-
-
-def _split(fit: EcogDecoderFit) -> str:
-    told = {
-        "last": f"the last {fit.test_trials} of each subject",
-        "folds": f"fold {fit.fold} of {fit.folds}",
-        "word": f"the word {fit.word}",
-    }
-    return told[fit.split]
-
-
-def _refuse_known(trials: EcogData, trained: Sequence[str]) -> None:
-    known = sorted(set(trials.validation_names) & set(trained))
-    if known:
-        raise ConfigError(
-            "held-out trials",
-            got=f"{len(known)} of {len(trials.validation_names)} that it was trained on, {known[0]} first",
-            expected="trials that its training held out",
-            cause="--set names another split than its run did",
-        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,7 +28,8 @@ from edge_runtime.store.ownership import holds_only
 from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import replace_directory
 from edge_training.ecog_speech.data import EcogData
-from edge_training.ecog_speech.fit_config import DATA, refuse_bins
+from edge_training.ecog_speech.fit_config import refuse_bins
+from edge_training.ecog_speech.held_out import held_out_trials
 from edge_training.ecog_speech.occlusion import (
     COMPONENTS,
     UNITS,
@@ -82,7 +83,8 @@ def occlusion(
         shuffled: weights of decoders that were trained on shuffled trials, for the noise level.
         every_trial: those of the training too, not only the ones that were kept for the test.
         config: of the decoders, where it does not lie beside the checkpoint.
-        changes: entries that say which trials are kept, as in training: split, test_trials, coarse, bad, …
+        changes: entries that say which trials are held out, as in training: split, test_trials, coarse, …;
+            they override those of the run that the weights lie in.
         weights: of a checkpoint with several sets: "ema", "live", or the name of one.
         overwrite: replace an earlier result at `out`.
         progress: called with a line of text now and then.
@@ -99,8 +101,8 @@ def occlusion(
     if regions and patch is not None:
         raise ConfigError("--region", got=f"--patch {patch} beside it", expected="one of both")
     level = check_silence(silence)
-    trials = _open_data(Path(data), changes or {})
     said: list[str] = []
+    trials = held_out_trials(Path(checkpoint), Path(data), changes, said)
     decoder = _open_decoder(checkpoint, config, weights, trials, said)
     place = Path(teacher) if teacher is not None else _beside(Path(checkpoint))
     _, synthesizer = open_teacher(
@@ -129,16 +131,6 @@ def occlusion(
              "silence": level, "shuffled": [Path(path).name for path in shuffled]},
         )  # fmt: skip
     return Path(out)
-
-
-def _open_data(place: Path, changes: Mapping[str, Any]) -> EcogData:
-    from edge_training.ecog_speech.decoder_recipe import EcogDecoderFit  # with Lightning
-
-    known = [name for name in DATA if name != "shuffled"]
-    for name in changes:
-        if name not in known:
-            raise ConfigError("--set", got=name, expected=f"one of {', '.join(known)}")
-    return EcogData(EcogDecoderFit.from_json(changes).source(place))
 
 
 def _open_decoder(
