@@ -142,7 +142,7 @@ def test_hybrid_grids_show_their_128_electrodes_by_the_recordings_numbers(tmp_pa
     places = hybrid_places()
     assert parse_regions(["a=0,127,64"], 225) == {"a": (places[0], places[127], places[64])}
     groups = electrode_groups(225)
-    one = np.arange(128.0)[:, None]
+    one = np.arange(128, dtype=np.float64)[:, None]
     found = Occlusion(groups, {"pcc": one}, {"pcc": np.ones(1)}, 0.5, 225)
     folder = write_occlusion(tmp_path / "maps", found, noise={"pcc": 20.5})
     assert np.isfinite(np.load(folder / "pcc.npy")).sum() == 128

@@ -246,7 +246,7 @@ def draw_map(path: Path, name: str, values: NDArray[np.float64], noise: float | 
         return
     axes = figure.add_axes((0.09, 0.1, 0.66, 0.78))
     axes.set_facecolor("0.75")  # where no electrode is
-    image = axes.imshow(np.ma.masked_invalid(values), cmap="viridis", interpolation="nearest")
+    image = axes.imshow(values, cmap="viridis", interpolation="nearest")
     figure.colorbar(image, cax=figure.add_axes((0.78, 0.1, 0.035, 0.78))).set_label(UNITS[name], fontsize=8)
     title = name if noise is None else f"{name}; × below the noise level, {noise:.3g}"
     axes.set_title(title, fontsize=9)
