@@ -116,7 +116,28 @@ def _geometry(config: EcogDecoderConfig) -> Geometry:
         return Geometry(None, None, None)
     from edge_training.ecog_speech.resnet import STREAMING_CONTEXT
 
-    return Geometry(None, STREAMING_CONTEXT, STREAMING_CONTEXT)
+    return Geometry(
+        None, STREAMING_CONTEXT, STREAMING_CONTEXT, context_before=STREAMING_CONTEXT, context_after=0
+    )
+
+
+def _steps(config: EcogDecoderConfig) -> dict[str, int]:
+    """A streaming resnet means over pairs twice: between multiples its output has another length."""
+    if config.wiring != "streaming" or config.family != "resnet":
+        return {}
+    from edge_training.ecog_speech.resnet import STREAMING_STRIDE
+
+    return {"frames": STREAMING_STRIDE}
+
+
+def _shortest(config: EcogDecoderConfig) -> int:
+    """The past, and the least that has an output."""
+    return PAST + _steps(config).get("frames", 1) if config.wiring == "streaming" else 1
+
+
+def _axes_of(config: EcogDecoderConfig, axes: Axes) -> Axes:
+    named = {size for tensor in _inputs(config) for size in tensor.shape}
+    return MappingProxyType({name: axis for name, axis in axes.items() if name in named})
 
 
 _NAMED: Any = SimpleNamespace(
@@ -140,6 +161,9 @@ NET: Net[EcogDecoderConfig] = Net(
     outputs=_outputs,
     front_end=lambda _: None,
     geometry=_geometry,
+    shortest=_shortest,
+    steps=_steps,
+    axes_of=_axes_of,
     # outputs are in Hz up to 8000; shares are held by the ratio
     unit=lambda config: 200.0 if config.family == "swin" else 100.0,
     tolerance=MappingProxyType({"fp32": Tolerance(1e-3, 70.0), "fp16": Tolerance(2.0, 35.0)}),

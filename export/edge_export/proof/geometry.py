@@ -4,7 +4,8 @@ A chunk is given `context_before` and `context_after` frames of its neighbours, 
 part of one run over everything. So frames further away must have no influence. In a run of about as many
 frames as both contexts together, everything except the last frames is changed, then everything except the
 first ones: outputs beyond the stated context must stay the same, and an output frame must have `hop_length`
-samples.
+samples. A net may drop its first frames, as an ECoG decoder drops the past before an item: how many, its
+reference cases say.
 
 A manifest that states more context than the net has is accepted, because chunks are exact with it too; the
 measured context is reported.
@@ -44,25 +45,26 @@ def measure_reach(bundle: Bundle, artifact: Artifact, session: Session) -> Reach
     """Check the geometry of a bundle on an open artifact; None where it states none that can be checked."""
     sides = bundle.manifest.geometry.sides
     output = bundle.manifest.outputs[0]
-    frames = (
-        None if sides is None else _length(artifact.axes.get("frames", Lengths()), sum(sides) + 2 * JUDGED)
-    )
-    if sides is None or frames is None or not bundle.cases or "frames" not in _axes(bundle):
+    if sides is None or not bundle.cases or "frames" not in _axes(bundle):
+        return None
+    width, dropped = _width(output, bundle), _dropped(output, bundle)
+    frames = _length(artifact.axes.get("frames", Lengths()), sum(sides) + dropped + 2 * JUDGED)
+    if frames is None:
         return None
     started = time.perf_counter()
     before, after = sides
     inputs = _inputs(bundle, frames)
     # first all frames before the last judged ones and their context change, then all after the first ones
-    early, late = frames - JUDGED - before, JUDGED + after
+    early, late = frames - JUDGED - before, dropped + JUDGED + after
     runs = [
         session.run(values)[output.name]
         for values in (inputs, _changed(inputs, bundle, 0, early), _changed(inputs, bundle, late, frames))
     ]
-    width = _width(output, bundle)
-    if runs[0].shape[-1] != frames * width:
+    if runs[0].shape[-1] != (frames - dropped) * width:
         got = f"{runs[0].shape[-1]} samples of {frames} frames, the manifest says {width} a frame"
         return Reach(output.name, False, got, time.perf_counter() - started)
-    touched = [_touched(runs[0], run, width) for run in runs[1:]]
+    # at the places of the input's frames
+    touched = [np.pad(_touched(runs[0], run, width), (dropped, 0)) for run in runs[1:]]
     detail, passed = _judged(touched, (early, late), sides)
     return Reach(output.name, passed, detail, time.perf_counter() - started)
 
@@ -75,7 +77,7 @@ def _length(admitted: Lengths, least: int) -> int | None:
     """The smallest number of frames, at least `least`, that an artifact takes."""
     if admitted.only:
         return next((size for size in admitted.only if size >= least), None)
-    least = max(least, admitted.low)
+    least = -(-max(least, admitted.low) // admitted.step) * admitted.step
     return least if admitted.high is None or least <= admitted.high else None
 
 
@@ -113,6 +115,16 @@ def _width(output: Tensor, bundle: Bundle) -> int:
     """Length along the output's last axis of one frame."""
     hop = bundle.manifest.geometry.hop_length
     return 1 if output.shape[-1] == "frames" or hop is None else hop
+
+
+def _dropped(output: Tensor, bundle: Bundle) -> int:
+    """Input frames that have no output, before those that have: as in the reference cases."""
+    if output.shape[-1] == "frames" or bundle.manifest.geometry.hop_length is not None:
+        return 0
+    inputs, outputs = bundle.reference(bundle.cases[0])
+    source = next(tensor for tensor in bundle.manifest.inputs if "frames" in tensor.shape)
+    have = inputs[source.name].shape[source.shape.index("frames")]
+    return max(0, int(have - outputs[output.name].shape[-1]))
 
 
 def _touched(plain: Array, changed: Array, width: int) -> Array:

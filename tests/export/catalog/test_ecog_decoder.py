@@ -61,13 +61,36 @@ def test_onnx_is_float64_to_a_few_millionths(tmp_path: Path, config: EcogDecoder
 def test_streaming_takes_any_number_of_frames(tmp_path: Path) -> None:
     config = EcogDecoderConfig(**DECODER | {"causal": True, "wiring": "streaming"})
     bundle = small_bundle("ecog-decoder", tmp_path / "b", config.to_json())
-    assert bundle.manifest.artifact("onnx").axes["frames"] == Lengths()
+    assert bundle.manifest.artifact("onnx").axes["frames"] == Lengths(low=17)
     assert set(bundle.cases) == {"frames-48", "frames-144"}
     session = onnxruntime.InferenceSession(
         str(bundle.path / "model.onnx"), providers=["CPUExecutionProvider"]
     )
     (pitch,) = session.run(["f0_hz"], {"ecog": example_ecog(80, 16)})
     assert pitch.shape == (1, 1, 64)
+
+
+def test_a_streaming_resnet_states_its_steps_and_its_context(tmp_path: Path) -> None:
+    """No later frame has an influence, and what is stated of earlier ones is enough: measured."""
+    config = EcogDecoderConfig(electrodes=16, channels=1, causal=True, wiring="streaming")
+    bundle = small_bundle("ecog-decoder", tmp_path / "b", config.to_json())
+    assert bundle.manifest.artifact("onnx").axes["frames"] == Lengths(low=20, step=4)
+    assert bundle.manifest.geometry.sides == (112, 0)
+    proof = verify(bundle, backends=["onnxruntime"])
+    assert proof.passed, table(proof.rows)
+    assert "and 0 after have an influence, 112 and 0 are stated" in proof.rows[-1].detail
+
+
+def test_axes_of_core_ml_are_those_that_the_net_has() -> None:
+    named = {
+        wiring: set(
+            NET.axes_of(EcogDecoderConfig(family="lstm", causal=True, wiring=wiring), NET.coreml_axes)
+        )
+        for wiring in ("published", "streaming", "stateful")
+    }
+    assert named == {
+        "published": {"batch"}, "streaming": {"batch", "frames"}, "stateful": {"batch", "new_frames"},
+    }  # fmt: skip
 
 
 def test_presets_are_those_of_the_net() -> None:
