@@ -14,7 +14,7 @@ from edge_training.former_names import FORMER as _FORMER
 from edge_training.weights.tensor_files import read_tensors as _read_tensors
 
 if TYPE_CHECKING:
-    from edge_training.ecog_speech.ecog_decoder import EcogDecoder, EcogDecoderConfig
+    from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoder, EcogDecoderConfig
     from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
     from edge_training.ecog_speech.speech_encoder import SpeechEncoder, SpeechEncoderConfig
     from edge_training.engine.config import FitConfig, JsonConfig
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 # public name → module, and its name there where that is another one
 _HOMES = {
-    "EcogDecoder": "ecog_speech.ecog_decoder",
-    "EcogDecoderConfig": "ecog_speech.ecog_decoder",
+    "EcogDecoder": "ecog_speech.decoders.ecog_decoder",
+    "EcogDecoderConfig": "ecog_speech.decoders.ecog_decoder",
     "FormantSynthesizer": "ecog_speech.formant_synthesizer",
     "FormantSynthesizerConfig": "ecog_speech.formant_synthesizer",
     "SpeechEncoder": "ecog_speech.speech_encoder",

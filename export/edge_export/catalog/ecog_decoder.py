@@ -17,7 +17,7 @@ from edge_export.examples.speech import noise
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
 
 if TYPE_CHECKING:
-    from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig
+    from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoderConfig
 
 PAST = 16  # ECoG frames before an item
 AFTER = "_after"  # names of what a stateful decoder remembers, as outputs
@@ -114,7 +114,7 @@ def example_ecog(frames: int, electrodes: int) -> NDArray[np.float32]:
 def _geometry(config: EcogDecoderConfig) -> Geometry:
     if config.wiring != "streaming" or config.family != "resnet":
         return Geometry(None, None, None)
-    from edge_training.ecog_speech.resnet import STREAMING_CONTEXT
+    from edge_training.ecog_speech.decoders.resnet import STREAMING_CONTEXT
 
     return Geometry(
         None, STREAMING_CONTEXT, STREAMING_CONTEXT, context_before=STREAMING_CONTEXT, context_after=0
@@ -125,7 +125,7 @@ def _steps(config: EcogDecoderConfig) -> dict[str, int]:
     """A streaming resnet means over pairs twice: between multiples its output has another length."""
     if config.wiring != "streaming" or config.family != "resnet":
         return {}
-    from edge_training.ecog_speech.resnet import STREAMING_STRIDE
+    from edge_training.ecog_speech.decoders.resnet import STREAMING_STRIDE
 
     return {"frames": STREAMING_STRIDE}
 

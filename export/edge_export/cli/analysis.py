@@ -113,7 +113,7 @@ def occlusion(
     """Show which electrodes an ECoG decoder depends on: maps, a table, noise levels."""
     from edge_export.progress import Progress
     from edge_export.run import check_apart
-    from edge_training.ecog_speech import occlusion_maps as analysis
+    from edge_training.ecog_speech.analysis import occlusion_maps as analysis
     from edge_training.weights.options import parse_settings
 
     check_apart(out, data, checkpoint)

@@ -5,8 +5,8 @@
 DECODER is a file of weights, PAIR what `--set teacher=` of its training takes, DATA a folder of recordings,
 or one. Which trials are held out is read from the run's config.json where the weights lie in a run; `--set`
 overrides it (`split`, `word`, `fold`, `folds`, `test_trials`, `subjects`, `coarse`, `extended`, `bad`). A row
-for each task: `edge_training.ecog_speech.quality` says what the figures are. Trials that the run names among
-those it was trained on are refused.
+for each task: `edge_training.ecog_speech.analysis.quality` tells the figures. Trials that the run names
+among those it was trained on are refused.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import EdgeError
-from edge_training.ecog_speech.held_out import held_out_trials
-from edge_training.ecog_speech.quality import Figures, measure, table
+from edge_training.ecog_speech.analysis.held_out import held_out_trials
+from edge_training.ecog_speech.analysis.quality import Figures, measure, table
 from edge_training.ecog_speech.teacher import open_teacher
 from edge_training.weights.loading import load_net
 from edge_training.weights.options import SETTINGS_FORM, WEIGHTS_HELP, parse_settings

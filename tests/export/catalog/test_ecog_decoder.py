@@ -14,7 +14,7 @@ from edge_export.catalog import NETS
 from edge_export.catalog.ecog_decoder import example_ecog
 from edge_export.proof.verify import table, verify
 from edge_runtime.store.bundle import Lengths
-from edge_training.ecog_speech.ecog_decoder import EcogDecoder, EcogDecoderConfig
+from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoder, EcogDecoderConfig
 from edge_training.ecog_speech.parameters import PARAMETERS, ROWS
 
 NET = NETS["ecog-decoder"]
@@ -94,7 +94,7 @@ def test_axes_of_core_ml_are_those_that_the_net_has() -> None:
 
 
 def test_presets_are_those_of_the_net() -> None:
-    from edge_training.ecog_speech.ecog_decoder import ECOG_DECODER_PRESETS
+    from edge_training.ecog_speech.decoders.ecog_decoder import ECOG_DECODER_PRESETS
 
     assert set(NET.presets) == set(ECOG_DECODER_PRESETS)
     assert NET.presets[0] == "resnet"

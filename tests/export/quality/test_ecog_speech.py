@@ -12,7 +12,7 @@ from tests.recorded_ecog import recorded
 
 from edge_export.quality.ecog_speech import main
 from edge_runtime.pipelines.ecog_speech.recordings import write_recording
-from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoderConfig, build_decoder
 from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
 from edge_training.ecog_speech.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 

@@ -13,7 +13,7 @@ from tests.training.ecog_speech.ecog_run import DECODER, train_decoder, train_pa
 
 from edge_runtime.errors import CheckpointError, ConfigError
 from edge_training.ecog_speech.decoder_recipe import PRESETS, EcogDecoderFit
-from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoderConfig, build_decoder
 from edge_training.ecog_speech.encoder_recipe import PRESETS as ENCODER_PRESETS
 from edge_training.ecog_speech.encoder_recipe import SpeechEncoderFit
 from edge_training.ecog_speech.teacher import open_teacher

@@ -28,8 +28,7 @@ from torch import Tensor
 from edge_runtime.errors import ConfigError
 from edge_runtime.pipelines.ecog_speech.measures import correlation
 from edge_training.ecog_speech.data import CROPS, EcogData
-from edge_training.ecog_speech.decoder_losses import DecoderLoss, DecoderLossConfig
-from edge_training.ecog_speech.ecog_decoder import (
+from edge_training.ecog_speech.decoders.ecog_decoder import (
     ECOG_DECODER_PRESETS,
     EcogDecoderConfig,
     build_decoder,
@@ -38,8 +37,9 @@ from edge_training.ecog_speech.ecog_decoder import (
 from edge_training.ecog_speech.encoder_recipe import state_of
 from edge_training.ecog_speech.fit_config import EcogFit, refuse_bins
 from edge_training.ecog_speech.formant_synthesizer import draw_noise
+from edge_training.ecog_speech.losses.decoder_losses import DecoderLoss, DecoderLossConfig
+from edge_training.ecog_speech.losses.speech_losses import Terms
 from edge_training.ecog_speech.parameters import FRAMES, Parameters
-from edge_training.ecog_speech.speech_losses import Terms
 from edge_training.ecog_speech.teacher import open_teacher
 from edge_training.engine.config import Rule, is_number
 from edge_training.engine.items import Item, TrainingData

@@ -31,13 +31,13 @@ from edge_training.ecog_speech.formant_synthesizer import (
     FormantSynthesizerConfig,
     draw_noise,
 )
+from edge_training.ecog_speech.losses.speech_losses import SpeechLoss, SpeechLossConfig
 from edge_training.ecog_speech.parameters import FRAMES
 from edge_training.ecog_speech.speech_encoder import (
     SPEECH_ENCODER_PRESETS,
     SpeechEncoder,
     SpeechEncoderConfig,
 )
-from edge_training.ecog_speech.speech_losses import SpeechLoss, SpeechLossConfig
 from edge_training.engine.config import Rule
 from edge_training.engine.items import Item, TrainingData
 from edge_training.engine.module import FitModule, Picture, Recipe, WeightsFile

@@ -38,8 +38,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
+from edge_training.ecog_speech.decoders.layers import SLOPE, initialise
 from edge_training.ecog_speech.formant_masks import GaussianMasks, LearnedMasks
-from edge_training.ecog_speech.layers import SLOPE, initialise
 from edge_training.ecog_speech.parameters import (
     FORMANTS,
     HOP,

@@ -31,7 +31,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_training.ecog_speech.layers import SLOPE, initialise, leaky
+from edge_training.ecog_speech.decoders.layers import SLOPE, initialise, leaky
+from edge_training.ecog_speech.decoders.prediction_head import QUIET, formant_rows, noise_filter
 from edge_training.ecog_speech.parameters import (
     ENCODER_F0,
     FEMALE_LIMITS,
@@ -46,7 +47,6 @@ from edge_training.ecog_speech.parameters import (
     bandwidth,
     in_order,
 )
-from edge_training.ecog_speech.prediction_head import QUIET, formant_rows, noise_filter
 from edge_training.engine.config import JsonConfig, Rule, is_whole
 
 Layout = Literal["female", "male", "male-large"]

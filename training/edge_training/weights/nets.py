@@ -318,7 +318,11 @@ def settle_scaler(
 
 
 def _ecog_decoder() -> LoadableNet[Any]:
-    from edge_training.ecog_speech.ecog_decoder import ECOG_DECODER_PRESETS, EcogDecoder, EcogDecoderConfig
+    from edge_training.ecog_speech.decoders.ecog_decoder import (
+        ECOG_DECODER_PRESETS,
+        EcogDecoder,
+        EcogDecoderConfig,
+    )
 
     return LoadableNet(
         "ecog-decoder",

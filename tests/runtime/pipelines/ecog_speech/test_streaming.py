@@ -19,7 +19,7 @@ from edge_runtime.errors import BundleError, InputError
 from edge_runtime.pipelines.ecog_speech import EcogSpeech, StreamingDecoder
 from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS
 from edge_runtime.store.bundle import Bundle
-from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoderConfig, build_decoder
 
 FRAMES = 16 + 160  # more than the context
 

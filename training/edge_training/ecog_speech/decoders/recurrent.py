@@ -24,10 +24,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from edge_training.ecog_speech.layers import Side, initialise
+from edge_training.ecog_speech.decoders.layers import Side, initialise
+from edge_training.ecog_speech.decoders.prediction_head import PredictionHead
+from edge_training.ecog_speech.decoders.resnet import Wiring
 from edge_training.ecog_speech.parameters import FRAMES, PAST, Parameters
-from edge_training.ecog_speech.prediction_head import PredictionHead
-from edge_training.ecog_speech.resnet import Wiring
 
 Cell = Literal["lstm", "gru"]
 HEAD_REACH = 2  # frames that the head looks back

@@ -10,7 +10,7 @@ import torch
 from tests.training.ecog_speech import plain
 
 from edge_runtime.errors import ConfigError
-from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoderConfig, build_decoder
 
 DEPTHS, HEADS = (2, 2, 6, 2), (3, 6, 12, 24)
 

@@ -12,10 +12,8 @@ from tests.training.ecog_speech.spoken import spoken
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
-from edge_training.ecog_speech import occlusion
-from edge_training.ecog_speech.data import EcogData, EcogSource, Trial
-from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
-from edge_training.ecog_speech.occlusion import (
+from edge_training.ecog_speech.analysis import occlusion
+from edge_training.ecog_speech.analysis.occlusion import (
     COMPONENTS,
     Occlusion,
     electrode_groups,
@@ -24,6 +22,8 @@ from edge_training.ecog_speech.occlusion import (
     other_trials,
     real_electrodes,
 )
+from edge_training.ecog_speech.data import EcogData, EcogSource, Trial
+from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
 
 LOUD, PITCH = 5, 10  # electrodes
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from tests.training.ecog_speech import plain
 
-from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.decoders.resnet import STREAMING_CONTEXT
 from edge_training.ecog_speech.parameters import PARAMETERS
-from edge_training.ecog_speech.resnet import STREAMING_CONTEXT
 
 STRIDES = ((2, 1, 1), (2, 1, 1), (2, 2, 2), (2, 2, 2))
 

@@ -8,9 +8,7 @@ import pytest
 import torch
 from tests.training.ecog_speech.spoken import spoken
 
-from edge_training.ecog_speech.parameters import SCALE
-from edge_training.ecog_speech.speech_encoder import mel_filters
-from edge_training.ecog_speech.speech_losses import (
+from edge_training.ecog_speech.losses.speech_losses import (
     SpeechLoss,
     SpeechLossConfig,
     amplitude_order,
@@ -20,6 +18,8 @@ from edge_training.ecog_speech.speech_losses import (
     supervision,
     voicing,
 )
+from edge_training.ecog_speech.parameters import SCALE
+from edge_training.ecog_speech.speech_encoder import mel_filters
 
 DRAW = torch.Generator().manual_seed(3)
 MADE, TRUE = (2 * torch.rand(1, 1, 40, 32, generator=DRAW) - 1 for _ in range(2))

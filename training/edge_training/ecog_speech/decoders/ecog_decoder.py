@@ -1,6 +1,6 @@
 """ecog-decoder: ECoG (B, 144, E) → speech parameters over 128 frames; families of nets behind one config.
 
-    resnet    `edge_training.ecog_speech.resnet`       lstm, gru  `…recurrent`       swin  `…swin`
+    resnet    `edge_training.ecog_speech.decoders.resnet`       lstm, gru  `…recurrent`       swin  `…swin`
 
 `wiring` "published" loads weights of neural_speech_decoding; its `causal` nets nevertheless see later input
 (except the recurrent one). "streaming" does not: no output frame changes when a later input frame does, and
@@ -18,12 +18,12 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from edge_training.ecog_speech import resnet, swin
-from edge_training.ecog_speech.layers import Side
+from edge_training.ecog_speech.decoders import resnet, swin
+from edge_training.ecog_speech.decoders.layers import Side
+from edge_training.ecog_speech.decoders.recurrent import HEAD_REACH, RecurrentDecoder
+from edge_training.ecog_speech.decoders.resnet import ResNetDecoder, Wiring
+from edge_training.ecog_speech.decoders.swin import SwinDecoder
 from edge_training.ecog_speech.parameters import FRAMES, PAST, Parameters, in_order
-from edge_training.ecog_speech.recurrent import HEAD_REACH, RecurrentDecoder
-from edge_training.ecog_speech.resnet import ResNetDecoder, Wiring
-from edge_training.ecog_speech.swin import SwinDecoder
 from edge_training.engine.config import JsonConfig, Rule, is_number
 
 Family = Literal["resnet", "lstm", "gru", "swin"]
@@ -193,7 +193,7 @@ class EcogDecoder(nn.Module):
 
     ecog (B, 144, E) → the tensors of `PARAMETERS` in their order, each (B, rows, 128), then x_common
     (B, features, 128). Keys are those of the family. Wiring "stateful" has more inputs and outputs:
-    `EcogDecoderConfig.memory`, see `edge_training.ecog_speech.recurrent`.
+    `EcogDecoderConfig.memory`, see `edge_training.ecog_speech.decoders.recurrent`.
     """
 
     def __init__(self, config: EcogDecoderConfig) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_training.ecog_speech.harmonized_loss import HarmonizedLoss
+from edge_training.ecog_speech.losses.harmonized_loss import HarmonizedLoss
 
 DRAW = torch.Generator().manual_seed(5)
 

@@ -27,10 +27,8 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.store.ownership import holds_only
 from edge_runtime.store.reading import find_object
 from edge_runtime.store.targets import replace_directory
-from edge_training.ecog_speech.data import EcogData
-from edge_training.ecog_speech.fit_config import refuse_bins
-from edge_training.ecog_speech.held_out import held_out_trials
-from edge_training.ecog_speech.occlusion import (
+from edge_training.ecog_speech.analysis.held_out import held_out_trials
+from edge_training.ecog_speech.analysis.occlusion import (
     COMPONENTS,
     UNITS,
     Occlusion,
@@ -40,6 +38,8 @@ from edge_training.ecog_speech.occlusion import (
     occlude,
     real_electrodes,
 )
+from edge_training.ecog_speech.data import EcogData
+from edge_training.ecog_speech.fit_config import refuse_bins
 from edge_training.ecog_speech.teacher import ENCODER_FILE, open_teacher
 from edge_training.engine.figures import new_figure, save_figure
 from edge_training.weights.loading import load_net

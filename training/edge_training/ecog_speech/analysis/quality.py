@@ -24,7 +24,7 @@ from torch import nn
 from edge_runtime.pipelines.ecog_speech.measures import correlation, mel_cepstral_distortion, stoi_plus
 from edge_runtime.pipelines.ecog_speech.recordings import window_start
 from edge_training.ecog_speech.data import EcogData, batch_of
-from edge_training.ecog_speech.ecog_decoder import decode
+from edge_training.ecog_speech.decoders.ecog_decoder import decode
 from edge_training.ecog_speech.formant_synthesizer import INPUTS, FormantSynthesizer, draw_noise
 from edge_training.ecog_speech.parameters import FRAMES
 from edge_training.ecog_speech.speech_encoder import SpeechEncoder

@@ -10,9 +10,9 @@ import torch
 from tests.recorded_ecog import recorded
 from torch import Tensor, nn
 
+from edge_training.ecog_speech.analysis.quality import average_word, measure, table
 from edge_training.ecog_speech.data import EcogData, EcogSource
 from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
-from edge_training.ecog_speech.quality import average_word, measure, table
 from edge_training.ecog_speech.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 
 

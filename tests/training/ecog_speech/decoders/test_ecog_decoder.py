@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from edge_runtime.errors import ConfigError
-from edge_training.ecog_speech.ecog_decoder import (
+from edge_training.ecog_speech.decoders.ecog_decoder import (
     ECOG_DECODER_PRESETS,
     EcogDecoder,
     EcogDecoderConfig,
@@ -18,7 +18,7 @@ from edge_training.ecog_speech.ecog_decoder import (
 )
 from edge_training.ecog_speech.parameters import PARAMETERS, ROWS
 
-KEYS = json.loads((Path(__file__).parents[2] / "data" / "keys" / "ecog_speech.json").read_text())
+KEYS = json.loads((Path(__file__).parents[3] / "data" / "keys" / "ecog_speech.json").read_text())
 PUBLISHED = {
     "resnet": "resnet",
     "resnet_hb": "resnet-hb",

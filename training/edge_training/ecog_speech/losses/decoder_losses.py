@@ -29,9 +29,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from edge_training.ecog_speech.harmonized_loss import HarmonizedLoss
-from edge_training.ecog_speech.parameters import DbScale, log_axis
-from edge_training.ecog_speech.speech_losses import (
+from edge_training.ecog_speech.losses.harmonized_loss import HarmonizedLoss
+from edge_training.ecog_speech.losses.speech_losses import (
     Spectra,
     SpeechLossConfig,
     Terms,
@@ -39,6 +38,7 @@ from edge_training.ecog_speech.speech_losses import (
     smoothness,
     voicing,
 )
+from edge_training.ecog_speech.parameters import DbScale, log_axis
 from edge_training.engine.config import JsonConfig, Rule
 
 AmplitudeEnergy = Literal["plain", "db-of-loudness", "db", "db-and-plain"]

@@ -35,9 +35,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_runtime.errors import ConfigError
-from edge_training.ecog_speech.layers import BlockNorm, DoublingConv, FrameNorm, Side, initialise, leaky
+from edge_training.ecog_speech.decoders.layers import (
+    BlockNorm,
+    DoublingConv,
+    FrameNorm,
+    Side,
+    initialise,
+    leaky,
+)
+from edge_training.ecog_speech.decoders.prediction_head import WIDTH, PredictionHead
 from edge_training.ecog_speech.parameters import FORMANTS, FRAMES, PAST, Parameters
-from edge_training.ecog_speech.prediction_head import WIDTH, PredictionHead
 
 FEATURES = 256  # channels of x_common
 WINDOW, SHIFT = (4, 2, 2), (2, 1, 1)  # frames, rows, columns

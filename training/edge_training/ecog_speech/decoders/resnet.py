@@ -27,7 +27,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge_training.ecog_speech.layers import (
+from edge_training.ecog_speech.decoders.layers import (
     AveragedConv3d,
     BlockNorm,
     Doubling,
@@ -39,8 +39,8 @@ from edge_training.ecog_speech.layers import (
     leaky,
     pad_past,
 )
+from edge_training.ecog_speech.decoders.prediction_head import PredictionHead
 from edge_training.ecog_speech.parameters import PAST, Parameters
-from edge_training.ecog_speech.prediction_head import PredictionHead
 
 Wiring = Literal["published", "streaming", "stateful"]
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge_training.ecog_speech.layers import FrameNorm, Side, TimeConv1d, leaky
+from edge_training.ecog_speech.decoders.layers import FrameNorm, Side, TimeConv1d, leaky
 from edge_training.ecog_speech.parameters import (
     DB_LOUDNESS,
     DECODER_F0,

@@ -40,9 +40,9 @@ from edge_runtime.errors import ConfigError
 from edge_runtime.pipelines.ecog_speech.grids import HB_SIDE, hybrid_places
 from edge_runtime.pipelines.ecog_speech.measures import correlation
 from edge_training.ecog_speech.data import EcogData, Trial, batch_of
-from edge_training.ecog_speech.decoder_losses import DB_RANGE, on_db_above
-from edge_training.ecog_speech.ecog_decoder import decode
+from edge_training.ecog_speech.decoders.ecog_decoder import decode
 from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, draw_noise
+from edge_training.ecog_speech.losses.decoder_losses import DB_RANGE, on_db_above
 from edge_training.ecog_speech.parameters import FRAMES, PARAMETERS
 from edge_training.ecog_speech.parameters import UNITS as UNITS_OF_PARAMETERS
 

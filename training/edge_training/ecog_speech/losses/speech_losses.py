@@ -23,9 +23,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from edge_training.ecog_speech.losses.stoi import StoiLoss
 from edge_training.ecog_speech.parameters import MEL_BANDS, DbScale, from_log_axis
 from edge_training.ecog_speech.speech_encoder import MelSpectrogram
-from edge_training.ecog_speech.stoi import StoiLoss
 from edge_training.engine.config import JsonConfig, Rule, is_number
 
 Terms = dict[str, Tensor]

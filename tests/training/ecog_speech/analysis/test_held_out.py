@@ -10,7 +10,7 @@ from tests.recorded_ecog import recorded
 
 from edge_runtime.errors import ConfigError
 from edge_runtime.pipelines.ecog_speech.recordings import write_recording
-from edge_training.ecog_speech.held_out import held_out_trials
+from edge_training.ecog_speech.analysis.held_out import held_out_trials
 
 
 @pytest.fixture(scope="module")

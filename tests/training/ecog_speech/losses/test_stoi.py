@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from edge_training.ecog_speech.stoi import StoiLoss, third_octaves
+from edge_training.ecog_speech.losses.stoi import StoiLoss, third_octaves
 
 
 def test_bands_are_third_octaves() -> None:

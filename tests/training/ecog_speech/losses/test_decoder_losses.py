@@ -8,8 +8,8 @@ import pytest
 import torch
 from tests.training.ecog_speech.spoken import spoken
 
-from edge_training.ecog_speech.decoder_losses import DecoderLoss, DecoderLossConfig, flooded
-from edge_training.ecog_speech.harmonized_loss import HarmonizedLoss
+from edge_training.ecog_speech.losses.decoder_losses import DecoderLoss, DecoderLossConfig, flooded
+from edge_training.ecog_speech.losses.harmonized_loss import HarmonizedLoss
 from edge_training.ecog_speech.parameters import SCALE, log_axis
 
 FRAMES = 24

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.training.ecog_speech import plain
 
-from edge_training.ecog_speech.ecog_decoder import EcogDecoder, EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoder, EcogDecoderConfig, build_decoder
 from edge_training.ecog_speech.parameters import PARAMETERS
 
 SMALL: dict[str, Any] = {"family": "lstm", "electrodes": 9, "layers": 2, "units": 8, "classes": 12}

@@ -19,11 +19,16 @@ from edge_runtime.errors import CheckpointError, ConfigError, EdgeError, InputEr
 from edge_runtime.media.png import read_png
 from edge_runtime.pipelines.ecog_speech.grids import hybrid_places
 from edge_runtime.pipelines.ecog_speech.recordings import write_recording
-from edge_training.ecog_speech import occlusion_maps
-from edge_training.ecog_speech.ecog_decoder import EcogDecoderConfig, build_decoder
+from edge_training.ecog_speech.analysis import occlusion_maps
+from edge_training.ecog_speech.analysis.occlusion import COMPONENTS, Occlusion, electrode_groups
+from edge_training.ecog_speech.analysis.occlusion_maps import (
+    draw_map,
+    occlusion,
+    parse_regions,
+    write_occlusion,
+)
+from edge_training.ecog_speech.decoders.ecog_decoder import EcogDecoderConfig, build_decoder
 from edge_training.ecog_speech.formant_synthesizer import FormantSynthesizer, FormantSynthesizerConfig
-from edge_training.ecog_speech.occlusion import COMPONENTS, Occlusion, electrode_groups
-from edge_training.ecog_speech.occlusion_maps import draw_map, occlusion, parse_regions, write_occlusion
 from edge_training.ecog_speech.speech_encoder import SpeechEncoder, SpeechEncoderConfig
 
 NAMES = ("pcc", *COMPONENTS)

@@ -1,0 +1,1 @@
+"""What a trained decoder is worth, and which electrodes it reads."""

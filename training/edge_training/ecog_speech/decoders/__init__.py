@@ -1,0 +1,1 @@
+"""ECoG → speech parameters: one config, a family of nets a file."""

@@ -1,0 +1,1 @@
+"""What both stages are trained on, term by term."""
