@@ -370,14 +370,17 @@ def read_archive(
         except EdgeError:
             raise
         except (*DAMAGED, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            said = str(error) or type(error).__name__
             raise refusal(
                 str(path),
-                got=f"no readable archive («{shown(str(error) or type(error).__name__, 80)}»)",
+                got=f"no readable archive («{shown(said, 80)}»)",
                 expected=expected,
-                cause="the file is damaged, truncated, or of another format",
+                cause=_OBJECTS if "allow_pickle" in said else _DAMAGE,
             ) from error
 
 
+_DAMAGE = "the file is damaged, truncated, or of another format"
+_OBJECTS = "Python objects are never opened: save texts as np.array(texts, dtype=str), numbers as floats"
 _ARCHIVE = "take the array out of it: numpy.save('mel.npy', numpy.load(ARCHIVE)[NAME])"
 
 

@@ -113,6 +113,13 @@ def test_hdf5_holds_the_same_and_is_refused_where_it_is_none(tmp_path: Path) -> 
             file[name] = value
     read = read_entries(tmp_path / "raw.h5")
     assert np.array_equal(prepared("S", read, QUIET).ecog, prepared("S", entries(), QUIET).ecog)
+    with pytest.raises(ConfigError, match=r"--out: got .*S1, expected a file's name that ends in \.h5"):
+        prepare_ecog(tmp_path / "raw.h5", tmp_path / "S1", QUIET)
+    with h5py.File(tmp_path / "raw.h5", "r+") as file:
+        file["video"] = h5py.ExternalLink("other.h5", "/video")  # is no business of ours
+        file["tasks"] = h5py.SoftLink("/nowhere")
+    with pytest.raises(InputError, match=r"raw\.h5: tasks: got a link that leads nowhere"):
+        read_entries(tmp_path / "raw.h5")
     (tmp_path / "text.h5").write_text("no")
     with pytest.raises(InputError, match=r"text\.h5: got «.*damaged, truncated, of another format"):
         read_entries(tmp_path / "text.h5")

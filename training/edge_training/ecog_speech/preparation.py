@@ -70,9 +70,17 @@ def prepare_ecog(
 
     Raises:
         InputError: entries that are missing, disagree or are not numbers; trials outside the recording.
+        ConfigError: another name of `out` than NAME.h5, a bad electrode that does not exist.
         BackendError: a library that the format needs is missing.
     """
     path = Path(source)
+    if Path(out).suffix != ".h5":
+        raise ConfigError(
+            "--out",
+            got=os.fspath(out),
+            expected="a file's name that ends in .h5",
+            cause="training takes the .h5 files of its folder",
+        )
     entries = read_entries(path, envelope=preparation.envelope)
     try:
         recording = prepared(path.stem, entries, preparation)

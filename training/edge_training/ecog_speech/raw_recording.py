@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import BackendError, ConfigError, InputError, doubt, shown
-from edge_runtime.pipelines.ecog_speech.recordings import import_h5py
+from edge_runtime.pipelines.ecog_speech.recordings import import_h5py, text_of
+from edge_runtime.store.hdf5 import find_dataset
 from edge_runtime.store.reading import read_archive, regular_file
 
 ENVELOPE_RATE = 512  # Hz
@@ -34,6 +35,7 @@ MICROVOLT = 1e6  # per volt
 BAD_EVENTS = frozenset({1, 2, 4})
 REQUIRED = ("audio", "audio_rate", "onsets", "offsets", "labels")
 SIGNALS = ("envelope", "broadband")
+ENTRIES = {*REQUIRED, *SIGNALS, "ecog_rate", "stimulus_onsets", "tasks", "events"}
 FORMATS = ".npz, .h5, .edf, .bdf or .vhdr"
 LARGEST_PEAK = 8.0  # of audio: 18 dB above full scale
 ADRIFT = 1.0, 0.05  # s and share by which sound and ECoG may differ in length without a doubt
@@ -133,7 +135,10 @@ def _read_hdf5(path: Path) -> dict[str, Any]:
     h5py = import_h5py("reading HDF5")
     try:
         with h5py.File(path, "r") as file:
-            return {name: file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
+            known = {name: find_dataset(file, name)[()] for name in file if name in ENTRIES}
+            return dict.fromkeys(file) | known  # names of all, for refusals
+    except InputError as error:
+        raise error.within(str(path)) from error
     except (OSError, MemoryError) as error:
         raise _unreadable(path, error, "a whole HDF5 file") from error
 
@@ -179,7 +184,7 @@ def _channels(mne: Any, raw: Any, wanted: Any, path: Path) -> list[int]:
     if wanted is None:
         found = mne.pick_types(raw.info, meg=False, eeg=True, ecog=True, seeg=True, dbs=True, exclude=())
         return [int(number) for number in found]
-    names = _texts(wanted)
+    names = _texts("channels", wanted)
     if missing := [name for name in names if name not in raw.ch_names]:
         raise InputError(
             f"{path.with_suffix('.npz')}: channels",
@@ -298,7 +303,7 @@ def _trials(entries: Mapping[str, Any]) -> dict[str, Any]:
     times["stimuli"] = (
         _seconds(entries, "stimulus_onsets") if "stimulus_onsets" in entries else times["onsets"]
     )
-    texts = {name: _texts(entries.get(name, ())) for name in ("labels", "tasks")}
+    texts = {name: _texts(name, entries.get(name, ())) for name in ("labels", "tasks")}
     events = np.asarray(entries.get("events", np.zeros(len(times["onsets"])))).reshape(-1)
     count = len(times["onsets"])
     for name, met in (
@@ -336,8 +341,5 @@ def _seconds(entries: Mapping[str, Any], name: str) -> Doubles:
     return values
 
 
-def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(
-        text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-        for text in np.asarray(values).reshape(-1)
-    )
+def _texts(name: str, values: Any) -> tuple[str, ...]:
+    return tuple(text_of(name, text) for text in np.asarray(values).reshape(-1))

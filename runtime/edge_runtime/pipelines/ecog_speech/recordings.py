@@ -162,6 +162,26 @@ def background(spectrogram: Floats, starts: NDArray[np.int64]) -> Floats:
     return power_of(spectrogram[frames].mean(0))
 
 
+def text_of(name: str, value: Any) -> str:
+    """A label as text.
+
+    Raises:
+        InputError: bytes that are no UTF-8: two words could look alike.
+    """
+    try:
+        text = value.decode() if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # also of UTF-16
+        raise InputError(
+            name,
+            got=repr(value),
+            expected="texts in UTF-8",
+            cause="another encoding: decode them and write them as strings",
+        )
+    return text
+
+
 def import_h5py(what: str) -> Any:
     """The library; BackendError where it is missing."""
     try:

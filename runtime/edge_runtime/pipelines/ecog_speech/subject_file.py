@@ -41,8 +41,10 @@ from edge_runtime.pipelines.ecog_speech.recordings import (
     Floats,
     Recording,
     import_h5py,
+    text_of,
     window_start,
 )
+from edge_runtime.store.hdf5 import find_dataset
 from edge_runtime.store.reading import regular_file
 
 FRAME_RATE = 125  # Hz
@@ -231,10 +233,7 @@ class SubjectFile:
         return _texts("phones", self._dataset("phones")) if NAMES["phones"] in self._file else ()
 
     def _dataset(self, key: str) -> Any:
-        dataset = self._file[NAMES[key]]
-        if getattr(dataset, "shape", None) is None:
-            raise InputError(NAMES[key], got="a group, or a dataset without values", expected="an array")
-        return dataset
+        return find_dataset(self._file, NAMES[key])
 
     def _series(self, key: str, *, columns: bool = False, per_frame: int = 1) -> Series:
         return Series(NAMES[key], self._dataset(key), columns=columns, per_frame=per_frame)
@@ -319,7 +318,7 @@ class SubjectFile:
         given = self._file.attrs.get("gender")
         if given is None:
             return self.bins == FEMALE_BINS
-        text = _text(np.asarray(given).reshape(-1)[0])
+        text = "".join(_text(value) for value in np.asarray(given).reshape(-1)[:1])
         if text.lower() not in SEXES:
             raise InputError("attribute gender", got=repr(text), expected="Female or Male")
         return SEXES[text.lower()]
@@ -419,7 +418,6 @@ def _numbers(key: str, dataset: Any) -> NDArray[Any]:
 
 def _texts(key: str, dataset: Any) -> tuple[str, ...]:
     values = np.asarray(_content(NAMES[key], dataset)).reshape(-1)
-    texts = tuple(_text(value) for value in values)
     if dataset.dtype.kind == "O" and not all(isinstance(value, (bytes, str)) for value in values):
         raise InputError(
             NAMES[key],
@@ -427,7 +425,7 @@ def _texts(key: str, dataset: Any) -> tuple[str, ...]:
             expected="texts in UTF-8",
             cause="cells of MATLAB: write them as strings",
         )
-    return texts
+    return tuple(text_of(NAMES[key], value) for value in values)
 
 
 def _text(value: Any) -> str:

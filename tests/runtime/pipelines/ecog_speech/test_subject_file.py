@@ -17,6 +17,7 @@ from tests.recorded_ecog import BINS, FRAMES, STARTS, recorded
 from edge_runtime.errors import ConfigError, EdgeWarning, InputError
 from edge_runtime.pipelines.ecog_speech.recordings import HOP, PAST, write_recording
 from edge_runtime.pipelines.ecog_speech.subject_file import Series, read_recording, read_trial
+from edge_runtime.store import hdf5
 
 ECOG, WAVE, SPECTROGRAM = "ecog_alldataset", "wave_re_alldataset", "wave_re_spec_alldataset"
 STARTS_NAME, ENDS_NAME = "start_ind_re_valid_alldataset", "end_ind_re_valid_alldataset"
@@ -55,6 +56,26 @@ def test_a_trial_is_what_the_whole_holds(tmp_path: Path, trial: int) -> None:
         assert np.array_equal(getattr(part, name), getattr(whole, name)[span]), name
     assert (part.name, part.label) == ("S1", whole.labels[trial])
     assert np.array_equal(part.noise, whole.noise)
+
+
+@pytest.mark.parametrize("labels", ["käse".encode("latin-1"), "ab".encode("utf-16-le")])
+def test_labels_of_other_encodings_are_refused(tmp_path: Path, labels: bytes) -> None:
+    path = written(tmp_path / "S1.h5", {LABELS: lambda x: np.array([labels] * len(x))})
+    with pytest.raises(InputError, match=rf"{LABELS}: got .*, expected texts in UTF-8; another encoding"):
+        read_trial(path, 0)
+
+
+def test_an_empty_attribute_and_a_dangling_link_are_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "S1.h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["gender"] = np.zeros(0)
+    with pytest.raises(InputError, match="attribute gender: got '', expected Female or Male"):
+        read_trial(path, 0)
+    with h5py.File(path, "r+") as file:
+        del file[PITCH]
+        file[PITCH] = h5py.SoftLink("/nowhere")
+    with pytest.raises(InputError, match=f"{PITCH}: got a link that leads nowhere"):
+        read_trial(path, 0)
 
 
 def test_the_number_of_bins_tells_the_sex_where_nothing_else_does(tmp_path: Path) -> None:
@@ -128,8 +149,9 @@ def test_the_scan_finds_the_broken_electrodes_whatever_the_blocks(
         assert np.array_equal(series.broken(), ~np.isfinite(values).all(0))
 
 
-def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From 3 minutes to 9, of which the ECoG alone would be 1.9 MB a minute."""
+    monkeypatch.setattr(hdf5, "_refuse_unwritten", lambda *_: None)
     peaks = []
     for minutes in (3, 9):
         frames = minutes * 60 * 125
