@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -66,6 +68,12 @@ def test_its_gradient_is_finite_where_nothing_differs_and_nothing_is_heard() -> 
         assert value.item() == 0
         assert made.grad is not None
         assert not made.grad.any()
+
+
+def test_what_is_not_finite_stays_so_for_the_training_to_refuse() -> None:
+    for wrong in (math.nan, math.inf):
+        made = torch.full((1, 1, 4), wrong)
+        assert not HarmonizedLoss()(made, torch.zeros(1, 1, 4), torch.ones(1, 1, 4)).isfinite()
 
 
 def test_counts_follow_in_training_alone_and_travel_with_the_state() -> None:

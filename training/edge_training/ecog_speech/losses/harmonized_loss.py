@@ -41,7 +41,9 @@ class HarmonizedLoss(nn.Module):
         weight = weight.expand_as(difference)
         counted = weight > 0
         # the last edge lies beyond 1: rounding may bring a length there
-        place = (difference.detach().abs() / root.detach() * BINS).long().clamp(max=BINS - 1)
+        length = difference.detach().abs() / root.detach()
+        # NaN has no place: the loss is not finite then, which the training refuses with a sentence
+        place = (length.nan_to_num(1.0) * BINS).long().clamp(max=BINS - 1)
         now = torch.zeros_like(self.counts).index_add_(0, place.flatten(), counted.flatten().to(self.counts))
         counts = self._followed(now)
         total = now.sum().clamp(min=1)
