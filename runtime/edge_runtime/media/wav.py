@@ -4,7 +4,8 @@ Recorders that crash, programs that write to a pipe and converters leave sizes t
 simply wrong. The size of the data chunk is trusted where the file confirms it: where the chunk ends at the
 end of the file, at a chain of chunks that ends there, or at the end that RIFF states. Everywhere else the
 samples are taken to last to the end of the file, with a warning (`edge_runtime.errors.doubt`). So is a second
-data chunk doubted, which the format does not have, and whose samples are not read.
+data chunk doubted, which the format does not have, or a second file behind the first: their samples are not
+read.
 """
 
 from __future__ import annotations
@@ -165,18 +166,21 @@ def _is_borne_out(file: BinaryIO, extent: _Extent) -> bool:
     return False
 
 
+_SECOND = {b"data": "data chunk", b"RIFF": "WAV file behind the first"}
+
+
 def _doubt_second(path: str, file: BinaryIO, extent: _Extent) -> None:
-    """Say where there are samples in another data chunk too."""
+    """Say where there are samples in another data chunk, or another file, too."""
     position = _after(file, extent.offset + extent.length, extent.size)
     for _ in range(CHUNKS):
         if not _is_chunk(file, position, extent.size):
             return
         name, length = _chunk(file, position)
-        if name == b"data":
+        if name in _SECOND:
             doubt(
                 InputError(
                     f"{path}: WAV file",
-                    got=f"a second data chunk, of {length} bytes",
+                    got=f"a second {_SECOND[name]}, of {length} bytes",
                     expected="one",
                     cause=f"the first {extent.length} bytes of samples were read; if two recordings were "
                     "joined, write them again with the program that joined them",

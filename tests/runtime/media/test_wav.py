@@ -85,6 +85,12 @@ def test_a_second_data_chunk_is_doubted(tmp_path: Path, tail: bytes, riff: int) 
         read_audio(tmp_path / "a.wav")
 
 
+def test_a_second_file_behind_the_first_is_doubted(tmp_path: Path) -> None:
+    samples, doubts = read(tmp_path / "a.wav", wav(N, 36 + N, wav(N, 36 + N)))
+    np.testing.assert_array_equal(samples, TRUTH)
+    assert [f"got a second WAV file behind the first, of {36 + N} bytes" in said for said in doubts] == [True]
+
+
 TRUTHS = {
     "plain": wav(N, 36 + N),
     "no RIFF size": wav(N, 0),
@@ -94,7 +100,6 @@ TRUTHS = {
     "an odd chunk without its padding": wav(N, 36 + N, between=b"LIST" + struct.pack("<I", 5) + b"hello"),
     "an odd chunk with it": wav(N, 36 + N, between=chunk(b"LIST", b"hello")),
     "rest that is no chunk, behind what RIFF states": wav(N, 36 + N, b"\xff" * 40),
-    "two files, one behind the other": wav(N, 36 + N, wav(N, 36 + N)),
     "a few bytes behind": wav(N, 0, b"id3 ta"),
 }
 
