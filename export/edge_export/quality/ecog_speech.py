@@ -12,14 +12,13 @@ among those it was trained on are refused.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import EdgeError
+from edge_export.quality import command
 from edge_training.ecog_speech.analysis.held_out import held_out_trials
 from edge_training.ecog_speech.analysis.quality import Figures, measure, table
 from edge_training.ecog_speech.teacher import open_teacher
@@ -72,24 +71,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], dest="settings", metavar=SETTINGS_FORM,
         help="Which trials are held out, as in training: split, word, fold …; repeat.",
     )  # fmt: skip
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args(arguments)
+    parser.add_argument("--json", type=Path, help="write the figures as JSON too")
+    parser.set_defaults(out=None)
+    return command.run(parser, _measured, arguments)
+
+
+def _measured(given: argparse.Namespace) -> command.Measured:
     said: list[str] = []
-    try:
-        changes = parse_settings(given.settings)
-        figures = judge(
-            given.checkpoint, given.teacher, given.data, weights=given.weights, changes=changes, said=said
-        )
-    except EdgeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    changes = parse_settings(given.settings)
+    figures = judge(
+        given.checkpoint, given.teacher, given.data, weights=given.weights, changes=changes, said=said
+    )
     for sentence in said:
-        print(sentence, file=sys.stderr)
-    print(table(figures))
-    if given.json is not None:
-        rows = {task: asdict(row) for task, row in figures.items()}
-        given.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return 0
+        command.say(sentence)
+    return table(figures), {task: asdict(row) for task, row in figures.items()}
 
 
 if __name__ == "__main__":

@@ -62,6 +62,14 @@ def test_trials_are_those_that_the_run_held_out(
     assert json.loads((tmp_path / "figures.json").read_text())["all"]["trials"] == 1
 
 
+def test_figures_that_cannot_be_written_are_refused(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main([*options, f"--json={tmp_path / 'file' / 'figures.json'}"]) == 2
+    assert "figures.json: got " in capsys.readouterr().err
+
+
 def test_trials_that_it_was_trained_on_are_refused(
     options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,8 +31,30 @@ def test_the_runs_split_is_taken_and_told(run: Path) -> None:
 
 
 def test_weights_outside_of_a_run_have_the_default_or_what_is_asked_for(run: Path) -> None:
-    trials = held_out_trials(run / "net.safetensors", run / "S1.h5", {"test_trials": 1})
+    said: list[str] = []
+    trials = held_out_trials(run / "net.safetensors", run / "S1.h5", {"test_trials": 1}, said)
     assert trials.validation_names == ("S1-003-two",)
+    (sentence,) = said
+    assert "lies in no run that says which trials it was trained on" in sentence
+
+
+def test_a_renamed_recording_is_told(run: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "S9.h5").write_bytes((run / "S1.h5").read_bytes())
+    held_out_trials(run / "checkpoints" / "net.safetensors", tmp_path / "S9.h5", {"word": "one"}, said)
+    assert said[0] == f"held-out trials by --set, none of them of the training of {run}: the word one"
+    assert said[1].startswith("S9: by the file's name no subject of that training")
+
+
+@pytest.mark.parametrize(
+    "record", [{"config": {}, "clips": None}, {"config": 3}, {"config": {}, "clips": [1]}]
+)
+def test_another_config_json_is_no_run(run: Path, tmp_path: Path, record: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    weights = tmp_path / "best" / "net.safetensors"
+    said: list[str] = []
+    held_out_trials(weights, run / "S1.h5", {"test_trials": 1}, said)
+    assert "lies in no run" in said[0]
 
 
 def test_trials_that_it_knows_are_refused(run: Path) -> None:

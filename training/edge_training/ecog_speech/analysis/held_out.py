@@ -6,7 +6,8 @@ split, and which of them it was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,34 @@ def held_out_trials(
     fit = _fit(record, changes or {})
     trials = EcogData(fit.source(data))
     if record:
-        if said is not None:
-            said.append(f"held-out trials as in {_run(checkpoint)}: {_split(fit)}")
-        _refuse_known(trials, record.get("clips", ()))
+        _refuse_known(trials, record["clips"])
+    if said is not None:
+        said += _told(checkpoint, record, trials, _split(fit), by_hand=bool(changes))
     return trials
+
+
+def _told(
+    checkpoint: Path, record: Mapping[str, Any], trials: EcogData, split: str, *, by_hand: bool
+) -> Iterator[str]:
+    """Which trials are taken, and what nobody knows about them."""
+    if not record:
+        yield (
+            f"{checkpoint.name} lies in no run that says which trials it was trained on: "
+            f"that these were held out is yours to know: {split}"
+        )
+        return
+    whence = "by --set, none of them of the training of" if by_hand else "as in"
+    yield f"held-out trials {whence} {_run(checkpoint)}: {split}"
+    strange = [recording.name for recording in trials.recordings if not _has(record["clips"], recording.name)]
+    if strange:
+        yield (
+            f"{', '.join(strange)}: by the file's name no subject of that training; "
+            "if it was renamed, trials that it was trained on may be among these"
+        )
+
+
+def _has(clips: Sequence[str], subject: str) -> bool:
+    return any(re.match(rf"{re.escape(subject)}-\d{{3,}}-", clip) for clip in clips)
 
 
 def _run(checkpoint: Path) -> Path:
@@ -61,7 +86,9 @@ def _record(checkpoint: Path) -> dict[str, Any]:
     if run == checkpoint.absolute().parent or not place.is_file():
         return {}
     record = read_config(place)
-    return record if isinstance(record.get("config"), Mapping) else {}
+    clips = record.get("clips")
+    listed = isinstance(clips, list) and all(isinstance(clip, str) for clip in clips)
+    return record if listed and isinstance(record.get("config"), Mapping) else {}
 
 
 def _fit(record: Mapping[str, Any], changes: Mapping[str, Any]) -> EcogDecoderFit:
