@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_training.ecog_speech.decoders.layers import SLOPE, initialise, leaky
+from edge_training.ecog_speech.decoders.layers import SLOPE, initialise, leaky, softplus
 from edge_training.ecog_speech.decoders.prediction_head import QUIET, formant_rows, noise_filter
 from edge_training.ecog_speech.parameters import (
     ENCODER_F0,
@@ -263,7 +263,7 @@ class SpeechEncoder(nn.Module):
         narrow = self.conv1_narrow(x)
         return {
             "f0_hz": self._pitch(narrow, self.mel(power), sex),
-            "loudness": F.softplus(self.conv_loudness(smooth)),
+            "loudness": softplus(self.conv_loudness(smooth)),
             "amplitudes": self.conv_amplitudes_narrow(narrow).softmax(1),
             "amplitudes_h": self.conv_amplitudes_h_narrow(narrow).softmax(1),
             **self._formants(scale.to_scaled(self.smooth_formants(power)), sex),

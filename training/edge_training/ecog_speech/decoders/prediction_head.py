@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge_training.ecog_speech.decoders.layers import FrameNorm, Side, TimeConv1d, leaky
+from edge_training.ecog_speech.decoders.layers import FrameNorm, Side, TimeConv1d, leaky, softplus
 from edge_training.ecog_speech.parameters import (
     DB_LOUDNESS,
     DECODER_F0,
@@ -73,7 +72,7 @@ class PredictionHead(nn.Module):
     def _loudness(self, x: Tensor) -> Tensor:
         raw: Tensor = self.conv_loudness(x)
         if not self.db_loudness:
-            return F.softplus(raw)
+            return softplus(raw)
         span, lowest = DB_LOUDNESS
         return torch.exp((span * torch.sigmoid(raw) + lowest) * (math.log(10) / 10))
 
@@ -93,7 +92,7 @@ def noise_filter(frequency: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """Frequency and bandwidth of the broadband filter in Hz, (B, 1, T), from two layers' outputs."""
     lowest, span = NOISE_FREQUENCY
     narrowest, slope = NOISE_BANDWIDTH
-    return lowest + span * torch.sigmoid(frequency), slope * F.softplus(width) + narrowest
+    return lowest + span * torch.sigmoid(frequency), slope * softplus(width) + narrowest
 
 
 def formant_rows(
