@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_export.catalog.dynamic_axes import Buckets
 from edge_export.catalog.ecog_parameters import FRAMES, PARAMETERS, parameter_tensors, signature_of
-from edge_export.catalog.gates import SPOKEN, SYNTHESISED, Gate
+from edge_export.catalog.gates import SPEECH, SPOKEN, Gate
 from edge_export.catalog.net import Arrays, Axes, Net, Trained, sizes_of
 from edge_export.examples.speech import noise
 from edge_runtime.store.bundle import Geometry, Tensor, Tolerance
@@ -172,7 +172,7 @@ NET: Net[EcogDecoderConfig] = Net(
     coreml_axes=MappingProxyType(
         {"batch": Buckets((1,)), "frames": Buckets(STREAMED), "new_frames": Buckets(STEPS)}
     ),
-    gate=Gate("sound", "f0_hz", SYNTHESISED, case=SPOKEN, feed="ecog", through="synthesizer"),
+    gate=Gate("sound", "f0_hz", SPEECH, case=SPOKEN, feed="ecog", through="synthesizer"),
     justified=MappingProxyType(
         {
             "recurrent": "the published decoder is an LSTM; it runs on the CPU, three layers of 144 steps",

@@ -64,8 +64,5 @@ PHASELESS = MappingProxyType(
         "dnsmos_loss": 0.1,
     }
 )
-# speech of a synthesizer, silent between words: OpenVINO's softplus is off by 1.9e-6, 70 dB below the speech,
-# which is 1.6 dB of the log-mel of what else is nothing, and PESQ 4.52 (docs/gates.md)
-SYNTHESISED = MappingProxyType({**SPEECH, "log_mel_db": 2.0, "mr_stft_db": 1.5})
 # windows of a face: the direction of the features, and how far the renderer moves the mouth with them
 FACE = MappingProxyType({"cosine": 0.999, "scale_error": 0.01})

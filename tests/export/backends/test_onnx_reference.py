@@ -1,4 +1,4 @@
-"""The reference evaluator as a backend: its two replaced operators do what the evaluator's own do."""
+"""The reference evaluator as a backend: its replaced operators do what the evaluator's own do."""
 
 from __future__ import annotations
 
@@ -49,6 +49,31 @@ def test_convolutions_are_those_of_torch(tmp_path: Path, operator: str, dtype: A
     expected = function(*operands, stride=(2, 3), padding=(1, 0), dilation=(2, 1)).numpy()
     assert got.dtype == dtype
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-2 if dtype is np.float16 else 1e-5)
+
+
+@pytest.mark.parametrize("axes", [None, [1, 2]])
+@pytest.mark.parametrize("opset", [17, 18])
+def test_means_of_half_precision_do_not_overflow(tmp_path: Path, opset: int, axes: list[int] | None) -> None:
+    attributes: dict[str, Any] = {}
+    inputs, constants = ["x"], []
+    if axes is not None and opset == 18:  # an input from there on
+        inputs, constants = ["x", "axes"], [onnx.numpy_helper.from_array(np.array(axes), "axes")]
+    elif axes is not None:
+        attributes = {"axes": axes}
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", inputs, ["y"], **attributes)],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT16, [2, 300, 300])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, None)],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.save(model, tmp_path / "m.onnx")
+    x = np.random.default_rng(0).uniform(2, 4, (2, 300, 300)).astype(np.float16)
+    got = onnx_reference.open(tmp_path / "m.onnx").run({"x": x})["y"]
+    assert got.dtype == np.float16
+    expected = x.astype(np.float64).mean(axis=None if axes is None else (1, 2), keepdims=True)
+    np.testing.assert_allclose(got, expected, rtol=1e-3)
 
 
 @settings(deadline=None, max_examples=60)
