@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.backends.base import Backend
-from edge_runtime.errors import BundleError, InputError
+from edge_runtime.errors import BundleError, InputError, doubt
 from edge_runtime.pipelines.bundle_net import AnyBundle
+from edge_runtime.pipelines.ecog_speech.grids import LOUDEST
 from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS, Arrays, ManyOutputs
 from edge_runtime.pipelines.ecog_speech.recordings import PAST
 from edge_runtime.store.bundle import Lengths
@@ -77,7 +78,7 @@ class StreamingDecoder:
     def reset(self) -> None:
         """Forget everything: the next frames begin a new stream."""
         self._waiting = np.empty((0, self.electrodes), np.float32)  # frames that the net has not seen
-        self._begun = False
+        self._begun = self._doubted = False
         self._way.reset()
 
     def push(self, ecog: NDArray[Any]) -> Arrays:
@@ -91,9 +92,11 @@ class StreamingDecoder:
 
         Raises:
             InputError: no numbers, another number of electrodes, or values that are not finite; the stream
-                goes on as if the call had not been.
+                goes on as if the call had not been. Values beyond 50 are doubted, once a stream.
         """
-        self._waiting = np.concatenate([self._waiting, self._checked(ecog)])
+        frames = self._checked(ecog)
+        self._doubt_scale(frames)
+        self._waiting = np.concatenate([self._waiting, frames])
         past = 0 if self._begun else PAST
         new = (len(self._waiting) - past) // STEP * STEP
         if new <= 0:
@@ -124,6 +127,16 @@ class StreamingDecoder:
                 "a lost electrode: push zeros, the mean of z-scores, in its place",
             )
         return values
+
+    def _doubt_scale(self, frames: NDArray[np.float32]) -> None:
+        """Once a stream: an artefact must not end a session, and microvolts must not pass for z-scores."""
+        largest = float(np.abs(frames).max(initial=0))
+        if self._doubted or largest <= LOUDEST:
+            return
+        cause = "microvolts, or not prepared as the training's recordings were; said once a stream"
+        got = f"values up to {largest:.4g}"
+        doubt(InputError("ecog", got=got, expected="z-scores, mostly within ±5", cause=cause))
+        self._doubted = True
 
     def _wrong(self, got: str, cause: str = "") -> InputError:
         return InputError(

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tests.small_ecog import STATEFUL, small_bundle
 
 from edge_export.backends import get_backend
-from edge_runtime.errors import BundleError, InputError
+from edge_runtime.errors import BundleError, EdgeWarning, InputError, strictly
 from edge_runtime.pipelines.ecog_speech import EcogSpeech, StreamingDecoder
 from edge_runtime.pipelines.ecog_speech.nets import PARAMETERS
 from edge_runtime.store.bundle import Bundle
@@ -123,3 +123,14 @@ def test_what_is_no_ecog_is_refused_and_the_stream_goes_on(
     with pytest.raises(InputError, match=sentence):
         decoder.push(pushed)
     assert decoder.push(np.zeros((1, 16)))["f0_hz"].shape == (1, 4)
+
+
+def test_microvolts_are_doubted_once_a_stream(decoder: StreamingDecoder) -> None:
+    decoder.reset()
+    frames = 1000 * np.random.default_rng(0).standard_normal((4, decoder.electrodes)).astype(np.float32)
+    with strictly(), pytest.raises(InputError, match=r"values up to .*, expected z-scores.*microvolts"):
+        decoder.push(frames)
+    with pytest.warns(EdgeWarning, match="said once a stream"):
+        decoder.push(frames)
+    decoder.push(frames)  # a warning is an error here
+    decoder.reset()

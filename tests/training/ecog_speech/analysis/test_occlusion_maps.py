@@ -95,7 +95,9 @@ def test_an_earlier_result_alone_is_replaced(lab: Path, tmp_path: Path) -> None:
     occlusion(*given, **options)  # type: ignore[arg-type]
     with pytest.raises(TargetError, match="got an existing folder"):
         occlusion(*given, **options)  # type: ignore[arg-type]
-    occlusion(*given, every_trial=True, overwrite=True, **options)  # type: ignore[arg-type]
+    told: list[str] = []
+    occlusion(*given, every_trial=True, overwrite=True, progress=told.append, **options)  # type: ignore[arg-type]
+    assert told[0] == "all 4 trials, those of the training too"
     assert json.loads((given[2] / "occlusion.json").read_text())["trials"] == 4
     (given[2] / "notes.txt").write_text("mine")
     with pytest.raises(TargetError, match="files that edge-export did not write"):

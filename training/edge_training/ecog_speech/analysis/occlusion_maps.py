@@ -103,6 +103,9 @@ def occlusion(
     level = check_silence(silence)
     said: list[str] = []
     trials = held_out_trials(Path(checkpoint), Path(data), changes, said)
+    chosen = [*trials.train, *trials.test] if every_trial else trials.test
+    if every_trial:
+        said[:] = [f"all {len(chosen)} trials, those of the training too"]
     decoder = _open_decoder(checkpoint, config, weights, trials, said)
     place = Path(teacher) if teacher is not None else _beside(Path(checkpoint))
     _, synthesizer = open_teacher(
@@ -113,7 +116,6 @@ def occlusion(
     controls = [_open_decoder(path, config, weights, trials, said) for path in shuffled]
     for sentence in said:
         progress(sentence)
-    chosen = [*trials.train, *trials.test] if every_trial else trials.test
     with replace_directory(out, overwrite, ours=_is_ours) as folder:
 
         def analyse(net: nn.Module) -> Occlusion:
