@@ -45,8 +45,7 @@ fast: lint  ## lint, types and the quick half of the suite, before every commit
 test: lint  ## lint, types and the test suite
 	@# no part may be skipped because a library is missing (tests/conftest.py)
 	@# two processes of one thread each: more threads than cores only wait for each other
-	EDGE_TEST_PARTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 -m "not alone"
-	EDGE_TEST_PARTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m alone tests/training/engine
+	EDGE_TEST_PARTS=all OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 docs: setup  ## the pages under site/, strictly: a dead link fails
 	@# mkdocs-material's authors announce their next tool on every build

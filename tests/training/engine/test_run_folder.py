@@ -83,9 +83,6 @@ def test_one_training_at_a_time(corpus: Path, tmp_path: Path) -> None:
 SMALL_DISK = 'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"'
 
 
-# alone: twice in runs of the whole suite its xdist worker ended with it, without a signal that the system
-# would log; by itself it never did
-@pytest.mark.alone
 @pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("unshare") is None or os.geteuid() != 0,
     reason="mounting a small file system needs Linux and root",
