@@ -8,6 +8,7 @@ integration loses no tests in silence.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import shutil
@@ -121,12 +122,31 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Random numbers that do not depend on what ran before in the same process."""
+    """Random numbers, and a stack for signal handlers, that do not depend on what ran before."""
+    plain_signal_stack()
     random.seed(0)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+class SignalStack(ctypes.Structure):
+    """stack_t."""
+
+    _fields_ = (("place", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def plain_signal_stack() -> None:
+    """Handlers run on the thread's own stack.
+
+    Some native library gives this thread a stack for signals and later frees it. Python's handlers ask for
+    such a stack, torch has one for the ends of loading processes, and the next such end kills a worker of
+    pytest-xdist without a word (SIGSEGV, which faulthandler's own handler cannot report either).
+    """
+    if sys.platform == "linux":
+        disabled = SignalStack(None, 2, 0)  # SS_DISABLE
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(disabled), None)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,33 @@ def test_every_test_begins_with_the_same_random_numbers() -> None:
         assert numpy.random.random() == numpy.random.RandomState(0).random()
     if torch := LOADED.get("torch"):
         assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(0)))
+
+
+FREED_STACK = """
+import ctypes, mmap, signal, subprocess, sys
+from tests.conftest import SignalStack, plain_signal_stack
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+size = 1 << 16
+place = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+libc.sigaltstack(ctypes.byref(SignalStack(place, 0, size)), None)
+libc.munmap(place, size)
+if sys.argv[1] == "mended":
+    plain_signal_stack()
+signal.signal(signal.SIGCHLD, lambda *_: print("handled", flush=True))
+subprocess.run(["true"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stacks of signal handlers as Linux has them")
+def test_a_library_that_frees_the_stack_of_handlers_kills_no_test() -> None:
+    def ended(way: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-c", FREED_STACK, way], capture_output=True, text=True, check=False,
+            cwd=CONFTEST.parents[1],
+        )  # fmt: skip
+        return done.returncode, done.stdout
+
+    assert ended("mended") == (0, "handled\n")
+    assert ended("left") == (-signal.SIGSEGV, "")
