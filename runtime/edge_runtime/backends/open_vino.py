@@ -22,6 +22,7 @@ from edge_runtime.backends.base import (
     refused,
     threads_in_words,
 )
+from edge_runtime.backends.signal_stack import signal_stack_kept
 from edge_runtime.errors import BackendError
 
 name = "openvino"
@@ -68,7 +69,8 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
     try:
-        compiled = core.compile_model(core.read_model(str(path)), _DEVICES[device], settings)
+        with signal_stack_kept():
+            compiled = core.compile_model(core.read_model(str(path)), _DEVICES[device], settings)
     except RuntimeError as error:
         raise refused(name, path, error, doing="loading") from error
     count = threads_in_words(threads if device == "cpu" else None)
@@ -76,6 +78,7 @@ def open(path: str | Path, *, device: str = "cpu", threads: int | None = None) -
     return OpenVinoSession(compiled, path, f"OpenVINO {version}, {_DEVICES[device]}, float32, {count}")
 
 
+@signal_stack_kept()
 def _core(device: str) -> tuple[Any, Any]:
     check_device(name, device, _DEVICES)
     library = load_library(name, "openvino", "openvino")
